@@ -1,0 +1,51 @@
+# make demo   builds, then walks the whole way on real data
+# make test   builds, then runs all tests
+# make lint   ruff, mypy, clang-format
+# make bench  speed beside the peers that are installed
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+NATIVE := $(wildcard native/*.hpp native/*.cpp)
+PIP := $(BIN)/python -m pip --disable-pip-version-check -q
+CLANG_FORMAT := $(BIN)/clang-format
+
+.PHONY: build demo test test-sanitize lint format bench clean
+.DELETE_ON_ERROR:
+
+build: $(VENV)/.built
+
+$(VENV)/.created:
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install "scikit-build-core>=0.10" "nanobind>=2.4" "cmake>=3.18" ninja
+	touch $@
+
+$(VENV)/.built: $(VENV)/.created pyproject.toml CMakeLists.txt constraints.txt $(NATIVE)
+	$(PIP) install --no-build-isolation -c constraints.txt -e .
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.built pyproject.toml
+	$(PIP) install --no-build-isolation -c constraints.txt -e ".[dev]"
+	touch $@
+
+demo: $(VENV)/.built
+	$(BIN)/anyfm demo
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(CLANG_FORMAT) --dry-run -Werror $(NATIVE)
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(CLANG_FORMAT) -i $(NATIVE)
+
+bench: $(VENV)/.dev
+	$(BIN)/python benchmarks/run.py
+
+clean:
+	rm -rf build $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,169 @@
+// Python bindings. Everything that comes in is checked here, once: dtype, shape and contiguity by the signatures,
+// lengths and bounds below. The GIL is released around every computation.
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/pair.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/unique_ptr.h>
+#include <nanobind/stl/vector.h>
+
+#include <optional>
+#include <stdexcept>
+
+#include "fm.hpp"
+#include "linear.hpp"
+#include "model.hpp"
+
+namespace nb = nanobind;
+
+namespace anyfm {
+namespace {
+
+template <class T>
+using In = nb::ndarray<const T, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Out = nb::ndarray<float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+template <class T>
+using MaybeIn = std::optional<In<T>>;
+
+// Rows that were checked against a number of features, with the arrays they view kept alive by Python's side.
+struct BoundRows {
+  Rows rows;
+  int64_t n_features;
+  int n_owners;
+  Ownership owners;
+
+  static BoundRows* make(In<int32_t> ids, int64_t n_rows, MaybeIn<int64_t> offsets, MaybeIn<float> values,
+                         MaybeIn<int32_t> fields, MaybeIn<float> y, MaybeIn<float> weight, int64_t n_features,
+                         int n_owners) {
+    Rows rows;
+    rows.ids = ids.data();
+    rows.n_rows = n_rows;
+    rows.n_entries = static_cast<int64_t>(ids.size());
+    rows.n_slots = offsets || n_rows == 0 ? 0 : rows.n_entries / n_rows;
+    rows.offsets = offsets ? offsets->data() : nullptr;
+    rows.values = values ? values->data() : nullptr;
+    rows.fields = fields ? fields->data() : nullptr;
+    rows.y = y ? y->data() : nullptr;
+    rows.weight = weight ? weight->data() : nullptr;
+    const auto size_is = [](const auto& array, int64_t n) {
+      return !array || static_cast<int64_t>(array->size()) == n;
+    };
+    if (n_rows < 0 || n_owners < 1 || !size_is(offsets, n_rows + 1) || !size_is(values, rows.n_entries) ||
+        !size_is(fields, offsets ? rows.n_entries : rows.n_slots) || !size_is(y, n_rows) || !size_is(weight, n_rows) ||
+        (!offsets && rows.n_slots * n_rows != rows.n_entries))
+      throw std::invalid_argument("the arrays of the rows do not fit together");
+    nb::gil_scoped_release release;
+    if (rows.offsets) {
+      if (rows.offsets[0] != 0 || rows.offsets[n_rows] != rows.n_entries)
+        throw std::invalid_argument("offsets must run from 0 to the number of entries");
+      for (int64_t i = 0; i < n_rows; ++i)
+        if (rows.offsets[i] > rows.offsets[i + 1]) throw std::invalid_argument("offsets must ascend");
+    }
+    int32_t low = 0, high = -1;
+    for (int64_t e = 0; e < rows.n_entries; ++e) {
+      low = std::min(low, rows.ids[e]);
+      high = std::max(high, rows.ids[e]);
+    }
+    if (low < 0 || high >= n_features) throw std::out_of_range("feature id out of bounds");
+    return new BoundRows{rows, n_features, n_owners, Ownership(rows, n_owners)};
+  }
+};
+
+void check_fit(AnyModel& model, const BoundRows& bound) {
+  if (bound.n_features > model.table().n_records())
+    throw std::invalid_argument("the rows were checked for more features than the model has");
+}
+
+double step(AnyModel& model, const BoundRows& bound, In<int64_t> order, bool logistic, float learning_rate) {
+  check_fit(model, bound);
+  if (!bound.rows.y) throw std::invalid_argument("training needs rows with a target");
+  if (bound.n_owners != model.n_threads()) throw std::invalid_argument("the rows were bound for other threads");
+  const int64_t* first = order.data();
+  const int64_t n = static_cast<int64_t>(order.size());
+  nb::gil_scoped_release release;
+  for (int64_t i = 0; i < n; ++i)
+    if (first[i] < 0 || first[i] >= bound.rows.n_rows) throw std::out_of_range("row index out of bounds");
+  return model.step(bound.rows, bound.owners, first, n, logistic ? Loss::logistic : Loss::squared, learning_rate);
+}
+
+void logits(AnyModel& model, const BoundRows& bound, Out out, bool threaded) {
+  check_fit(model, bound);
+  if (static_cast<int64_t>(out.size()) != bound.rows.n_rows) throw std::invalid_argument("one logit per row");
+  float* to = out.data();
+  nb::gil_scoped_release release;
+  model.logits(bound.rows, to, threaded);
+}
+
+// One row straight from its arrays: the short way of single-row scoring.
+float logit(AnyModel& model, In<int32_t> ids, MaybeIn<float> values, MaybeIn<int32_t> fields) {
+  const int64_t n = static_cast<int64_t>(ids.size());
+  const int64_t offsets[2] = {0, n};
+  for (int64_t s = 0; s < n; ++s)
+    if (ids.data()[s] < 0 || ids.data()[s] >= model.table().n_records())
+      throw std::out_of_range("feature id out of bounds");
+  if ((values && static_cast<int64_t>(values->size()) != n) || (fields && static_cast<int64_t>(fields->size()) != n))
+    throw std::invalid_argument("values and fields must have the length of ids");
+  Rows row;
+  row.ids = ids.data();
+  row.offsets = offsets;
+  row.values = values ? values->data() : nullptr;
+  row.fields = fields ? fields->data() : nullptr;
+  row.n_rows = 1;
+  row.n_entries = n;
+  float z;
+  model.logits(row, &z, false);
+  return z;
+}
+
+std::unique_ptr<AnyModel> make_linear(int64_t n_features, bool normalize, bool training, int n_threads) {
+  return std::make_unique<ModelOf<Linear>>(n_threads, n_features, Adagrad{}, normalize, training);
+}
+
+template <int N, int C>
+std::unique_ptr<AnyModel> make_fm_of(int64_t n_features, int n_factors, bool normalize, bool training, int n_threads) {
+  return std::make_unique<ModelOf<Fm<N, C>>>(n_threads, n_features, n_factors, Adagrad{}, normalize, training);
+}
+
+std::unique_ptr<AnyModel> make_fm(int64_t n_features, int n_factors, bool normalize, bool training, int n_threads) {
+  if (n_factors < 1 || n_factors > 256) throw std::invalid_argument("n_factors must be from 1 to 256");
+  const auto make = n_factors <= 4    ? make_fm_of<4, 1>
+                    : n_factors <= 8  ? make_fm_of<8, 1>
+                    : n_factors <= 16 ? make_fm_of<16, 1>
+                    : n_factors <= 32 ? make_fm_of<16, 2>
+                                      : make_fm_of<16, 0>;
+  return make(n_features, n_factors, normalize, training, n_threads);
+}
+
+}  // namespace
+}  // namespace anyfm
+
+NB_MODULE(ANYFM_MODULE, m) {
+  using namespace anyfm;
+  using nb::arg;
+  nb::class_<BoundRows>(m, "BoundRows")
+      .def_static("make", &BoundRows::make, nb::rv_policy::take_ownership, arg("ids"), arg("n_rows"),
+                  arg("offsets").none(), arg("values").none(), arg("fields").none(), arg("y").none(),
+                  arg("weight").none(), arg("n_features"), arg("n_owners"), nb::keep_alive<0, 1>(),
+                  nb::keep_alive<0, 3>(), nb::keep_alive<0, 4>(), nb::keep_alive<0, 5>(), nb::keep_alive<0, 6>(),
+                  nb::keep_alive<0, 7>());
+  nb::class_<AnyModel>(m, "Model")
+      .def_prop_ro("n_threads", &AnyModel::n_threads)
+      .def_prop_ro("columns", &AnyModel::columns)
+      .def_prop_ro("table",
+                   [](AnyModel& model) {
+                     const size_t shape[2] = {static_cast<size_t>(model.table().n_records()),
+                                              static_cast<size_t>(model.table().stride())};
+                     return nb::ndarray<nb::numpy, float, nb::ndim<2>>(model.table().data(), 2, shape, nb::find(model));
+                   })
+      .def_prop_ro("bias",
+                   [](AnyModel& model) {
+                     const size_t shape[1] = {2};
+                     return nb::ndarray<nb::numpy, float, nb::ndim<1>>(&model.bias().value, 1, shape, nb::find(model));
+                   })
+      .def("step", &step, arg("rows"), arg("order"), arg("logistic"), arg("learning_rate"))
+      .def("logits", &logits, arg("rows"), arg("out"), arg("threaded"))
+      .def("logit", &logit, arg("ids"), arg("values").none() = nb::none(), arg("fields").none() = nb::none());
+  m.def("linear", &make_linear, arg("n_features"), arg("normalize"), arg("training"), arg("n_threads"));
+  m.def("fm", &make_fm, arg("n_features"), arg("n_factors"), arg("normalize"), arg("training"), arg("n_threads"));
+}

@@ -1,0 +1,91 @@
+// What the bindings see of a model: one interface over all kernels and their widths.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <utility>
+
+#include "pool.hpp"
+#include "rows.hpp"
+#include "table.hpp"
+#include "trainer.hpp"
+
+#if defined(__unix__) || defined(__APPLE__)
+#include <unistd.h>
+#endif
+
+namespace anyfm {
+
+// A pool that is made when first needed, and anew in a forked child, where the threads of the parent are gone.
+class LazyPool {
+ public:
+  explicit LazyPool(int n_threads) : n_threads_(n_threads) {}
+  int size() const { return n_threads_; }
+  Pool& get() {
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (pool_ && made_by_ != process()) pool_.release();  // its threads live in the parent only
+    if (!pool_) {
+      pool_ = std::make_unique<Pool>(n_threads_);
+      made_by_ = process();
+    }
+    return *pool_;
+  }
+
+ private:
+  static long process() {
+#if defined(__unix__) || defined(__APPLE__)
+    return static_cast<long>(getpid());
+#else
+    return 0;
+#endif
+  }
+  const int n_threads_;
+  std::mutex mutex_;
+  std::unique_ptr<Pool> pool_;
+  long made_by_ = 0;
+};
+
+class AnyModel {
+ public:
+  explicit AnyModel(int n_threads) : pool_(n_threads) {}
+  virtual ~AnyModel() = default;
+
+  virtual double step(const Rows& rows, const Ownership& owners, const int64_t* order, int64_t n, Loss loss,
+                      float learning_rate) = 0;
+  virtual void logits(const Rows& rows, float* out, bool threaded) = 0;
+  virtual Table& table() = 0;
+  virtual Bias& bias() = 0;
+  virtual Columns columns() const = 0;
+  int n_threads() const { return pool_.size(); }
+
+ protected:
+  LazyPool pool_;
+};
+
+template <class Model>
+class ModelOf final : public AnyModel {
+ public:
+  template <class... Args>
+  ModelOf(int n_threads, Args&&... args) : AnyModel(n_threads), model_(std::forward<Args>(args)...) {}
+
+  double step(const Rows& rows, const Ownership& owners, const int64_t* order, int64_t n, Loss loss,
+              float learning_rate) override {
+    model_.adagrad().learning_rate = learning_rate;
+    return train(model_, rows, owners, order, n, loss, pool_.get());
+  }
+  void logits(const Rows& rows, float* out, bool threaded) override {
+    if (threaded)
+      score(model_, rows, out, pool_.get());
+    else
+      score(model_, rows, 0, rows.n_rows, out);
+  }
+  Table& table() override { return model_.table(); }
+  Bias& bias() override { return model_.bias(); }
+  Columns columns() const override { return model_.columns(); }
+
+ private:
+  Model model_;
+};
+
+}  // namespace anyfm

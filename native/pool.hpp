@@ -1,0 +1,115 @@
+// A pool of worker threads and a barrier. std::thread only; no OpenMP runtime.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <functional>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#if defined(__x86_64__) || defined(_M_X64)
+#include <immintrin.h>
+#define ANYFM_PAUSE() _mm_pause()
+#else
+#define ANYFM_PAUSE() std::this_thread::yield()
+#endif
+
+namespace anyfm {
+
+// All threads of a team wait until the last has come. Spins for some microseconds (a block of rows is short), then
+// yields, so that a machine with fewer cores than threads still makes progress.
+class Barrier {
+ public:
+  explicit Barrier(int n) : n_(n) {}
+
+  void wait() {
+    if (n_ == 1) return;
+    const int phase = phase_.load(std::memory_order_acquire);
+    if (arrived_.fetch_add(1, std::memory_order_acq_rel) == n_ - 1) {
+      arrived_.store(0, std::memory_order_relaxed);
+      phase_.store(phase + 1, std::memory_order_release);
+      return;
+    }
+    for (int spin = 0; phase_.load(std::memory_order_acquire) == phase; ++spin) {
+      if (spin < 2000)
+        ANYFM_PAUSE();
+      else
+        std::this_thread::yield();
+    }
+  }
+
+ private:
+  const int n_;
+  std::atomic<int> arrived_{0};
+  std::atomic<int> phase_{0};
+};
+
+// n threads, the caller among them, that all run one function at a time.
+class Pool {
+ public:
+  explicit Pool(int n_threads) : n_(n_threads) {
+    for (int t = 1; t < n_; ++t) workers_.emplace_back([this, t] { work(t); });
+  }
+  Pool(const Pool&) = delete;
+  Pool& operator=(const Pool&) = delete;
+  ~Pool() {
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      stop_ = true;
+    }
+    wake_.notify_all();
+    for (std::thread& worker : workers_) worker.join();
+  }
+
+  int size() const { return n_; }
+
+  // Runs f(t) for t = 0 … size() − 1, one call on each thread, and returns when all are done. f must not throw.
+  // Calls from several threads at once take turns.
+  void run(const std::function<void(int)>& f) {
+    if (n_ == 1) return f(0);
+    std::lock_guard<std::mutex> turn(turn_);
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      job_ = &f;
+      ++generation_;
+      running_ = n_ - 1;
+    }
+    wake_.notify_all();
+    f(0);
+    std::unique_lock<std::mutex> lock(mutex_);
+    done_.wait(lock, [this] { return running_ == 0; });
+  }
+
+ private:
+  void work(int t) {
+    long seen = 0;
+    for (;;) {
+      const std::function<void(int)>* job;
+      {
+        std::unique_lock<std::mutex> lock(mutex_);
+        wake_.wait(lock, [&] { return stop_ || generation_ != seen; });
+        if (stop_) return;
+        seen = generation_;
+        job = job_;
+      }
+      (*job)(t);
+      {
+        std::lock_guard<std::mutex> lock(mutex_);
+        --running_;
+      }
+      done_.notify_one();
+    }
+  }
+
+  const int n_;
+  std::vector<std::thread> workers_;
+  std::mutex mutex_, turn_;
+  std::condition_variable wake_, done_;
+  const std::function<void(int)>* job_ = nullptr;
+  long generation_ = 0;
+  int running_ = 0;
+  bool stop_ = false;
+};
+
+}  // namespace anyfm

@@ -1,0 +1,23 @@
+"""The models: what each one computes, written once as mathematics."""
+
+from __future__ import annotations
+
+from anyfm.models.base import Gathered, Model, ModelConfig, ParameterSpec, gather, specification_logits
+from anyfm.models.fm import FM, FMConfig
+from anyfm.models.linear import Linear, LinearConfig
+
+MODELS: dict[str, type[Model]] = {"linear": Linear, "fm": FM}
+
+__all__ = [
+    "FM",
+    "MODELS",
+    "FMConfig",
+    "Gathered",
+    "Linear",
+    "LinearConfig",
+    "Model",
+    "ModelConfig",
+    "ParameterSpec",
+    "gather",
+    "specification_logits",
+]

@@ -1,0 +1,141 @@
+"""What a model is: its settings, its parameters, and its logit as an expression of gathered arrays."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anyfm.config import Settings, choice, setting
+from anyfm.rows import Rows
+
+Array = Any  # a numpy array or a torch tensor: models use only operations that both share
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig(Settings):
+    """Settings every model has."""
+
+    task: str = setting("binary", choice("binary", "regression"), "binary (logloss) or regression (squared loss)")
+
+
+@dataclass(frozen=True)
+class ParameterSpec:
+    """One parameter array of a model.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        The full shape; per-feature parameters start with n_features.
+    per_feature : bool
+        Whether the first axis is the feature, so that a batch gathers its rows of it.
+    init_std : float
+        Standard deviation of the normal start; 0 starts at zero.
+    """
+
+    shape: tuple[int, ...]
+    per_feature: bool
+    init_std: float = 0.0
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """A batch with its parameters gathered; numpy arrays or torch tensors.
+
+    Parameters
+    ----------
+    parameters : mapping of str to array
+        Per-feature parameters gathered to (B, S, …); the others whole.
+    values : array of shape (B, S)
+        The value x of each slot, already normalised if the model asks for it; 0 in padding.
+    fields : int array of shape (B, S)
+        The field of each slot.
+    present : bool array of shape (B, S)
+        False in the padding of ragged rows.
+    """
+
+    parameters: Mapping[str, Array]
+    values: Array
+    fields: Array
+    present: Array
+
+
+class Model(ABC):
+    """One member of the family. Stateless: parameters live in the engine that trains them.
+
+    Subclasses are final. They know no file, no loop and no device.
+    """
+
+    name: ClassVar[str]
+    config_type: ClassVar[type[ModelConfig]]
+
+    def __init__(self, config: ModelConfig | None = None) -> None:
+        self.config: Any = config if config is not None else self.config_type()
+
+    @abstractmethod
+    def parameter_specs(self, n_features: int, n_fields: int) -> dict[str, ParameterSpec]:
+        """The parameters by name, for a table of `n_features` features in `n_fields` fields."""
+
+    @abstractmethod
+    def logits(self, batch: Gathered) -> Array:
+        """The logit of each row, shape (B,); for regression, the prediction itself."""
+
+    def n_parameters(self, n_features: int, n_fields: int) -> int:
+        """How many numbers the model learns."""
+        return sum(
+            int(np.prod(spec.shape, dtype=object)) for spec in self.parameter_specs(n_features, n_fields).values()
+        )
+
+
+def linear_terms(batch: Gathered) -> Array:
+    """w_i x_i of each slot, shape (B, S)."""
+    return batch.parameters["linear"] * batch.values
+
+
+def gather(
+    parameters: Mapping[str, NDArray[Any]], rows: Rows, specs: Mapping[str, ParameterSpec], *, normalize: bool = False
+) -> Gathered:
+    """Gather the parameters of `rows` in numpy, padding ragged rows to their longest.
+
+    With `normalize`, each row's values are divided by their Euclidean norm (a row of zeros stays).
+    """
+    if rows.offsets is None:
+        ids = rows.ids
+        present = np.ones(ids.shape, bool)
+        values = np.ones(ids.shape) if rows.values is None else rows.values.astype(np.float64)
+        slot_fields = np.arange(ids.shape[1]) if rows.fields is None else rows.fields
+        fields = np.broadcast_to(slot_fields, ids.shape)
+    else:
+        lengths = np.diff(rows.offsets)
+        present = np.arange(lengths.max(initial=0)) < lengths[:, None]
+        ids = np.zeros(present.shape, np.int32)
+        values = np.zeros(present.shape)
+        fields = np.zeros(present.shape, np.int32)
+        ids[present] = rows.ids
+        values[present] = 1.0 if rows.values is None else rows.values
+        fields[present] = 0 if rows.fields is None else rows.fields
+    if normalize:
+        norm = np.sqrt((values**2).sum(axis=1, keepdims=True))
+        values = values / np.where(norm > 0, norm, 1.0)
+    gathered = {
+        name: array[ids].astype(np.float64) if specs[name].per_feature else array.astype(np.float64)
+        for name, array in parameters.items()
+    }
+    return Gathered(parameters=gathered, values=values, fields=fields, present=present)
+
+
+def specification_logits(model: Model, parameters: Mapping[str, NDArray[Any]], rows: Rows) -> NDArray[np.float64]:
+    """The model's logits in float64 numpy: slow, obvious, and what every engine is held to. Shape (n_rows,)."""
+    specs = model.parameter_specs(n_features=len(parameters["linear"]), n_fields=_n_fields(parameters))
+    normalize = bool(getattr(model.config, "normalize", False))
+    logits: NDArray[np.float64] = model.logits(gather(parameters, rows, specs, normalize=normalize))
+    return logits
+
+
+def _n_fields(parameters: Mapping[str, NDArray[Any]]) -> int:
+    factors = parameters.get("field_factors")
+    return 1 if factors is None else int(factors.shape[1])
