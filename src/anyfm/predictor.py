@@ -1,0 +1,141 @@
+"""Scoring with a trained model: tables, encoded rows, or one row at a time. Needs no torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from anyfm.artifact import Artifact, load_artifact
+from anyfm.engines.native import NativeScorer
+from anyfm.rows import Floats, Ids, Rows
+
+if TYPE_CHECKING:
+    from anyfm.table.encoder import Encoded
+    from anyfm.table.schema import Schema
+
+
+class Predictor:
+    """Scores with one trained model. Nothing changes after it is made, so that any number of threads may share it.
+
+    Parameters
+    ----------
+    artifact : Artifact
+    n_threads : int
+        Threads that score one large table; 0 means all cores of this process.
+
+    Attributes
+    ----------
+    artifact : Artifact
+    task : str
+        "binary" or "regression".
+    """
+
+    def __init__(self, artifact: Artifact, *, n_threads: int = 0) -> None:
+        self.artifact = artifact
+        self.task: str = artifact.model.config.task
+        self._encoder = artifact.encoder
+        self._scorer = NativeScorer(
+            artifact.model, artifact.parameters, n_fields=artifact.n_fields, n_threads=n_threads
+        )
+        self._binary = self.task == "binary"
+
+    @property
+    def schema(self) -> Schema:
+        """What the fields and the target are."""
+        return self.artifact.require_encoder().schema
+
+    def encode(self, table: Any, *, labelled: bool = False) -> Encoded:
+        """Turn a raw table into rows, and count what was unseen and missing.
+
+        Parameters
+        ----------
+        table : path, data frame or mapping of column name to array
+            Whatever `anyfm.table.readers.read_table` reads. It needs the model's fields; other columns are not read.
+        labelled : bool
+            Whether the target (and the weight, if the model has one) is needed too.
+
+        Raises
+        ------
+        InputError
+            A column is missing, or a value cannot be read; the text names file, row, column and value.
+        """
+        from anyfm.table.readers import read_table
+
+        return self.artifact.require_encoder().encode(read_table(table), labelled=labelled)
+
+    def logits(self, table: Any) -> Floats:
+        """The logit of every row, float32 of shape (n_rows,); for regression, the prediction itself.
+
+        Parameters
+        ----------
+        table : Rows, or whatever `encode` takes
+        """
+        rows = table if isinstance(table, Rows) else self.encode(table).rows
+        return self._scorer.logits(rows)
+
+    def predict(self, table: Any) -> Floats:
+        """The probability of the positive class, or the predicted number, of every row; float32 of shape (n_rows,)."""
+        logits = self.logits(table)
+        return _probability(logits) if self._binary else logits
+
+    def predict_one(self, row: Mapping[str, Any]) -> float:
+        """The probability of the positive class, or the predicted number, of one row of raw values by field name.
+
+        A value never seen in training counts as unseen; an absent field or None counts as missing.
+        """
+        rows = self.artifact.require_encoder().encode_one(row)
+        if rows.offsets is None:
+            logit = self._scorer.logit(rows.ids[0], None if rows.values is None else rows.values[0], rows.fields)
+        else:
+            logit = self._scorer.logit(rows.ids, rows.values, rows.fields)
+        return self._response(logit)
+
+    def predict_ids(self, ids: Ids, values: Floats | None = None) -> float:
+        """The same for one row that is encoded already: slot s holds a feature of field s.
+
+        Parameters
+        ----------
+        ids : int32 array of shape (n_slots,)
+        values : float32 array of shape (n_slots,), optional
+
+        Raises
+        ------
+        InputError
+            An id lies outside the model's features.
+        """
+        return self._response(self._scorer.logit(ids, values))
+
+    def evaluate(self, table: Any) -> dict[str, float]:
+        """The metrics of the model's task on a table with the target, or on rows with y; see `metrics.evaluate`."""
+        from anyfm.training import metrics
+
+        rows = table if isinstance(table, Rows) else self.encode(table, labelled=True).rows
+        return metrics.evaluate(self.task, _target(rows), self.logits(rows), rows.weight)
+
+    def _response(self, logit: float) -> float:
+        if not self._binary:
+            return logit
+        odds = math.exp(-abs(logit))
+        return 1.0 / (1.0 + odds) if logit >= 0 else odds / (1.0 + odds)
+
+
+def load(path: str | Path, *, n_threads: int = 0) -> Predictor:
+    """Load a saved model for scoring; see `load_artifact` for the errors."""
+    return Predictor(load_artifact(path), n_threads=n_threads)
+
+
+def _probability(logits: Floats) -> Floats:
+    odds = np.exp(-np.abs(logits))
+    return np.asarray(np.where(logits >= 0, 1.0, odds) / (1.0 + odds), np.float32)
+
+
+def _target(rows: Rows) -> Floats:
+    from anyfm.errors import InputError
+
+    if rows.y is None:
+        raise InputError("rows to evaluate on must have targets, however: y=None")
+    return rows.y
