@@ -116,6 +116,25 @@ float logit(AnyModel& model, In<int32_t> ids, MaybeIn<float> values, MaybeIn<int
   return z;
 }
 
+// Penalties of group `group` (0: linear, 1: factors). With an estimate asked for, λ of each field is estimated first.
+std::vector<double> penalties(AnyModel& model, int group, In<int32_t> field_of, std::vector<double> precision,
+                              bool estimate, double guess, double strength, double noise) {
+  const std::vector<PenaltyGroup> groups = model.penalty_groups();
+  if (group < 0 || group >= static_cast<int>(groups.size())) throw std::invalid_argument("no such penalty group");
+  if (static_cast<int64_t>(field_of.size()) != model.table().n_records())
+    throw std::invalid_argument("one field per feature");
+  const int32_t* fields = field_of.data();
+  nb::gil_scoped_release release;
+  for (size_t j = 0; j < field_of.size(); ++j)
+    if (fields[j] < 0 || fields[j] >= static_cast<int64_t>(precision.size())) throw std::out_of_range("no such field");
+  if (estimate)
+    estimate_penalties(model.table(), groups[group], model.count_column(), fields, precision,
+                       Evidence{guess, strength, 1e-2, 1e4, noise}, model.pool());
+  else
+    set_penalties(model.table(), groups[group], model.count_column(), fields, precision, noise, model.pool());
+  return precision;
+}
+
 std::unique_ptr<AnyModel> make_linear(int64_t n_features, bool normalize, bool training, int n_threads) {
   return std::make_unique<ModelOf<Linear>>(n_threads, n_features, Adagrad{}, normalize, training);
 }
@@ -162,6 +181,8 @@ NB_MODULE(ANYFM_MODULE, m) {
                      return nb::ndarray<nb::numpy, float, nb::ndim<1>>(&model.bias().value, 1, shape, nb::find(model));
                    })
       .def("step", &step, arg("rows"), arg("order"), arg("logistic"), arg("learning_rate"))
+      .def("penalties", &penalties, arg("group"), arg("field_of"), arg("precision"), arg("estimate"), arg("guess"),
+           arg("strength"), arg("noise"))
       .def("logits", &logits, arg("rows"), arg("out"), arg("threaded"))
       .def("logit", &logit, arg("ids"), arg("values").none() = nb::none(), arg("fields").none() = nb::none());
   m.def("linear", &make_linear, arg("n_features"), arg("normalize"), arg("training"), arg("n_threads"));

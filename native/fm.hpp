@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "adagrad.hpp"
+#include "evidence.hpp"
 #include "rows.hpp"
 #include "simd.hpp"
 #include "table.hpp"
@@ -32,7 +33,7 @@ class Fm {
   Fm(int64_t n_features, int n_factors, Adagrad adagrad, bool normalize, bool training)
       : n_factors_(n_factors),
         chunks_((n_factors + N - 1) / N),
-        table_(n_features, (chunks_ * N + (training ? 5 : 1) + 3) / 4 * 4),
+        table_(n_features, (chunks_ * N + (training ? 8 : 1) + 3) / 4 * 4),
         adagrad_(adagrad),
         normalize_(normalize) {}
 
@@ -40,8 +41,12 @@ class Fm {
     return {{"factors", {0, n_factors_}},
             {"linear", {padded(), 1}},
             {"accumulators", {padded() + 1, 2}},
-            {"penalty_linear", {padded() + 3, 1}},
-            {"penalty_factors", {padded() + 4, 1}}};
+            {"count", {padded() + 5, 1}}};
+  }
+  int64_t count_column() const { return padded() + 5; }
+  std::vector<PenaltyGroup> penalty_groups() const {
+    const int64_t w = padded();
+    return {{w, 1, w + 1, 1, w + 3, w + 6}, {0, n_factors_, w + 2, 1, w + 4, w + 7}};
   }
   Table& table() { return table_; }
   const Table& table() const { return table_; }

@@ -1,12 +1,13 @@
 // The linear model. The formula stands in src/anyfm/models/linear.py.
 //
-// Record of a feature: [w | a d] with a the accumulator and d the L2 penalty of one occurrence; scoring keeps w alone.
+// Record of a feature: [w | a d | count h]; the letters as in fm.hpp. Scoring keeps w alone.
 #pragma once
 
 #include <cmath>
 #include <vector>
 
 #include "adagrad.hpp"
+#include "evidence.hpp"
 #include "rows.hpp"
 #include "table.hpp"
 #include "trainer.hpp"
@@ -18,14 +19,16 @@ class Linear {
   struct Scratch {
     float scale[kBlockRows];
   };
-  enum Column { kWeight, kAccumulator, kPenalty, kColumns };
+  enum Column { kWeight, kAccumulator, kPenalty, kCount, kPrevious, kColumns };
 
   Linear(int64_t n_features, Adagrad adagrad, bool normalize, bool training)
-      : table_(n_features, training ? 4 : 1), adagrad_(adagrad), normalize_(normalize) {}
+      : table_(n_features, training ? 8 : 1), adagrad_(adagrad), normalize_(normalize) {}
 
   Columns columns() const {
-    return {{"linear", {kWeight, 1}}, {"accumulators", {kAccumulator, 1}}, {"penalty_linear", {kPenalty, 1}}};
+    return {{"linear", {kWeight, 1}}, {"accumulators", {kAccumulator, 1}}, {"count", {kCount, 1}}};
   }
+  int64_t count_column() const { return kCount; }
+  std::vector<PenaltyGroup> penalty_groups() const { return {{kWeight, 1, kAccumulator, 1, kPenalty, kPrevious}}; }
   Table& table() { return table_; }
   const Table& table() const { return table_; }
   Bias& bias() { return bias_; }

@@ -6,6 +6,7 @@
 #include <mutex>
 #include <utility>
 
+#include "evidence.hpp"
 #include "pool.hpp"
 #include "rows.hpp"
 #include "table.hpp"
@@ -57,6 +58,9 @@ class AnyModel {
   virtual Table& table() = 0;
   virtual Bias& bias() = 0;
   virtual Columns columns() const = 0;
+  virtual int64_t count_column() const = 0;
+  virtual std::vector<PenaltyGroup> penalty_groups() const = 0;
+  Pool& pool() { return pool_.get(); }
   int n_threads() const { return pool_.size(); }
 
  protected:
@@ -83,6 +87,8 @@ class ModelOf final : public AnyModel {
   Table& table() override { return model_.table(); }
   Bias& bias() override { return model_.bias(); }
   Columns columns() const override { return model_.columns(); }
+  int64_t count_column() const override { return model_.count_column(); }
+  std::vector<PenaltyGroup> penalty_groups() const override { return model_.penalty_groups(); }
 
  private:
   Model model_;

@@ -42,12 +42,14 @@ def integer(low: int, high: int | None = None) -> Rule:
 
 def real(low: float, high: float = math.inf, *, above: bool = False) -> Rule:
     """A finite number of at least `low` (more than `low` if `above`) and at most `high`."""
-    text = f"a number {'above' if above else 'of at least'} {low:g}" + (
-        f" and at most {high:g}" if high < math.inf else ""
-    )
-    return Rule(
-        text, lambda value: _is_real(value) and (value > low if above else value >= low) and value <= high, float
-    )
+    text = f"a number {'above' if above else 'of at least'} {low:g}"
+    if high < math.inf:
+        text += f" and at most {high:g}"
+
+    def holds(value: Any) -> bool:
+        return _is_real(value) and (value > low if above else value >= low) and value <= high
+
+    return Rule(text, holds, float)
 
 
 def choice(*options: str) -> Rule:
@@ -55,23 +57,12 @@ def choice(*options: str) -> Rule:
     return Rule("one of " + ", ".join(options), lambda value: value in options, str)
 
 
+_WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+
+
 def flag() -> Rule:
     """True or false."""
-
-    def parse(text: str) -> bool:
-        words = {
-            "true": True,
-            "yes": True,
-            "1": True,
-            "on": True,
-            "false": False,
-            "no": False,
-            "0": False,
-            "off": False,
-        }
-        return words[text.lower()]
-
-    return Rule("true or false", lambda value: isinstance(value, bool), parse)
+    return Rule("true or false", lambda value: isinstance(value, bool), lambda text: _WORDS[text.lower()])
 
 
 def optional(rule: Rule) -> Rule:

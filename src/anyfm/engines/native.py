@@ -11,10 +11,15 @@ from numpy.typing import NDArray
 
 from anyfm._native import kernels
 from anyfm.engines.base import Engine, State
+from anyfm.engines.recipe import Recipe, recipe
 from anyfm.errors import InputError, SettingError, however
 from anyfm.models import Model
 from anyfm.rows import Floats, Ids, Rows
 
+# Where the sums of squared gradients start: of the linear weights, of the factors.
+_ACCUMULATOR_START = np.array([1.0, 0.1], np.float32)
+# The guess of a penalty counts as much as this many features of the field.
+_GUESS_WORTH = 5.0
 # Rows below which scoring stays on the calling thread: waking the others would cost more.
 _THREADED_ROWS = 4096
 
@@ -72,71 +77,128 @@ class NativeEngine(Engine):
         self._native = _make(model, n_features=n_features, training=True, n_threads=n_threads or available_threads())
         self._columns = {name: slice(first, first + n) for name, (first, n) in self._native.columns}
         self._bound: list[tuple[Rows, Any]] = []
+        self._recipe: Recipe | None = None
+        self._precisions: list[list[float]] = []  # λ of each field: of the linear weights, of the factors
+        self._seen = np.zeros(2)  # since the last estimate: summed loss and summed weight, in the loss's own units
 
     def _column(self, name: str) -> NDArray[np.float32]:
         table: NDArray[np.float32] = self._native.table
         return table[:, self._columns[name]]
 
     def prepare(self, train: Rows, *, seed: int) -> None:
-        if train.y is None:
-            raise SettingError("training needs rows with a target")
-        rng = np.random.default_rng(seed)
-        counts = train.feature_counts(self.n_features)
-        table, bias = self._native.table, self._native.bias
-        table[:] = 0
-        for name, spec in self.model.parameter_specs(self.n_features, self.n_fields).items():
-            if spec.init_std > 0:
-                start = rng.standard_normal(spec.shape, dtype=np.float32) * np.float32(spec.init_std)
-                start[counts == 0] = 0  # a feature never trained contributes nothing
-                self._column(name)[:] = start
-        self._column("accumulators")[:] = 1e-6
         config = self.model.config
-        self._column("penalty_linear")[:] = config.l2_linear
-        if "penalty_factors" in self._columns:
-            self._column("penalty_factors")[:] = config.l2_factors
-        bias[:] = _best_constant(train, self.model.config.task), 1.0
+        self._recipe = made = recipe(
+            train, n_features=self.n_features, n_fields=self.n_fields, task=config.task, normalize=config.normalize
+        )
+        self._bound = []
+        self._seen[:] = 0
+        self._native.table[:] = 0
+        self._column("count")[:, 0] = made.counts
+        self._column("accumulators")[:] = _ACCUMULATOR_START[: self._column("accumulators").shape[1]]
+        self._native.bias[:] = made.centre / made.scale, 1.0
+        self._precisions = [
+            [guess if fixed is None else fixed] * self.n_fields for guess, fixed in self._guesses_and_settings()
+        ]
+        self._set_penalties(estimate=False)
+        rng = np.random.default_rng(seed)
+        for name in self.model.parameter_specs(self.n_features, self.n_fields):
+            if name not in ("bias", "linear"):
+                target = self._column(name)
+                start = rng.standard_normal(target.shape, dtype=np.float32)
+                start *= np.float32(config.init / np.sqrt(made.guess_factors))
+                start[made.counts == 0] = 0  # a feature never trained contributes nothing
+                target[:] = start
+
+    def _guesses_and_settings(self) -> list[tuple[float, float | None]]:
+        """Of each penalty group: λ before the data speak, and the setting that fixes it."""
+        assert self._recipe is not None
+        config = self.model.config
+        groups = [(self._recipe.guess_linear, config.l2_linear)]
+        return groups if self.model.name == "linear" else [*groups, (self._recipe.guess_factors, config.l2_factors)]
+
+    def _set_penalties(self, *, estimate: bool) -> None:
+        assert self._recipe is not None
+        squared_loss = self.model.config.task == "regression"
+        noise = 2 * self._seen[0] / self._seen[1] if squared_loss and self._seen[1] > 0 else 1.0
+        for group, (guess, fixed) in enumerate(self._guesses_and_settings()):
+            self._precisions[group] = self._native.penalties(
+                group=group,
+                field_of=self._recipe.field_of,
+                precision=self._precisions[group],
+                estimate=estimate and fixed is None,
+                guess=guess,
+                strength=_GUESS_WORTH,
+                noise=max(noise, 1e-6),
+            )
+
+    def begin_epoch(self, epoch: int) -> None:
+        if epoch > 1:
+            self._set_penalties(estimate=True)
+        self._seen[:] = 0
 
     def step(self, rows: Rows, order: NDArray[np.int64]) -> float:
-        return float(
-            self._native.step(
-                self._bind(rows),
-                order,
-                logistic=self.model.config.task == "binary",
-                learning_rate=self.model.config.learning_rate,
-            )
+        if self._recipe is None:
+            raise SettingError("an engine must be prepared before its first step")
+        loss = self._native.step(
+            self._bind(rows),
+            order,
+            logistic=self.model.config.task == "binary",
+            learning_rate=self._recipe.step_size(self.model.config.learning_rate),
         )
+        self._seen += loss, len(order) if rows.weight is None else float(rows.weight[order].sum())
+        return float(loss) * self._recipe.scale**2
 
     def logits(self, rows: Rows) -> Floats:
         out = np.empty(rows.n_rows, np.float32)
         self._native.logits(self._bind(rows), out, threaded=rows.n_rows >= _THREADED_ROWS)
-        return out
+        return out * np.float32(self._scale) if self._scale != 1 else out
+
+    @property
+    def _scale(self) -> float:
+        return 1.0 if self._recipe is None else self._recipe.scale
 
     def _bind(self, rows: Rows) -> Any:
         """The bound form of `rows`, kept for the last two (training and validation)."""
         for known, bound in self._bound:
             if known is rows:
                 return bound
-        bound = _bind(rows, n_features=self.n_features, n_owners=self._native.n_threads)
+        scaled = rows
+        if self._scale != 1 and rows.y is not None:
+            scaled = rows.labelled(rows.y / np.float32(self._scale), rows.weight)
+        bound = _bind(scaled, n_features=self.n_features, n_owners=self._native.n_threads)
         self._bound = [*self._bound[-1:], (rows, bound)]
         return bound
 
     def parameters(self) -> State:
+        specs = self.model.parameter_specs(self.n_features, self.n_fields)
         state: State = {"bias": self._native.bias[:1].copy()}
-        for name, spec in self.model.parameter_specs(self.n_features, self.n_fields).items():
-            if spec.per_feature:
-                state[name] = self._column(name).reshape(spec.shape).copy()
-        return state
+        state |= {name: self._column(name).reshape(spec.shape) for name, spec in specs.items() if spec.per_feature}
+        return {name: _scaled(name, array, self._scale) for name, array in state.items()}
 
     def state(self) -> State:
-        return {"table": self._native.table.copy(), "bias": self._native.bias.copy()}
+        return {
+            "table": self._native.table.copy(),
+            "bias": self._native.bias.copy(),
+            "precisions": np.array(self._precisions),
+            "seen": self._seen.copy(),
+        }
 
     def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
-        for name, target in (("table", self._native.table), ("bias", self._native.bias)):
+        held = {"table": self._native.table, "bias": self._native.bias, "seen": self._seen}
+        for name, target in held.items():
             if state[name].shape != target.shape:
-                raise SettingError(
-                    however(f"the state's {name} must have shape {target.shape}", shape=state[name].shape)
-                )
+                came = state[name].shape
+                raise SettingError(however(f"the state's {name} must have shape {target.shape}", shape=came))
             target[:] = state[name]
+        self._precisions = state["precisions"].tolist()
+
+
+def _scaled(name: str, array: NDArray[np.float32], scale: float) -> NDArray[np.float32]:
+    """Parameters for a target that training saw divided by `scale`: pairs of factors take its root each."""
+    if scale == 1:
+        return np.ascontiguousarray(array)
+    scaled: NDArray[np.float32] = array * np.float32(scale if name in ("bias", "linear") else np.sqrt(scale))
+    return scaled
 
 
 class NativeScorer:
@@ -182,13 +244,3 @@ class NativeScorer:
             raise InputError(
                 however(f"a feature id must lie in 0 … {self.n_features - 1}", ids=[int(i) for i in ids])
             ) from None
-
-
-def _best_constant(rows: Rows, task: str) -> float:
-    """The logit of the best constant prediction: the log odds of the base rate, or the mean target."""
-    assert rows.y is not None
-    mean = float(np.average(rows.y.astype(np.float64), weights=rows.weight))
-    if task == "regression":
-        return mean
-    share = min(max(mean, 1e-6), 1 - 1e-6)
-    return float(np.log(share / (1 - share)))

@@ -33,13 +33,10 @@ class ParameterSpec:
         The full shape; per-feature parameters start with n_features.
     per_feature : bool
         Whether the first axis is the feature, so that a batch gathers its rows of it.
-    init_std : float
-        Standard deviation of the normal start; 0 starts at zero.
     """
 
     shape: tuple[int, ...]
     per_feature: bool
-    init_std: float = 0.0
 
 
 @dataclass(frozen=True)

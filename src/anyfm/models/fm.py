@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from anyfm.config import flag, integer, real, setting
+from anyfm.config import flag, integer, optional, real, setting
 from anyfm.models.base import Array, Gathered, Model, ModelConfig, ParameterSpec, linear_terms
 
 
@@ -13,10 +13,14 @@ class FMConfig(ModelConfig):
     """Settings of the factorization machine."""
 
     n_factors: int = setting(8, integer(1, 256), "length of each feature's latent vector")
-    learning_rate: float = setting(0.1, real(0, above=True), "Adagrad's step size")
-    l2_linear: float = setting(1e-5, real(0), "L2 penalty of the linear weights")
-    l2_factors: float = setting(1e-4, real(0), "L2 penalty of the factors")
-    init_std: float = setting(0.05, real(0), "standard deviation of the factors at the start")
+    learning_rate: float = setting(0.3, real(0, above=True), "Adagrad's step, divided by the norm of an average row")
+    l2_linear: float | None = setting(
+        None, optional(real(0)), "L2 penalty of each linear weight in the summed loss; none: estimated for each field"
+    )
+    l2_factors: float | None = setting(
+        None, optional(real(0)), "L2 penalty of each factor in the summed loss; none: estimated for each field"
+    )
+    init: float = setting(0.3, real(0), "standard deviation of the factors at the start, relative to their prior")
     normalize: bool = setting(False, flag(), "divide each row by its Euclidean norm")
 
 
@@ -42,9 +46,7 @@ class FM(Model):
         return {
             "bias": ParameterSpec((1,), per_feature=False),
             "linear": ParameterSpec((n_features,), per_feature=True),
-            "factors": ParameterSpec(
-                (n_features, self.config.n_factors), per_feature=True, init_std=self.config.init_std
-            ),
+            "factors": ParameterSpec((n_features, self.config.n_factors), per_feature=True),
         }
 
     def logits(self, batch: Gathered) -> Array:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from anyfm.config import flag, real, setting
+from anyfm.config import flag, optional, real, setting
 from anyfm.models.base import Array, Gathered, Model, ModelConfig, ParameterSpec, linear_terms
 
 
@@ -12,8 +12,10 @@ from anyfm.models.base import Array, Gathered, Model, ModelConfig, ParameterSpec
 class LinearConfig(ModelConfig):
     """Settings of the linear model."""
 
-    learning_rate: float = setting(0.1, real(0, above=True), "Adagrad's step size")
-    l2_linear: float = setting(1e-5, real(0), "L2 penalty of the linear weights")
+    learning_rate: float = setting(0.3, real(0, above=True), "Adagrad's step, divided by the norm of an average row")
+    l2_linear: float | None = setting(
+        None, optional(real(0)), "L2 penalty of each linear weight in the summed loss; none: estimated for each field"
+    )
     normalize: bool = setting(False, flag(), "divide each row by its Euclidean norm")
 
 

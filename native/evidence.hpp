@@ -1,0 +1,105 @@
+// L2 penalties learnt from the data: each field's weights have a normal prior whose precision λ is re-estimated before
+// every epoch, by one step of expectation-maximisation (MacKay, "Bayesian interpolation", 1992; the classic evidence
+// approximation, with Adagrad's sums of squared gradients as the diagonal of the Fisher information).
+//
+//   λ_field = (n + c) / (Σ_j E[θ_j²] + c / λ_0),   E[θ_j²] = θ_j² + 1 / (λ_field + H_j / σ⁴)
+//
+// n counts the field's trained features, H_j is what the epoch added to the accumulator, σ² the noise of the target in
+// the loss's units (1 for logloss, the mean squared error for squared loss), λ_0 the prior guess, worth c features.
+// The penalty of one occurrence is σ² λ_field / count_j, so that an epoch penalises every feature once, however
+// frequent it is.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
+#include "pool.hpp"
+#include "table.hpp"
+
+namespace anyfm {
+
+// The columns of a record that share one penalty.
+struct PenaltyGroup {
+  int64_t first, n;                     // the weights
+  int64_t accumulator, n_accumulators;  // their accumulators
+  int64_t penalty;                      // the penalty of one occurrence
+  int64_t previous;                     // the mean accumulator when the penalty was last estimated
+};
+
+struct Evidence {
+  double guess;      // λ_0
+  double strength;   // c
+  double low, high;  // bounds of λ
+  double noise;      // σ²
+};
+
+namespace detail {
+
+inline double mean(const float* from, int64_t n) {
+  double total = 0;
+  for (int64_t i = 0; i < n; ++i) total += from[i];
+  return total / static_cast<double>(n);
+}
+
+inline double mean_square(const float* from, int64_t n) {
+  double total = 0;
+  for (int64_t i = 0; i < n; ++i) total += static_cast<double>(from[i]) * from[i];
+  return total / static_cast<double>(n);
+}
+
+// Runs f(chunk, begin, end) over a fixed number of chunks, so that sums taken by chunk do not depend on the threads.
+constexpr int kChunks = 64;
+template <class F>
+void for_chunks(int64_t n, Pool& pool, F&& f) {
+  pool.run([&](int t) {
+    for (int chunk = t; chunk < kChunks; chunk += pool.size()) f(chunk, n * chunk / kChunks, n * (chunk + 1) / kChunks);
+  });
+}
+
+}  // namespace detail
+
+// Sets every feature's penalty from its field's λ, and remembers the accumulators as they are.
+inline void set_penalties(Table& table, const PenaltyGroup& group, int64_t count_column, const int32_t* field_of,
+                          const std::vector<double>& precision, double noise, Pool& pool) {
+  detail::for_chunks(table.n_records(), pool, [&](int, int64_t begin, int64_t end) {
+    for (int64_t j = begin; j < end; ++j) {
+      float* record = table[j];
+      const double count = std::max(1.0f, record[count_column]);
+      record[group.penalty] = static_cast<float>(noise * precision[field_of[j]] / count);
+      record[group.previous] = static_cast<float>(detail::mean(record + group.accumulator, group.n_accumulators));
+    }
+  });
+}
+
+// One step of the estimate; `precision` holds λ of each field and is replaced.
+inline void estimate_penalties(Table& table, const PenaltyGroup& group, int64_t count_column, const int32_t* field_of,
+                               std::vector<double>& precision, const Evidence& evidence, Pool& pool) {
+  const size_t n_fields = precision.size();
+  std::vector<double> moments(n_fields * detail::kChunks), counts(moments);
+  const double information = 1 / (evidence.noise * evidence.noise);
+  detail::for_chunks(table.n_records(), pool, [&](int chunk, int64_t begin, int64_t end) {
+    double* moment = moments.data() + chunk * n_fields;
+    double* count = counts.data() + chunk * n_fields;
+    for (int64_t j = begin; j < end; ++j) {
+      const float* record = table[j];
+      if (!(record[count_column] > 0)) continue;
+      const int32_t field = field_of[j];
+      const double grown = detail::mean(record + group.accumulator, group.n_accumulators) - record[group.previous];
+      moment[field] += detail::mean_square(record + group.first, group.n) +
+                       1 / (precision[field] + information * std::max(0.0, grown));
+      count[field] += 1;
+    }
+  });
+  for (size_t field = 0; field < n_fields; ++field) {
+    double moment = evidence.strength / evidence.guess, count = evidence.strength;
+    for (int chunk = 0; chunk < detail::kChunks; ++chunk) {
+      moment += moments[chunk * n_fields + field];
+      count += counts[chunk * n_fields + field];
+    }
+    precision[field] = std::min(evidence.high, std::max(evidence.low, count / moment));
+  }
+  set_penalties(table, group, count_column, field_of, precision, evidence.noise, pool);
+}
+
+}  // namespace anyfm

@@ -1,0 +1,51 @@
+"""The models under contract: one small class each, and the tables they are tried on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from anyfm.models import FM, FMConfig, Linear, LinearConfig, Model
+from anyfm.rows import Rows
+
+N_FIELDS, FIELD_SIZE = 5, 7
+N_FEATURES = N_FIELDS * FIELD_SIZE
+
+
+def models(task: str = "binary") -> dict[str, Model]:
+    """Every model that an engine trains, in the sizes whose code differs."""
+    return {
+        "linear": Linear(LinearConfig(task=task)),
+        "linear-normalized": Linear(LinearConfig(task=task, normalize=True)),
+        **{f"fm-{k}": FM(FMConfig(task=task, n_factors=k)) for k in (1, 4, 7, 8, 16, 20, 37, 256)},
+        "fm-normalized": FM(FMConfig(task=task, n_factors=3, normalize=True)),
+    }
+
+
+def rows(kind: str, n_rows: int = 203, *, seed: int = 0, task: str = "binary", weighted: bool = False) -> Rows:
+    """Random rows of one kind: fixed, values, ragged, ragged-values, or shared (one id may stand in any slot)."""
+    rng = np.random.default_rng(seed)
+    y = (rng.random(n_rows) < 0.4) if task == "binary" else rng.normal(3, 2, n_rows)
+    weight = rng.integers(0, 4, n_rows).astype(np.float32) if weighted else None
+    common = {"y": y.astype(np.float32), "weight": weight}
+    if kind in ("fixed", "values", "shared"):
+        ids = rng.integers(0, FIELD_SIZE, (n_rows, N_FIELDS)) + FIELD_SIZE * np.arange(N_FIELDS)
+        if kind == "shared":
+            ids = rng.integers(0, N_FEATURES, (n_rows, N_FIELDS))
+        values = rng.normal(1, 0.5, ids.shape).astype(np.float32) if kind == "values" else None
+        return Rows(ids=ids.astype(np.int32), values=values, **common)
+    lengths = rng.integers(0, 9, n_rows)
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    ids = rng.integers(0, N_FEATURES, offsets[-1]).astype(np.int32)
+    values = rng.normal(1, 0.5, len(ids)).astype(np.float32) if kind == "ragged-values" else None
+    return Rows(ids=ids, offsets=offsets, values=values, fields=ids // FIELD_SIZE, **common)
+
+
+KINDS = ("fixed", "values", "shared", "ragged", "ragged-values")
+
+
+def batches(n: int, size: int) -> Iterator[np.ndarray]:
+    order = np.random.default_rng(7).permutation(n).astype(np.int64)
+    for start in range(0, n, size):
+        yield order[start : start + size]

@@ -1,0 +1,174 @@
+"""What every engine promises of every model it trains."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from anyfm.engines.base import Engine
+from anyfm.engines.native import NativeEngine, NativeScorer
+from anyfm.errors import InputError, SettingError
+from anyfm.models import Model, specification_logits
+from anyfm.rows import Rows
+
+from .cases import KINDS, N_FEATURES, N_FIELDS, batches, models, rows
+
+ALL_MODELS = list(models())
+RELATIVE = 64 * np.finfo(np.float32).eps  # a sum of at most 64 terms in float32
+
+
+def engine_for(model: Model, *, n_threads: int = 2) -> Engine:
+    return NativeEngine(model, n_features=N_FEATURES, n_fields=N_FIELDS, n_threads=n_threads)
+
+
+def trained(model: Model, train: Rows, *, n_threads: int = 2, epochs: int = 2) -> Engine:
+    engine = engine_for(model, n_threads=n_threads)
+    engine.prepare(train, seed=3)
+    for epoch in range(epochs):
+        engine.begin_epoch(epoch + 1)
+        for order in batches(train.n_rows, 128):
+            engine.step(train, order)
+    return engine
+
+
+def same(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> bool:
+    return a.keys() == b.keys() and all(a[name].tobytes() == b[name].tobytes() for name in a)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", ALL_MODELS)
+def test_logits_equal_the_specification(name: str, kind: str) -> None:
+    model = models()[name]
+    engine = trained(model, rows(kind))
+    unseen_by_training = rows(kind, seed=1)
+    expected = specification_logits(model, engine.parameters(), unseen_by_training)
+    scale = 1 + np.abs(expected)
+    assert np.abs(engine.logits(unseen_by_training) - expected).max() <= RELATIVE * scale.max()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", ALL_MODELS)
+def test_scorer_gives_the_engine_s_logits(name: str, kind: str) -> None:
+    model = models()[name]
+    engine = trained(model, rows(kind))
+    scored = rows(kind, seed=1)
+    scorer = NativeScorer(model, engine.parameters(), n_fields=N_FIELDS, n_threads=2)
+    logits = engine.logits(scored)
+    np.testing.assert_allclose(scorer.logits(scored), logits, rtol=1e-5, atol=1e-5)
+    for i in range(5):
+        row = scored.slice(i, i + 1)
+        one = scorer.logit(row.ids.reshape(-1), None if row.values is None else row.values.reshape(-1))
+        np.testing.assert_allclose(one, logits[i], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", ALL_MODELS)
+def test_same_bytes_on_any_number_of_threads_and_twice(name: str, kind: str) -> None:
+    train = rows(kind, weighted=True)
+    states = [trained(models()[name], train, n_threads=n).state() for n in (1, 2, 2, 3)]
+    assert all(same(states[0], other) for other in states[1:])
+
+
+@pytest.mark.parametrize("task", ["binary", "regression"])
+@pytest.mark.parametrize("name", ALL_MODELS)
+def test_training_lowers_the_loss(name: str, task: str) -> None:
+    train = rows("fixed", 400, task=task)
+    model = models(task)[name]
+    engine = engine_for(model)
+    engine.prepare(train, seed=0)
+    order = np.arange(train.n_rows)
+    losses = []
+    for epoch in range(8):
+        engine.begin_epoch(epoch + 1)
+        losses.append(engine.step(train, order))
+    assert losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("task", ["binary", "regression"])
+def test_step_returns_the_weighted_loss_before_the_update(kind: str, task: str) -> None:
+    train = rows(kind, 64, task=task, weighted=True)
+    engine = engine_for(models(task)["fm-4"])
+    engine.prepare(train, seed=0)
+    z = specification_logits(engine.model, engine.parameters(), train)
+    assert train.y is not None
+    assert train.weight is not None
+    loss = np.logaddexp(0, z) - train.y * z if task == "binary" else (z - train.y) ** 2 / 2
+    assert engine.step(train, np.arange(64)) == pytest.approx(float(loss @ train.weight), rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ALL_MODELS)
+def test_state_goes_on_bit_for_bit(name: str) -> None:
+    train = rows("values")
+    straight = trained(models()[name], train, epochs=4)
+    first = trained(models()[name], train, epochs=2)
+    resumed = engine_for(models()[name], n_threads=1)
+    resumed.prepare(train, seed=99)
+    resumed.load_state(first.state())
+    for epoch in (3, 4):
+        resumed.begin_epoch(epoch)
+        for order in batches(train.n_rows, 128):
+            resumed.step(train, order)
+    assert same(straight.state(), resumed.state())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_rows_of_weight_zero_are_absent(kind: str) -> None:
+    train = rows(kind, 128)
+    weight = np.ones(128, np.float32)
+    weight[64:] = 0
+    with_zeros, without = engine_for(models()["fm-8"]), engine_for(models()["fm-8"])
+    kept = train.slice(0, 64)
+    assert train.y is not None
+    for engine, data, n in ((with_zeros, train.labelled(train.y, weight), 128), (without, kept, 64)):
+        engine.prepare(data, seed=0)
+        engine.step(data, np.arange(n))
+    assert same(with_zeros.parameters(), without.parameters())
+
+
+def test_fixed_and_ragged_forms_of_the_same_rows_train_alike() -> None:
+    fixed = rows("values")
+    assert fixed.values is not None
+    offsets = np.arange(fixed.n_rows + 1, dtype=np.int64) * N_FIELDS
+    fields = np.tile(np.arange(N_FIELDS, dtype=np.int32), fixed.n_rows)
+    ragged = Rows(ids=fixed.ids.reshape(-1), offsets=offsets, values=fixed.values.reshape(-1), fields=fields, y=fixed.y)
+    model = models()["fm-8"]
+    assert same(trained(model, fixed).state(), trained(model, ragged).state())
+
+
+def test_values_of_one_are_the_same_as_none() -> None:
+    plain = rows("fixed")
+    ones = Rows(ids=plain.ids, values=np.ones(plain.ids.shape, np.float32), y=plain.y)
+    a, b = (trained(models()["fm-8"], data).parameters() for data in (plain, ones))
+    for name in a:
+        np.testing.assert_allclose(a[name], b[name], rtol=1e-4, atol=1e-6)
+
+
+def test_a_feature_never_trained_has_no_factors() -> None:
+    train = rows("fixed")
+    spared = Rows(ids=np.where(train.ids == 3, 4, train.ids).astype(np.int32), y=train.y)
+    parameters = trained(models()["fm-8"], spared).parameters()
+    assert not parameters["factors"][3].any()
+    assert parameters["factors"][4].any()
+
+
+@pytest.mark.parametrize("bad", [-1, N_FEATURES, 2**31 - 1])
+def test_ids_out_of_bounds_name_their_row(bad: int) -> None:
+    data = rows("fixed", 10)
+    data.ids[6, 2] = bad
+    engine = engine_for(models()["fm-4"])
+    with pytest.raises(InputError, match=rf"row 7.*{bad}"):
+        engine.logits(data)
+
+
+def test_rows_without_a_target_cannot_train() -> None:
+    data = Rows(ids=np.zeros((3, 2), np.int32))
+    with pytest.raises(SettingError, match="target"):
+        engine_for(models()["fm-4"]).prepare(data, seed=0)
+
+
+def test_no_rows_no_logits() -> None:
+    engine = engine_for(models()["fm-4"])
+    assert engine.logits(Rows(ids=np.zeros((0, 3), np.int32))).shape == (0,)
+    empty = Rows(ids=np.zeros(0, np.int32), offsets=np.zeros(3, np.int64))
+    np.testing.assert_array_equal(engine.logits(empty), np.zeros(2, np.float32))

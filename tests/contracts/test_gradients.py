@@ -1,0 +1,90 @@
+"""The kernels' gradients against finite differences of the specification.
+
+A step without penalty moves a parameter by −η g / √(a + g²), so g is read back from the step itself.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from anyfm.engines.native import NativeEngine
+from anyfm.models import FM, FMConfig, Linear, LinearConfig, Model, specification_logits
+from anyfm.rows import Rows
+
+from .cases import KINDS, N_FEATURES, N_FIELDS, rows
+
+
+def free_of_penalty(task: str) -> dict[str, Model]:
+    common = {"task": task, "l2_linear": 0.0}
+    return {
+        "linear": Linear(LinearConfig(**common)),
+        "linear-normalized": Linear(LinearConfig(**common, normalize=True)),
+        **{f"fm-{k}": FM(FMConfig(**common, n_factors=k, l2_factors=0.0, init=20)) for k in (1, 4, 8, 19, 70)},
+        "fm-normalized": FM(FMConfig(**common, n_factors=5, l2_factors=0.0, init=5, normalize=True)),
+    }
+
+
+def standardised(data: Rows) -> Rows:
+    """The engine divides a regression target by its weighted deviation; with deviation 1 that changes nothing."""
+    assert data.y is not None
+    mean = np.average(data.y, weights=data.weight)
+    deviation = np.sqrt(np.average((data.y - mean) ** 2, weights=data.weight))
+    return data.labelled(((data.y - mean) / deviation).astype(np.float32), data.weight)
+
+
+def loss(model: Model, parameters: dict[str, np.ndarray], row: Rows) -> float:
+    z = float(specification_logits(model, parameters, row)[0])
+    assert row.y is not None
+    y = float(row.y[0])
+    value = np.logaddexp(0, z) - y * z if model.config.task == "binary" else (z - y) ** 2 / 2
+    return float(value) * (1.0 if row.weight is None else float(row.weight[0]))
+
+
+def finite_differences(model: Model, parameters: dict[str, np.ndarray], row: Rows, name: str) -> np.ndarray:
+    exact = {key: array.astype(np.float64) for key, array in parameters.items()}
+    gradient = np.zeros(exact[name].shape)
+    touched = np.unique(row.ids)
+    for index in np.ndindex(gradient.shape):
+        if name != "bias" and index[0] not in touched:
+            continue
+        kept, h = exact[name][index], 1e-5
+        exact[name][index] = kept + h
+        above = loss(model, exact, row)
+        exact[name][index] = kept - h
+        gradient[index] = (above - loss(model, exact, row)) / (2 * h)
+        exact[name][index] = kept
+    return gradient
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "shared"])
+@pytest.mark.parametrize("task", ["binary", "regression"])
+@pytest.mark.parametrize("name", list(free_of_penalty("binary")))
+def test_gradients_agree_with_finite_differences(name: str, task: str, kind: str) -> None:
+    model = free_of_penalty(task)[name]
+    data = rows(kind, 12, task=task, weighted=True)
+    if task == "regression":
+        data = standardised(data)
+    checked = 0
+    for i in range(data.n_rows):
+        row = data.slice(i, i + 1)
+        ids = row.ids.reshape(-1)
+        assert row.weight is not None
+        if row.weight[0] == 0 or len(np.unique(ids)) < len(ids):
+            continue
+        engine = NativeEngine(model, n_features=N_FEATURES, n_fields=N_FIELDS, n_threads=2)
+        engine.prepare(data, seed=i)
+        before, accumulators = engine.parameters(), engine._column("accumulators").copy()
+        engine.step(data, np.array([i]))
+        after, grown = engine.parameters(), engine._column("accumulators")
+        rate = engine._recipe.step_size(model.config.learning_rate)
+        for position, part in enumerate(name for name in before if name != "bias"):
+            by = rate / np.sqrt(grown[:, position : position + 1])
+            gradient = ((before[part] - after[part]).reshape(N_FEATURES, -1) / by).reshape(before[part].shape)
+            expected = finite_differences(model, before, row, part)
+            tolerance = 2e-3 * np.abs(expected).max() + 2e-5
+            np.testing.assert_allclose(gradient, expected, atol=tolerance)
+            squares = (expected.reshape(N_FEATURES, -1) ** 2).mean(axis=1)
+            np.testing.assert_allclose(grown[:, position] - accumulators[:, position], squares, rtol=2e-2, atol=1e-4)
+        checked += 1
+    assert checked > 3

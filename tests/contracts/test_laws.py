@@ -1,0 +1,68 @@
+"""Laws of the mathematics, held on the specification; the engines are held to the specification elsewhere."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from anyfm.models import FM, FMConfig, Linear, Model, specification_logits
+from anyfm.rows import Rows
+
+from .cases import KINDS, N_FEATURES, N_FIELDS, models, rows
+
+
+def parameters_for(model: Model, seed: int = 0) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    specs = model.parameter_specs(N_FEATURES, N_FIELDS)
+    return {name: rng.normal(0, 0.5, spec.shape) for name, spec in specs.items()}
+
+
+def entries(data: Rows, i: int) -> tuple[np.ndarray, np.ndarray]:
+    row = data.slice(i, i + 1)
+    ids = row.ids.reshape(-1)
+    return ids, np.ones(len(ids)) if row.values is None else row.values.reshape(-1).astype(float)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(seed=st.integers(0, 2**32 - 1), n_factors=st.integers(1, 12))
+def test_fm_is_the_double_loop_over_pairs(kind: str, seed: int, n_factors: int) -> None:
+    model = FM(FMConfig(n_factors=n_factors))
+    p, data = parameters_for(model, seed), rows(kind, 5, seed=seed)
+    slow = []
+    for i in range(data.n_rows):
+        ids, x = entries(data, i)
+        z = p["bias"][0] + p["linear"][ids] @ x
+        for a, b in combinations(range(len(ids)), 2):
+            z += p["factors"][ids[a]] @ p["factors"][ids[b]] * x[a] * x[b]
+        slow.append(z)
+    np.testing.assert_allclose(specification_logits(model, p, data), slow, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_fm_with_zero_factors_is_linear(kind: str) -> None:
+    p, data = parameters_for(FM()), rows(kind)
+    p["factors"][:] = 0
+    linear = {name: p[name] for name in ("bias", "linear")}
+    np.testing.assert_allclose(specification_logits(FM(), p, data), specification_logits(Linear(), linear, data))
+
+
+@pytest.mark.parametrize("name", ["linear", "fm-8", "fm-normalized"])
+def test_field_order_does_not_matter(name: str) -> None:
+    model, data = models()[name], rows("values")
+    p = parameters_for(model)
+    assert data.values is not None
+    turned = Rows(ids=np.ascontiguousarray(data.ids[:, ::-1]), values=np.ascontiguousarray(data.values[:, ::-1]))
+    np.testing.assert_allclose(specification_logits(model, p, data), specification_logits(model, p, turned))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", list(models()))
+def test_splitting_a_batch_does_not_matter(name: str, kind: str) -> None:
+    model, data = models()[name], rows(kind, 40)
+    p = parameters_for(model)
+    parts = [specification_logits(model, p, data.slice(i, i + 9)) for i in range(0, 40, 9)]
+    np.testing.assert_allclose(specification_logits(model, p, data), np.concatenate(parts), rtol=1e-12, atol=1e-12)
