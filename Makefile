@@ -33,6 +33,20 @@ demo: $(VENV)/.built
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest
 
+# The native tests under AddressSanitizer and UndefinedBehaviorSanitizer, in every build of the kernels that runs here.
+SANITIZED := build/sanitized
+$(SANITIZED)/.built: $(VENV)/.dev CMakeLists.txt $(NATIVE)
+	$(PIP) install --no-build-isolation --no-deps --upgrade --target $(SANITIZED) \
+	  -C build-dir=build/sanitizing -C cmake.define.ANYFM_SANITIZE=ON -C install.strip=false .
+	touch $@
+
+test-sanitize: $(SANITIZED)/.built
+	for isa in $$($(BIN)/python -c 'from anyfm import _cpu; print(*_cpu.supported())'); do \
+	  ANYFM_ISA=$$isa PYTHONPATH=$(SANITIZED) PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0 \
+	  LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libubsan.so)" \
+	  $(BIN)/python -m pytest tests/contracts tests/native -p no:cacheprovider --timeout 1200 || exit 1; \
+	done
+
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

@@ -59,6 +59,13 @@ def _bind(rows: Rows, *, n_features: int, n_owners: int) -> Any:
         raise
 
 
+def _logits(native: Any, rows: Rows, n_features: int) -> Floats:
+    out = np.empty(rows.n_rows, np.float32)
+    bound = _bind(rows, n_features=n_features, n_owners=1)
+    native.logits(bound, out, threaded=rows.n_rows >= _THREADED_ROWS)
+    return out
+
+
 class NativeEngine(Engine):
     """Trains linear and FM with block-wise Adagrad on several threads.
 
@@ -76,7 +83,7 @@ class NativeEngine(Engine):
         self.n_fields = n_fields
         self._native = _make(model, n_features=n_features, training=True, n_threads=n_threads or available_threads())
         self._columns = {name: slice(first, first + n) for name, (first, n) in self._native.columns}
-        self._bound: list[tuple[Rows, Any]] = []
+        self._bound: tuple[Rows, Any] | None = None
         self._recipe: Recipe | None = None
         self._precisions: list[list[float]] = []  # λ of each field: of the linear weights, of the factors
         self._seen = np.zeros(2)  # since the last estimate: summed loss and summed weight, in the loss's own units
@@ -90,7 +97,7 @@ class NativeEngine(Engine):
         self._recipe = made = recipe(
             train, n_features=self.n_features, n_fields=self.n_fields, task=config.task, normalize=config.normalize
         )
-        self._bound = []
+        self._bound = None
         self._seen[:] = 0
         self._native.table[:] = 0
         self._column("count")[:, 0] = made.counts
@@ -149,25 +156,22 @@ class NativeEngine(Engine):
         return float(loss) * self._recipe.scale**2
 
     def logits(self, rows: Rows) -> Floats:
-        out = np.empty(rows.n_rows, np.float32)
-        self._native.logits(self._bind(rows), out, threaded=rows.n_rows >= _THREADED_ROWS)
-        return out * np.float32(self._scale) if self._scale != 1 else out
+        logits = _logits(self._native, rows, self.n_features)
+        return logits * np.float32(self._scale) if self._scale != 1 else logits
 
     @property
     def _scale(self) -> float:
         return 1.0 if self._recipe is None else self._recipe.scale
 
     def _bind(self, rows: Rows) -> Any:
-        """The bound form of `rows`, kept for the last two (training and validation)."""
-        for known, bound in self._bound:
-            if known is rows:
-                return bound
-        scaled = rows
-        if self._scale != 1 and rows.y is not None:
-            scaled = rows.labelled(rows.y / np.float32(self._scale), rows.weight)
-        bound = _bind(scaled, n_features=self.n_features, n_owners=self._native.n_threads)
-        self._bound = [*self._bound[-1:], (rows, bound)]
-        return bound
+        """The bound form of the training rows, kept from one step to the next."""
+        if self._bound is None or self._bound[0] is not rows:
+            scaled = rows
+            if self._scale != 1 and rows.y is not None:
+                scaled = rows.labelled(rows.y / np.float32(self._scale), rows.weight)
+            bound = _bind(scaled, n_features=self.n_features, n_owners=self._native.n_threads)
+            self._bound = (rows, bound)
+        return self._bound[1]
 
     def parameters(self) -> State:
         specs = self.model.parameter_specs(self.n_features, self.n_fields)
@@ -231,10 +235,7 @@ class NativeScorer:
 
     def logits(self, rows: Rows) -> Floats:
         """The logit of every row, float32 of shape (n_rows,)."""
-        bound = _bind(rows, n_features=self.n_features, n_owners=1)
-        out = np.empty(rows.n_rows, np.float32)
-        self._native.logits(bound, out, threaded=rows.n_rows >= _THREADED_ROWS)
-        return out
+        return _logits(self._native, rows, self.n_features)
 
     def logit(self, ids: Ids, values: Floats | None = None, fields: NDArray[np.int32] | None = None) -> float:
         """The logit of one row: ids int32 of shape (n,), values float32 and fields int32 of the same shape."""
