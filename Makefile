@@ -59,7 +59,7 @@ format: $(VENV)/.dev
 	$(CLANG_FORMAT) -i $(NATIVE)
 
 bench: $(VENV)/.dev
-	$(BIN)/python benchmarks/run.py
+	$(BIN)/python -m benchmarks.run
 
 clean:
 	rm -rf build $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

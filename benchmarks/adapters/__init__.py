@@ -1,0 +1,10 @@
+"""One file per system: how to start it, and how to read seconds and losses from what it prints."""
+
+from __future__ import annotations
+
+from benchmarks.adapters import anyfm_, libffm, xlearn
+from benchmarks.adapters.base import Adapter, Result
+
+ADAPTERS: dict[str, Adapter] = {"anyfm": anyfm_.Anyfm(), "xlearn": xlearn.XLearn(), "libffm": libffm.LibFFM()}
+
+__all__ = ["ADAPTERS", "Adapter", "Result"]

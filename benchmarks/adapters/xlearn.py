@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import tempfile
+from pathlib import Path
+
+from benchmarks.adapters.base import Adapter, Result
+from benchmarks.problems import Problem
+
+COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+
+
+class XLearn(Adapter):
+    """xLearn's command line, its own defaults (Adagrad .2, L2 2e-5, instance normalisation), no early stopping.
+
+    Its epoch time includes validation when there is any, so seconds are taken from runs without.
+    """
+
+    program = "XLEARN_TRAIN"
+
+    def run(self, problem: Problem, *, n_threads: int, validate: bool) -> Result:
+        kind = "ffm" if problem.model == "ffm" else "svm"
+        solver = {"linear": "0", "fm": "1", "ffm": "2"}[problem.model]
+        with tempfile.TemporaryDirectory() as folder:
+            for part in ("train", "valid"):
+                Path(folder, f"{part}.{kind}").symlink_to(problem.paths()[f"{part}.{kind}"])
+            executable = self.executable()
+            assert executable is not None
+            command = [executable, f"train.{kind}", "-s", solver, "-k", str(problem.n_factors)]
+            command += ["-e", str(problem.n_epochs), "--dis-es", "-nthread", str(n_threads), "-m", "none"]
+            command += ["-v", f"valid.{kind}"] if validate else []
+            environment = {"USER": "bench", **os.environ}
+            done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True)
+        lines = [COLOURS.sub("", line).split() for line in done.stdout.splitlines()]
+        table = [[float(cell) for cell in cells] for cells in lines if _is_row(cells)]
+        return Result([row[-1] for row in table], table[-1][2] if validate else None)
+
+
+def _is_row(cells: list[str]) -> bool:
+    return len(cells) >= 3 and cells[0].isdigit() and all(re.fullmatch(r"-?\d+(\.\d+)?", cell) for cell in cells)
