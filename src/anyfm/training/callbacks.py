@@ -1,0 +1,108 @@
+"""Hooks into training, and the progress bar, which is one of them."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any, TextIO
+
+from anyfm.config import TrainingConfig
+from anyfm.engines.base import Engine
+from anyfm.rows import Rows
+from anyfm.training.history import History, Progress, Record
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
+
+
+class Callback:
+    """Does nothing at any time; subclass it and override what you need.
+
+    All arguments are keywords: name those you use and take the others as ``**_``. An exception from a hook ends
+    training with that exception.
+    """
+
+    def on_train_begin(self, *, engine: Engine, train: Rows, config: TrainingConfig, history: History) -> None:
+        """Before the first epoch, or the first after resuming (`history` then holds the earlier ones)."""
+
+    def on_batch_end(self, *, epoch: int, n_done: int, n_rows: int, train_loss: float, rows_per_second: float) -> None:
+        """After each slice of rows: how many of the epoch's rows are done, their mean loss, and the speed so far."""
+
+    def on_epoch_end(self, *, engine: Engine, progress: Progress, record: Record, improved: bool) -> None:
+        """After each epoch and its validation; `improved` says whether it is the best so far."""
+
+    def on_train_end(self, *, history: History) -> None:
+        """When training ends for any reason, errors included (``history.stop_reason`` is then None)."""
+
+
+class ProgressBar(Callback):
+    """Shows the epoch's progress, rows/s and loss on standard error, and one line per finished epoch.
+
+    Where standard error is not a terminal it shows nothing.
+
+    Parameters
+    ----------
+    file : text stream, optional
+        Where to draw instead of standard error; it too must be a terminal.
+    """
+
+    def __init__(self, *, file: TextIO | None = None) -> None:
+        self._file = file
+        self._bar: RichProgress | None = None
+        self._n_epochs = 0
+
+    def on_train_begin(self, *, config: TrainingConfig, history: History, **_: Any) -> None:
+        file = self._file if self._file is not None else sys.stderr
+        if not file.isatty():
+            return
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._n_epochs = config.n_epochs
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[now]}"),
+            TimeRemainingColumn(),
+        )
+        self._bar = Progress(*columns, console=Console(file=file), transient=True)
+        self._bar.add_task(self._label(history.n_epochs + 1), now="", total=None)
+        self._bar.start()
+
+    def on_batch_end(
+        self, *, epoch: int, n_done: int, n_rows: int, train_loss: float, rows_per_second: float, **_: Any
+    ) -> None:
+        if self._bar is not None:
+            now = f"{_short(rows_per_second)} rows/s  loss {train_loss:.5f}"
+            task = self._bar.task_ids[0]
+            self._bar.update(task, description=self._label(epoch), completed=n_done, total=n_rows, now=now)
+
+    def on_epoch_end(self, *, progress: Progress, record: Record, improved: bool, **_: Any) -> None:
+        if self._bar is not None:
+            self._bar.console.print(epoch_line(record, progress.history, improved=improved), highlight=False)
+
+    def on_train_end(self, **_: Any) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def _label(self, epoch: int) -> str:
+        return f"epoch {epoch}/{self._n_epochs}"
+
+
+def epoch_line(record: Record, history: History, *, improved: bool) -> str:
+    """One epoch in one line, the monitored score starred when it is the best so far."""
+    parts = [f"epoch {record['epoch']:>3.0f}", f"train loss {record['train_loss']:.5f}"]
+    shown = [history.monitor] if history.monitor else []
+    shown += [name for name in ("valid_auc",) if name in record and name != history.monitor]
+    for name in shown:
+        star = "*" if improved and name == history.monitor else ""
+        parts.append(f"{name.replace('_', ' ')} {record[name]:.5f}{star}")
+    parts.append(f"{_short(record['rows_per_second'])} rows/s")
+    return "  ".join(parts)
+
+
+def _short(number: float) -> str:
+    for size, unit in ((1e6, "M"), (1e3, "k")):
+        if number >= size:
+            return f"{number / size:.3g} {unit}"
+    return f"{number:.0f}"
