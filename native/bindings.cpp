@@ -116,23 +116,34 @@ float logit(AnyModel& model, In<int32_t> ids, MaybeIn<float> values, MaybeIn<int
   return z;
 }
 
-// Penalties of group `group` (0: linear, 1: factors). With an estimate asked for, λ of each field is estimated first.
-std::vector<double> penalties(AnyModel& model, int group, In<int32_t> field_of, std::vector<double> precision,
-                              bool estimate, double guess, double strength, double noise) {
+// Sets the penalties of all features from the priors (group 0: linear weights, 1: factors), which are estimated anew
+// first if asked for, and returns the λ of every field in every group.
+std::vector<std::vector<double>> penalties(AnyModel& model, In<int32_t> field_of,
+                                           std::vector<std::vector<double>> precisions, std::vector<double> guesses,
+                                           std::vector<double> strengths, double noise, bool estimate) {
   const std::vector<PenaltyGroup> groups = model.penalty_groups();
-  if (group < 0 || group >= static_cast<int>(groups.size())) throw std::invalid_argument("no such penalty group");
+  if (precisions.size() != groups.size() || guesses.size() != groups.size() || strengths.size() != groups.size())
+    throw std::invalid_argument("one prior per penalty group");
+  const size_t n_precisions = precisions[0].size();
+  std::vector<Prior> priors;
+  for (size_t g = 0; g < groups.size(); ++g) {
+    if (precisions[g].size() != n_precisions) throw std::invalid_argument("one precision per field");
+    priors.push_back({std::move(precisions[g]), guesses[g], strengths[g]});
+  }
   if (static_cast<int64_t>(field_of.size()) != model.table().n_records())
     throw std::invalid_argument("one field per feature");
   const int32_t* fields = field_of.data();
-  nb::gil_scoped_release release;
-  for (size_t j = 0; j < field_of.size(); ++j)
-    if (fields[j] < 0 || fields[j] >= static_cast<int64_t>(precision.size())) throw std::out_of_range("no such field");
-  if (estimate)
-    estimate_penalties(model.table(), groups[group], model.count_column(), fields, precision,
-                       Evidence{guess, strength, 1e-2, 1e4, noise}, model.pool());
-  else
-    set_penalties(model.table(), groups[group], model.count_column(), fields, precision, noise, model.pool());
-  return precision;
+  const int64_t n_fields = static_cast<int64_t>(n_precisions);
+  {
+    nb::gil_scoped_release release;
+    for (size_t j = 0; j < field_of.size(); ++j)
+      if (fields[j] < 0 || fields[j] >= n_fields) throw std::out_of_range("no such field");
+    Table& table = model.table();
+    if (estimate) estimate_priors(table, groups, model.count_column(), fields, priors, noise, model.pool());
+    set_penalties(table, groups, model.count_column(), fields, priors, noise, model.pool());
+  }
+  for (size_t g = 0; g < groups.size(); ++g) precisions[g] = std::move(priors[g].precision);
+  return precisions;
 }
 
 std::unique_ptr<AnyModel> make_linear(int64_t n_features, bool normalize, bool training, int n_threads) {
@@ -181,8 +192,8 @@ NB_MODULE(ANYFM_MODULE, m) {
                      return nb::ndarray<nb::numpy, float, nb::ndim<1>>(&model.bias().value, 1, shape, nb::find(model));
                    })
       .def("step", &step, arg("rows"), arg("order"), arg("logistic"), arg("learning_rate"))
-      .def("penalties", &penalties, arg("group"), arg("field_of"), arg("precision"), arg("estimate"), arg("guess"),
-           arg("strength"), arg("noise"))
+      .def("penalties", &penalties, arg("field_of"), arg("precisions"), arg("guesses"), arg("strengths"), arg("noise"),
+           arg("estimate"))
       .def("logits", &logits, arg("rows"), arg("out"), arg("threaded"))
       .def("logit", &logit, arg("ids"), arg("values").none() = nb::none(), arg("fields").none() = nb::none());
   m.def("linear", &make_linear, arg("n_features"), arg("normalize"), arg("training"), arg("n_threads"));

@@ -11,6 +11,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <vector>
 
@@ -27,12 +28,13 @@ struct PenaltyGroup {
   int64_t previous;                     // the mean accumulator when the penalty was last estimated
 };
 
-struct Evidence {
-  double guess;      // λ_0
-  double strength;   // c
-  double low, high;  // bounds of λ
-  double noise;      // σ²
+// What a group's penalties come from.
+struct Prior {
+  std::vector<double> precision;  // λ of each field
+  double guess;                   // λ_0
+  double strength;                // c; infinite where λ is fixed
 };
+constexpr double kLowestPrecision = 1e-2, kHighestPrecision = 1e4;
 
 namespace detail {
 
@@ -59,47 +61,56 @@ void for_chunks(int64_t n, Pool& pool, F&& f) {
 
 }  // namespace detail
 
-// Sets every feature's penalty from its field's λ, and remembers the accumulators as they are.
-inline void set_penalties(Table& table, const PenaltyGroup& group, int64_t count_column, const int32_t* field_of,
-                          const std::vector<double>& precision, double noise, Pool& pool) {
+// Sets every feature's penalties from its field's λ, and remembers the accumulators as they are.
+inline void set_penalties(Table& table, const std::vector<PenaltyGroup>& groups, int64_t count_column,
+                          const int32_t* field_of, const std::vector<Prior>& priors, double noise, Pool& pool) {
   detail::for_chunks(table.n_records(), pool, [&](int, int64_t begin, int64_t end) {
     for (int64_t j = begin; j < end; ++j) {
       float* record = table[j];
-      const double count = std::max(1.0f, record[count_column]);
-      record[group.penalty] = static_cast<float>(noise * precision[field_of[j]] / count);
-      record[group.previous] = static_cast<float>(detail::mean(record + group.accumulator, group.n_accumulators));
+      const double scale = noise / std::max(1.0f, record[count_column]);
+      for (size_t g = 0; g < groups.size(); ++g) {
+        const PenaltyGroup& group = groups[g];
+        record[group.penalty] = static_cast<float>(scale * priors[g].precision[field_of[j]]);
+        record[group.previous] = static_cast<float>(detail::mean(record + group.accumulator, group.n_accumulators));
+      }
     }
   });
 }
 
-// One step of the estimate; `precision` holds λ of each field and is replaced.
-inline void estimate_penalties(Table& table, const PenaltyGroup& group, int64_t count_column, const int32_t* field_of,
-                               std::vector<double>& precision, const Evidence& evidence, Pool& pool) {
-  const size_t n_fields = precision.size();
-  std::vector<double> moments(n_fields * detail::kChunks), counts(moments);
-  const double information = 1 / (evidence.noise * evidence.noise);
+// One step of the estimate: replaces λ of every field in every group that is not fixed.
+inline void estimate_priors(const Table& table, const std::vector<PenaltyGroup>& groups, int64_t count_column,
+                            const int32_t* field_of, std::vector<Prior>& priors, double noise, Pool& pool) {
+  const size_t n_fields = priors[0].precision.size(), n_groups = groups.size();
+  const double information = 1 / (noise * noise);
+  std::vector<double> moments(n_fields * n_groups * detail::kChunks), counts(n_fields * detail::kChunks);
   detail::for_chunks(table.n_records(), pool, [&](int chunk, int64_t begin, int64_t end) {
-    double* moment = moments.data() + chunk * n_fields;
+    double* moment = moments.data() + chunk * n_groups * n_fields;
     double* count = counts.data() + chunk * n_fields;
     for (int64_t j = begin; j < end; ++j) {
       const float* record = table[j];
       if (!(record[count_column] > 0)) continue;
-      const int32_t field = field_of[j];
-      const double grown = detail::mean(record + group.accumulator, group.n_accumulators) - record[group.previous];
-      moment[field] += detail::mean_square(record + group.first, group.n) +
-                       1 / (precision[field] + information * std::max(0.0, grown));
+      const size_t field = field_of[j];
       count[field] += 1;
+      for (size_t g = 0; g < n_groups; ++g) {
+        const PenaltyGroup& group = groups[g];
+        const double grown = detail::mean(record + group.accumulator, group.n_accumulators) - record[group.previous];
+        moment[g * n_fields + field] += detail::mean_square(record + group.first, group.n) +
+                                        1 / (priors[g].precision[field] + information * std::max(0.0, grown));
+      }
     }
   });
-  for (size_t field = 0; field < n_fields; ++field) {
-    double moment = evidence.strength / evidence.guess, count = evidence.strength;
-    for (int chunk = 0; chunk < detail::kChunks; ++chunk) {
-      moment += moments[chunk * n_fields + field];
-      count += counts[chunk * n_fields + field];
+  for (size_t g = 0; g < n_groups; ++g) {
+    Prior& prior = priors[g];
+    if (std::isinf(prior.strength)) continue;
+    for (size_t field = 0; field < n_fields; ++field) {
+      double moment = prior.strength / prior.guess, count = prior.strength;
+      for (int chunk = 0; chunk < detail::kChunks; ++chunk) {
+        moment += moments[(chunk * n_groups + g) * n_fields + field];
+        count += counts[chunk * n_fields + field];
+      }
+      prior.precision[field] = std::min(kHighestPrecision, std::max(kLowestPrecision, count / moment));
     }
-    precision[field] = std::min(evidence.high, std::max(evidence.low, count / moment));
   }
-  set_penalties(table, group, count_column, field_of, precision, evidence.noise, pool);
 }
 
 }  // namespace anyfm

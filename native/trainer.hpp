@@ -18,6 +18,7 @@
 #include "adagrad.hpp"
 #include "pool.hpp"
 #include "rows.hpp"
+#include "simd.hpp"
 
 namespace anyfm {
 
@@ -29,6 +30,7 @@ constexpr int kBlockRows = 64;
 struct Block {
   const Rows* rows;
   const int64_t* order;
+  int64_t n_left;  // rows from the start of this block to the end of the pass
   int size;
   float dlogit[kBlockRows];  // derivative of the weighted loss by the logit
   float weight[kBlockRows];
@@ -37,13 +39,20 @@ struct Block {
   Row row(int i) const { return (*rows)[order[i]]; }
 };
 
-// How far ahead rows are announced to the cache.
+// How far ahead the cache is told of a row's records, and of its ids, which shuffling scatters too.
 constexpr int kPrefetchRows = 2;
+constexpr int kPrefetchIds = 12;
+
+inline void prefetch_ids(const Row& row) {
+  constexpr int64_t kIdsPerLine = 16;
+  for (int64_t s = 0; s < row.size; s += kIdsPerLine) ANYFM_PREFETCH(row.ids + s);
+}
 
 template <class Model>
 void forward_half(const Model& model, Block& block, int begin, int end, Loss loss, typename Model::Scratch& scratch) {
   for (int i = begin; i < end; ++i) {
-    if (i + kPrefetchRows < end) model.prefetch(block.row(i + kPrefetchRows));
+    if (i + kPrefetchIds < block.n_left) prefetch_ids(block.row(i + kPrefetchIds));
+    if (i + kPrefetchRows < block.n_left) model.prefetch(block.row(i + kPrefetchRows));
     const int64_t at = block.order[i];
     const float z = model.forward(block.row(i), i, scratch);
     const LossValue value = loss_value(loss, z, block.rows->y[at]);
@@ -61,12 +70,13 @@ double train(Model& model, const Rows& rows, const Ownership& owners, const int6
   const int n_threads = pool.size();
   typename Model::Scratch scratch = model.make_scratch(kBlockRows);
   Barrier barrier(n_threads);
-  Block block{&rows, order, 0, {}, {}, {}};
+  Block block{&rows, order, n, 0, {}, {}, {}};
   double total = 0;
   pool.run([&](int t) {
     for (int64_t start = 0; start < n; start += kBlockRows) {
       if (t == 0) {
         block.order = order + start;
+        block.n_left = n - start;
         block.size = static_cast<int>(std::min<int64_t>(kBlockRows, n - start));
       }
       barrier.wait();

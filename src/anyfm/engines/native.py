@@ -127,16 +127,15 @@ class NativeEngine(Engine):
         assert self._recipe is not None
         squared_loss = self.model.config.task == "regression"
         noise = 2 * self._seen[0] / self._seen[1] if squared_loss and self._seen[1] > 0 else 1.0
-        for group, (guess, fixed) in enumerate(self._guesses_and_settings()):
-            self._precisions[group] = self._native.penalties(
-                group=group,
-                field_of=self._recipe.field_of,
-                precision=self._precisions[group],
-                estimate=estimate and fixed is None,
-                guess=guess,
-                strength=_GUESS_WORTH,
-                noise=max(noise, 1e-6),
-            )
+        groups = self._guesses_and_settings()
+        self._precisions = self._native.penalties(
+            field_of=self._recipe.field_of,
+            precisions=self._precisions,
+            guesses=[guess for guess, _ in groups],
+            strengths=[_GUESS_WORTH if fixed is None else np.inf for _, fixed in groups],
+            noise=max(noise, 1e-6),
+            estimate=estimate,
+        )
 
     def begin_epoch(self, epoch: int) -> None:
         if epoch > 1:
