@@ -120,7 +120,7 @@ def save_artifact(artifact: Artifact, path: str | Path, *, overwrite: bool = Tru
     """
     try:
         target = Path(path).resolve()
-        _refuse_to_replace(target, overwrite=overwrite)
+        refuse_to_replace(target, overwrite=overwrite)
         with replaced_directory(target) as fresh:
             _write_files(artifact, fresh)
     except OSError as error:
@@ -173,7 +173,7 @@ def is_artifact(directory: Path) -> bool:
 # --- writing ------------------------------------------------------------------------------------------------------
 
 
-def _refuse_to_replace(target: Path, *, overwrite: bool) -> None:
+def refuse_to_replace(target: Path, *, overwrite: bool) -> None:
     if not target.exists() or (target.is_dir() and not any(target.iterdir())):
         return
     remedy = "Choose another directory, or move it away."

@@ -1,0 +1,229 @@
+"""``anyfm train``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from anyfm.errors import SettingError, however, located
+
+if TYPE_CHECKING:
+    from anyfm.cli.showing import Output
+    from anyfm.workflow import Table, TrainedModel, Validation
+
+_FILE_KEYS = ("target", "model", "task", "weight", "seed", "threads", "valid", "valid_by", "valid_fraction")
+
+
+def train(
+    data: Annotated[str, typer.Argument(metavar="DATA", help="CSV, TSV, Parquet, Arrow or JSONL file, or a glob.")],
+    target: Annotated[str | None, typer.Option(help="The column to predict.")] = None,
+    model: Annotated[str | None, typer.Option(help="The model, fm if not given; `anyfm models` lists them.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The directory to save the model in.")] = None,
+    valid: Annotated[str | None, typer.Option(help="A table of validation rows.")] = None,
+    valid_fraction: Annotated[
+        float | None, typer.Option(help="Share of the rows held out for validation, 0.1 if not given.")
+    ] = None,
+    valid_by: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Hold out the last rows in the order of this column.")
+    ] = None,
+    task: Annotated[str | None, typer.Option(help="auto, binary or regression.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A setting, such as n_factors=8.")
+    ] = None,
+    fields: Annotated[
+        list[str] | None,
+        typer.Option("--field", metavar="NAME=KIND", help="The kind of a field, such as zip=categorical."),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE.toml", help="Options from a file; the command line overrules them.")
+    ] = None,
+    weight: Annotated[str | None, typer.Option(metavar="COLUMN", help="The column of row weights.")] = None,
+    no_header: Annotated[bool, typer.Option("--no-header", help="The first line of the text file is data.")] = False,
+    names: Annotated[str | None, typer.Option(help="Column names, separated by commas.")] = None,
+    separator: Annotated[str | None, typer.Option(help="What separates columns in a text file; \\t for a tab.")] = None,
+    threads: Annotated[int | None, typer.Option(help="Threads; 0, as if not given, means all cores.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of split, start and shuffling, 0 if not given.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as one line of JSON.")] = False,
+) -> None:
+    """Train a model on a table, and save it.
+
+    The kind of every column is inferred and shown with its reason; --field overrules it. Without --valid,
+    --valid-by or --valid-fraction, a tenth of the rows is held out at random to choose the best epoch.
+    """
+    from anyfm.cli.showing import Output
+    from anyfm.training.callbacks import ProgressBar
+    from anyfm.workflow import train_table
+
+    given = {
+        "target": target,
+        "model": model,
+        "task": task,
+        "weight": weight,
+        "seed": seed,
+        "threads": threads,
+        "valid": valid,
+        "valid_by": valid_by,
+        "valid_fraction": valid_fraction,
+    }
+    options = _options(config, given, settings=_pairs("--set", settings), fields=_pairs("--field", fields))
+    if options.get("target") is None:
+        raise SettingError("--target must name the column to predict")
+    if out is None:
+        raise SettingError("--out must name the directory to save the model in")
+    _check_out(out)
+    output = Output(as_json=as_json)
+    trained = train_table(
+        data,
+        options["target"],
+        model=options.get("model") or "fm",
+        settings=options["settings"],
+        validation=_validation(options),
+        task=options.get("task") or "auto",
+        weight=options.get("weight"),
+        fields=options["fields"],
+        read_options=read_options(no_header=no_header, names=names, separator=separator),
+        on_table=lambda table: _show_table(output, table),
+        callbacks=[ProgressBar()],
+    )
+    from anyfm.artifact import save_artifact
+
+    save_artifact(trained.artifact, out)
+    _show_result(output, trained, out)
+    output.finish(_result(trained, out))
+
+
+def read_options(*, no_header: bool, names: str | None, separator: str | None) -> dict[str, Any]:
+    """The arguments of `read_table` that were given."""
+    options: dict[str, Any] = {}
+    if no_header:
+        options["header"] = False
+    if names is not None:
+        options["names"] = [name.strip() for name in names.split(",")]
+    if separator is not None:
+        options["separator"] = {"\\t": "\t", "tab": "\t"}.get(separator, separator)
+    return options
+
+
+def _pairs(option: str, texts: list[str] | None) -> dict[str, str]:
+    pairs = {}
+    for text in texts or []:
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip():
+            raise SettingError(however(f"{option} must be NAME=VALUE", **{option.strip("-"): text}))
+        pairs[name.strip()] = value.strip()
+    return pairs
+
+
+def _options(
+    config: Path | None, given: dict[str, Any], *, settings: dict[str, str], fields: dict[str, str]
+) -> dict[str, Any]:
+    """The options of the file, overruled by those of the command line."""
+    from_file = {} if config is None else _read_config(config)
+    options = {key: from_file.get(key) for key in _FILE_KEYS}
+    options |= {key: value for key, value in given.items() if value is not None}
+    merged = {**from_file.get("settings", {}), **settings}
+    for key, setting in (("seed", "seed"), ("threads", "n_threads")):
+        if options[key] is not None:
+            merged[setting] = options[key]
+    return {**options, "settings": merged, "fields": {**from_file.get("fields", {}), **fields}}
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    import sys
+
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    try:
+        options = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingError(located(f"the file is not TOML: {error}", file=str(path))) from None
+    known = (*_FILE_KEYS, "settings", "fields")
+    for key, value in options.items():
+        if key not in known:
+            raise SettingError(located(f"an option must be one of {', '.join(known)}, however: {key}", file=str(path)))
+        if key in ("settings", "fields") and not isinstance(value, dict):
+            raise SettingError(located(f"{key} must be a table: [{key}]", file=str(path)))
+    return options
+
+
+def _validation(options: dict[str, Any]) -> Validation:
+    from anyfm.workflow import DEFAULT_FRACTION, Validation
+
+    fraction = options["valid_fraction"]
+    if options["valid"] is not None and fraction is not None:
+        raise SettingError("validation rows must come from --valid or --valid-fraction, however: both were given")
+    return Validation(
+        source=options["valid"],
+        by=options["valid_by"],
+        fraction=DEFAULT_FRACTION if fraction is None else fraction,
+    )
+
+
+def _check_out(out: Path) -> None:
+    """Refuse before training what saving would refuse after it."""
+    from anyfm.artifact import refuse_to_replace
+
+    refuse_to_replace(out, overwrite=True)
+
+
+def _show_table(output: Output, table: Table) -> None:
+    from anyfm.cli.schema_view import report_lines, schema_table, target_text
+
+    notes = output.notes
+    notes.print(schema_table(table.schema, table.encoder))
+    valid = "none" if table.valid is None else f"{table.valid.n_rows:,}"
+    notes.print(f"target      {target_text(table.schema)}", markup=False)
+    notes.print(f"rows        {table.train.n_rows:,} for training, {valid} for validation")
+    notes.print(f"features    {table.encoder.n_features:,} in {table.encoder.n_fields} fields")
+    for name, report in table.reports.items():
+        for line in report_lines({"train": "training", "valid": "validation"}[name], report):
+            notes.print(line, markup=False)
+
+
+def _show_result(output: Output, trained: TrainedModel, out: Path) -> None:
+    from anyfm.cli.showing import metric_facts, seconds_text, settings_text
+
+    history, seconds = trained.history, trained.seconds
+    reasons = {"patience": "no better since", "n_epochs": "all epochs done", "interrupted": "interrupted"}
+    why = reasons.get(history.stop_reason or "", "")
+    output.facts(
+        [
+            ("model", trained.artifact.model.name),
+            ("settings", settings_text(trained.artifact.model.config.to_dict())),
+            ("best epoch", f"{history.best_epoch} of {history.n_epochs} ({why})"),
+            *metric_facts(trained.metrics),
+            (
+                "time",
+                f"read {seconds_text(seconds['read'])}, encode {seconds_text(seconds['encode'])}, "
+                f"train {seconds_text(seconds['train'])} ({trained.rows_per_second:,.0f} rows/s)",
+            ),
+            ("saved to", str(out)),
+        ]
+    )
+
+
+def _result(trained: TrainedModel, out: Path) -> dict[str, Any]:
+    from anyfm.cli.schema_view import report_dict
+
+    table, history = trained.table, trained.history
+    return {
+        "model": trained.artifact.model.name,
+        "out": str(out),
+        "task": table.task,
+        "rows": table.train.n_rows,
+        "valid_rows": 0 if table.valid is None else table.valid.n_rows,
+        "features": table.encoder.n_features,
+        "fields": table.encoder.n_fields,
+        "ignored": [item.name for item in table.schema.fields if item.kind == "ignore"],
+        "epochs": history.n_epochs,
+        "best_epoch": history.best_epoch,
+        "stop_reason": history.stop_reason,
+        "seconds": trained.seconds,
+        "rows_per_second": trained.rows_per_second,
+        "valid": trained.metrics,
+        "encoding": {name: report_dict(report) for name, report in table.reports.items()},
+    }
