@@ -34,7 +34,7 @@ class NumpyEngine(Engine):
         self._seed = seed
         rng = np.random.default_rng(seed)
         self._parameters = {
-            name: (rng.standard_normal(spec.shape) * spec.init_std).astype(np.float32)
+            name: (rng.standard_normal(spec.shape) * (0.2 if name == "factors" else 0)).astype(np.float32)
             for name, spec in self._specs.items()
         }
         self._momentum = {name: np.zeros_like(array) for name, array in self._parameters.items()}
@@ -117,7 +117,7 @@ def engine_of() -> Callable[..., NumpyEngine]:
         name: str = "fm", *, kind: type[NumpyEngine] = NumpyEngine, task: str = "binary", learning_rate: float = 0.5
     ) -> NumpyEngine:
         model: Model = (
-            FM(FMConfig(task=task, n_factors=2, learning_rate=learning_rate, init_std=0.2))
+            FM(FMConfig(task=task, n_factors=2, learning_rate=learning_rate))
             if name == "fm"
             else Linear(LinearConfig(task=task, learning_rate=learning_rate))
         )
@@ -127,5 +127,6 @@ def engine_of() -> Callable[..., NumpyEngine]:
 
 
 @pytest.fixture
-def engine_type() -> type[NumpyEngine]:
+def numpy_engine() -> type[NumpyEngine]:
+    """The class, to derive engines that misbehave."""
     return NumpyEngine

@@ -38,7 +38,7 @@ class Checkpoint:
     state : State
         The engine's state after the last finished epoch.
     progress : Progress
-        The history, and the state after the best epoch.
+        The history, and the state after its best epoch: the same as `state` where that epoch is the last.
     identity : dict
         What must be the same when training resumes, as `identity` gives it.
     """
@@ -53,10 +53,11 @@ class Checkpoint:
         The number of epochs, the patience and the number of threads may differ.
         """
         now = identity(engine, train, config)
-        for name, value in self.identity.items():
-            if now.get(name) != value:
+        for name, value in now.items():
+            then = self.identity.get(name)
+            if value != then:
                 raise SettingError(
-                    however(f"to resume, {name} must be that of the checkpoint, {value!r}", **{name: now.get(name)})
+                    however(f"to resume, {name} must be that of the checkpoint, {then!r}", **{name: value})
                 )
 
 
@@ -89,7 +90,7 @@ def identity(engine: Engine, train: Rows, config: TrainingConfig) -> dict[str, A
     """What a resumed training must share with the one before: model, settings, seed and training rows."""
     return {
         "model": engine.model.name,
-        "config": engine.model.config.to_dict(),
+        **engine.model.config.to_dict(),
         "n_features": engine.n_features,
         "n_fields": engine.n_fields,
         "seed": config.seed,
@@ -107,8 +108,8 @@ def save_checkpoint(directory: str | os.PathLike[str], checkpoint: Checkpoint) -
     folder = Path(directory)
     folder.mkdir(parents=True, exist_ok=True)
     history, best = checkpoint.progress
-    # The state after the best epoch is mostly that of the last one: then it is stored once.
-    best_is_state = best is not None and _equal(best, checkpoint.state)
+    # The best epoch is mostly the last one: then its state is stored once.
+    best_is_state = best is not None and history.best_epoch == history.n_epochs
     tensors = _prefixed("state", checkpoint.state)
     if best is not None and not best_is_state:
         tensors |= _prefixed("best", best)
@@ -138,14 +139,15 @@ def load_checkpoint(directory: str | os.PathLike[str]) -> Checkpoint:
         with safe_open(path, framework="numpy") as file:
             header = json.loads((file.metadata() or {})["anyfm"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-    except (SafetensorError, KeyError, ValueError) as error:
-        raise ArtifactError(located(f"the checkpoint cannot be read: {error}", file=str(path))) from error
-    if header.get("format_version") != FORMAT_VERSION:
-        rule = however(f"the checkpoint's format_version must be {FORMAT_VERSION}", came=header.get("format_version"))
-        raise ArtifactError(located(rule, file=str(path)))
-    best = None if header["best"] == "none" else _under(header["best"], tensors)
-    progress = Progress(History.from_dict(header["history"]), best)
-    return Checkpoint(_under("state", tensors), progress, header["identity"])
+        version = header["format_version"]
+        if version == FORMAT_VERSION:
+            best = None if header["best"] == "none" else _under(header["best"], tensors)
+            progress = Progress(History.from_dict(header["history"]), best)
+            return Checkpoint(_under("state", tensors), progress, header["identity"])
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise ArtifactError(located(f"the checkpoint cannot be read: {error!r}", file=str(path))) from error
+    rule = however(f"the checkpoint's format_version must be {FORMAT_VERSION}", format_version=version)
+    raise ArtifactError(located(rule, file=str(path)))
 
 
 def _prefixed(prefix: str, state: Mapping[str, np.ndarray[Any, Any]]) -> State:
@@ -156,12 +158,6 @@ def _prefixed(prefix: str, state: Mapping[str, np.ndarray[Any, Any]]) -> State:
 def _under(prefix: str, tensors: State) -> State:
     start = prefix + "/"
     return {name[len(start) :]: array for name, array in tensors.items() if name.startswith(start)}
-
-
-def _equal(one: State, other: State) -> bool:
-    return one.keys() == other.keys() and all(
-        one[name].dtype == other[name].dtype and np.array_equal(one[name], other[name]) for name in one
-    )
 
 
 def _replace_file(target: Path, content: bytes) -> None:

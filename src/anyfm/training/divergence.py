@@ -85,8 +85,8 @@ def advice(model: Model, rows: Rows) -> str:
         hints.append(f"Feature values reach {largest:.4g}: scale or bin that numeric field{normalize}")
     if model.config.task == "regression" and rows.y is not None and float(np.abs(rows.y).max()) > 1000:
         hints.append(f"Targets reach {float(np.abs(rows.y).max()):.4g}: train on a scaled target or its logarithm")
-    if "init_std" in names and model.config.init_std > 1:
-        hints.append(f"Lower init_std (now {model.config.init_std:g})")
+    if "init" in names and model.config.init > 1:
+        hints.append(f"Lower init (now {model.config.init:g})")
     return ". ".join(hints)
 
 

@@ -63,7 +63,7 @@ def fit(
     start : State, optional
         Begin at epoch 1 from this engine state instead of a drawn one, to train on with new data.
     slice_rows : int
-        Rows per call of ``engine.step``.
+        Rows per call of ``engine.step``; where an engine works in blocks, a multiple of its block.
 
     Returns
     -------
