@@ -40,11 +40,13 @@ $(SANITIZED)/.built: $(VENV)/.dev CMakeLists.txt $(NATIVE)
 	  -C build-dir=build/sanitizing -C cmake.define.ANYFM_SANITIZE=ON -C install.strip=false .
 	touch $@
 
+# -S and an explicit path: the editable installation must not stand before the sanitized one.
 test-sanitize: $(SANITIZED)/.built
+	path="$(SANITIZED):$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("platlib"))')"; \
 	for isa in $$($(BIN)/python -c 'from anyfm import _cpu; print(*_cpu.supported())'); do \
-	  ANYFM_ISA=$$isa PYTHONPATH=$(SANITIZED) PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0 \
+	  ANYFM_ISA=$$isa PYTHONPATH="$$path" PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0 \
 	  LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libubsan.so)" \
-	  $(BIN)/python -m pytest tests/contracts tests/native -p no:cacheprovider --timeout 1200 || exit 1; \
+	  $(BIN)/python -S -m pytest tests/contracts tests/native -p no:cacheprovider --timeout 1200 || exit 1; \
 	done
 
 lint: $(VENV)/.dev
