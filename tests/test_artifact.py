@@ -6,11 +6,15 @@ import errno
 import json
 import os
 import stat
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
+import hypothesis.extra.numpy as hnp
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from anyfm import artifact as artifact_module
 from anyfm import atomic
@@ -59,6 +63,39 @@ def test_loaded_and_saved_again_gives_the_same_bytes(tmp_path):
     save_artifact(an_artifact(anyfm_version="0.0.1"), tmp_path / "first")
     save_artifact(load_artifact(tmp_path / "first"), tmp_path / "second")
     assert contents(tmp_path / "first") == contents(tmp_path / "second")
+
+
+finite = st.floats(width=32, allow_nan=False, allow_infinity=False)
+plain = st.recursive(
+    st.none() | st.booleans() | st.integers() | finite | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(
+    weights=hnp.arrays(np.float32, st.integers(1, 20), elements=finite),
+    metrics=st.dictionaries(st.text(), plain, max_size=4),
+    version=st.text(max_size=10),
+)
+@settings(max_examples=40, deadline=None)
+def test_any_artifact_comes_back_and_gives_the_same_bytes(weights, metrics, version):
+    parameters = {"bias": weights[:1], "linear": weights}
+    artifact = Artifact(
+        model=Linear(),
+        parameters=parameters,
+        n_features=len(weights),
+        n_fields=1,
+        metrics=metrics,
+        anyfm_version=version,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        first = save_artifact(artifact, Path(folder, "first"))
+        loaded = load_artifact(first)
+        second = save_artifact(loaded, Path(folder, "second"))
+        assert contents(first) == contents(second)
+    assert loaded.metrics == metrics
+    assert loaded.parameters["linear"].tobytes() == weights.tobytes()
 
 
 def test_no_file_needs_code_to_be_read(tmp_path):

@@ -277,12 +277,12 @@ def test_a_wrong_option_is_told_before_the_data_is_read(tables, tmp_path, monkey
     ],
 )
 def test_whatever_the_system_does_there_is_no_traceback(tables, tmp_path, monkeypatch, raised, status, said):
-    import anyfm.workflow
+    from anyfm import workflow
 
     def fail(*_, **__):
         raise raised
 
-    monkeypatch.setattr(anyfm.workflow, "train_table", fail)
+    monkeypatch.setattr(workflow, "train_table", fail)
     result = anyfm("train", tables / "train.csv", "--target", "click", "--out", tmp_path / "m", status=status)
     assert result.stderr.startswith(said)
     assert (result.stderr == "") == (said == "")

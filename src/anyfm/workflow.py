@@ -21,7 +21,7 @@ from anyfm.training.loop import evaluate, fit
 from anyfm.training.split import split_by, split_fraction
 
 if TYPE_CHECKING:
-    from anyfm.table.encoder import Encoder, EncodingReport
+    from anyfm.table.encoder import Encoded, Encoder, EncodingReport
     from anyfm.table.readers import Frame
     from anyfm.table.schema import Schema
 
@@ -200,19 +200,29 @@ def prepare_table(
     overrides = dict(fields or {})
     if validation.by is not None:
         overrides.setdefault(validation.by, "ignore")
+
+    def fit_encode(part: Frame) -> tuple[Encoder, Encoded]:
+        return Encoder.fit_encode(
+            part, infer_schema(part, target=target, weight=weight, task=task, overrides=overrides)
+        )
+
     began = time.perf_counter()
     frame = read_table(source, **dict(read_options or {}))
     held_out = None if validation.source is None else read_table(validation.source, **dict(read_options or {}))
     read = time.perf_counter()
+    training, valid, reports = frame, None, {}
     if held_out is None and validation.fraction > 0:
-        frame, held_out = _divide(frame, validation, target=target, seed=seed)
-    schema = infer_schema(frame, target=target, weight=weight, task=task, overrides=overrides)
-    encoder, encoded = Encoder.fit_encode(frame, schema)
-    reports = {"train": encoded.report}
-    valid = None
-    if held_out is not None:
-        encoded_valid = encoder.encode(held_out, labelled=True)
-        valid, reports["valid"] = encoded_valid.rows, encoded_valid.report
+        training, held_out = _divide(frame, validation, target=target, seed=seed)
+    try:
+        encoder, encoded = fit_encode(training)
+        reports["train"] = encoded.report
+        if held_out is not None:
+            encoded_valid = encoder.encode(held_out, labelled=True)
+            valid, reports["valid"] = encoded_valid.rows, encoded_valid.report
+    except InputError:
+        if training is not frame:
+            fit_encode(frame)  # raises again, now with the row of the table instead of the row of its part
+        raise
     seconds = {"read": read - began, "encode": time.perf_counter() - read}
     return Table(encoder=encoder, train=encoded.rows, valid=valid, reports=reports, seconds=seconds)
 
