@@ -50,6 +50,21 @@ def test_equal_logits_are_never_divided():
     np.testing.assert_array_equal(table.mean_observed, [0.5, 1.0])
 
 
+@pytest.mark.parametrize(
+    ("weights", "n_bins", "expected"),
+    [
+        ([6, 1, 1, 1, 1, 1, 1], 2, [6, 6]),  # equal weight, not equally many distinct logits
+        ([1, 3], 2, [1, 3]),  # by the middle of the weight: 0.5 of 4 and 2.5 of 4
+        ([3, 1], 2, [3, 1]),
+        ([1, 1, 6, 1, 1], 5, [2, 6, 2]),  # a heavy logit leaves bins empty
+    ],
+)
+def test_which_bin_a_logit_falls_into(weights, n_bins, expected):
+    logits = np.arange(len(weights), dtype=float)
+    table = reliability(np.zeros(len(weights)), logits, weights, n_bins=n_bins)
+    np.testing.assert_array_equal(table.weight, expected)
+
+
 def test_wilson_interval_of_a_textbook_case():
     # 8 of 10: Wilson's 95 % interval is .4902 to .9433 (Newcombe, Statistics in Medicine 17, 1998, method 3 by formula)
     table = reliability(np.array([1] * 8 + [0] * 2), np.zeros(10), n_bins=1)
