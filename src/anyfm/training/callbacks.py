@@ -78,7 +78,9 @@ class ProgressBar(Callback):
 
     def on_epoch_end(self, *, progress: Progress, record: Record, improved: bool, **_: Any) -> None:
         if self._bar is not None:
-            self._bar.console.print(epoch_line(record, progress.history, improved=improved), highlight=False)
+            self._bar.console.print(
+                epoch_line(record, progress.history, improved=improved), highlight=False, soft_wrap=True
+            )
 
     def on_train_end(self, **_: Any) -> None:
         if self._bar is not None:
@@ -90,15 +92,14 @@ class ProgressBar(Callback):
 
 
 def epoch_line(record: Record, history: History, *, improved: bool) -> str:
-    """One epoch in one line, the monitored score starred when it is the best so far."""
-    parts = [f"epoch {record['epoch']:>3.0f}", f"train loss {record['train_loss']:.5f}"]
-    shown = [history.monitor] if history.monitor else []
-    shown += [name for name in ("valid_auc",) if name in record and name != history.monitor]
-    for name in shown:
-        star = "*" if improved and name == history.monitor else ""
-        parts.append(f"{name.replace('_', ' ')} {record[name]:.5f}{star}")
-    parts.append(f"{_short(record['rows_per_second'])} rows/s")
-    return "  ".join(parts)
+    """One epoch in one line of less than 80 characters, the monitored score starred when it is the best so far."""
+    parts = [f"epoch {record['epoch']:>3.0f}", f"train {record['train_loss']:.5f}"]
+    if history.monitor is not None:
+        shown = [history.monitor, *(["valid_auc"] if "valid_auc" in record and history.monitor != "valid_auc" else [])]
+        scores = [f"{name.removeprefix('valid_')} {record[name]:.5f}" for name in shown]
+        parts.append(f"valid {scores[0]}{'*' if improved else ' '}")
+        parts += scores[1:]
+    return "  ".join([*parts, f"{_short(record['rows_per_second'])} rows/s"])
 
 
 def _short(number: float) -> str:
