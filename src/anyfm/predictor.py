@@ -15,6 +15,7 @@ from anyfm.rows import Floats, Ids, Rows
 
 if TYPE_CHECKING:
     from anyfm.table.encoder import Encoded
+    from anyfm.table.readers import Frame
     from anyfm.table.schema import Schema
 
 
@@ -48,13 +49,25 @@ class Predictor:
         """What the fields and the target are."""
         return self.artifact.require_encoder().schema
 
+    def read(self, source: Any, **options: Any) -> Frame:
+        """Read a table as this model wants it: values it knows as text ("007") are not taken for numbers.
+
+        Parameters
+        ----------
+        source, **options
+            As for `anyfm.table.readers.read_table`.
+        """
+        from anyfm.table.readers import read_table
+
+        return read_table(source, text_columns=self.artifact.require_encoder().text_columns, **options)
+
     def encode(self, table: Any, *, labelled: bool = False) -> Encoded:
         """Turn a raw table into rows, and count what was unseen and missing.
 
         Parameters
         ----------
         table : path, data frame or mapping of column name to array
-            Whatever `anyfm.table.readers.read_table` reads. It needs the model's fields; other columns are not read.
+            Whatever `read` reads. It needs the columns of the model's fields; others may be there too.
         labelled : bool
             Whether the target (and the weight, if the model has one) is needed too.
 
@@ -63,9 +76,7 @@ class Predictor:
         InputError
             A column is missing, or a value cannot be read; the text names file, row, column and value.
         """
-        from anyfm.table.readers import read_table
-
-        return self.artifact.require_encoder().encode(read_table(table), labelled=labelled)
+        return self.artifact.require_encoder().encode(self.read(table), labelled=labelled)
 
     def logits(self, table: Any) -> Floats:
         """The logit of every row, float32 of shape (n_rows,); for regression, the prediction itself.
@@ -85,7 +96,7 @@ class Predictor:
     def predict_one(self, row: Mapping[str, Any]) -> float:
         """The probability of the positive class, or the predicted number, of one row of raw values by field name.
 
-        A value never seen in training counts as unseen; an absent field or None counts as missing.
+        A value never seen in training counts as unseen, None as missing; every field must be named.
         """
         rows = self.artifact.require_encoder().encode_one(row)
         if rows.offsets is None:

@@ -21,11 +21,13 @@ from anyfm.training.loop import evaluate, fit
 from anyfm.training.split import split_by, split_fraction
 
 if TYPE_CHECKING:
-    from anyfm.table.encoder import Encoded, Encoder, EncodingReport
+    from anyfm.table.encoder import Encoded, Encoder
     from anyfm.table.readers import Frame
+    from anyfm.table.report import EncodingReport
     from anyfm.table.schema import Schema
 
 DEFAULT_FRACTION = 0.1
+MIN_COUNT = 2
 _TIMES = ("seconds", "rows_per_second", "valid_seconds")
 
 
@@ -125,8 +127,10 @@ def train_table(
     settings: Mapping[str, Any] | None = None,
     validation: Validation | None = None,
     task: str = "auto",
+    positive: Any = None,
     weight: str | None = None,
     fields: Mapping[str, Any] | None = None,
+    min_count: int = MIN_COUNT,
     read_options: Mapping[str, Any] | None = None,
     on_table: Callable[[Table], None] | None = None,
     callbacks: Sequence[Callback] = (),
@@ -146,10 +150,14 @@ def train_table(
     validation : Validation, optional
         By default a tenth of the rows at random.
     task : {"auto", "binary", "regression"}
+    positive : value, optional
+        The class of a binary target that counts as 1, where the inferred one will not do.
     weight : str, optional
         The column of row weights.
     fields : mapping of str to str or dict, optional
-        Kinds of fields, where the inferred ones will not do.
+        Kinds of fields, or their settings, where the inferred ones will not do.
+    min_count : int
+        Values seen less often in training share the unseen feature.
     read_options : mapping, optional
         Further arguments of `read_table`: header, names, separator, format.
     on_table : callable, optional
@@ -169,8 +177,10 @@ def train_table(
         target,
         validation=validation,
         task=task,
+        positive=positive,
         weight=weight,
         fields=fields,
+        min_count=min_count,
         read_options=read_options,
         seed=seed,
     )
@@ -186,45 +196,67 @@ def prepare_table(
     *,
     validation: Validation | None = None,
     task: str = "auto",
+    positive: Any = None,
     weight: str | None = None,
     fields: Mapping[str, Any] | None = None,
+    min_count: int = MIN_COUNT,
     read_options: Mapping[str, Any] | None = None,
     seed: int = 0,
 ) -> Table:
     """Read, divide and encode a table; see `train_table`. Vocabularies and bins come from the training rows alone."""
     from anyfm.table.encoder import Encoder
+    from anyfm.table.inference import infer_schema
     from anyfm.table.readers import read_table
-    from anyfm.table.schema import infer_schema
 
     validation = validation if validation is not None else Validation()
     overrides = dict(fields or {})
     if validation.by is not None:
         overrides.setdefault(validation.by, "ignore")
 
-    def fit_encode(part: Frame) -> tuple[Encoder, Encoded]:
-        return Encoder.fit_encode(
-            part, infer_schema(part, target=target, weight=weight, task=task, overrides=overrides)
-        )
+    options = dict(read_options or {})
 
-    began = time.perf_counter()
-    frame = read_table(source, **dict(read_options or {}))
-    held_out = None if validation.source is None else read_table(validation.source, **dict(read_options or {}))
-    read = time.perf_counter()
-    training, valid, reports = frame, None, {}
-    if held_out is None and validation.fraction > 0:
+    def fit_encode(part: Frame) -> tuple[Encoder, Encoded]:
+        schema = infer_schema(
+            part, target=target, weight=weight, task=task, positive=positive, overrides=overrides, min_count=min_count
+        )
+        return Encoder.fit_encode(part, schema)
+
+    clock = _Clock()
+    frame = read_table(source, **options)
+    training, held_out = frame, None
+    if validation.source is None and validation.fraction > 0:
         training, held_out = _divide(frame, validation, target=target, seed=seed)
+    clock.add("read")
     try:
         encoder, encoded = fit_encode(training)
-        reports["train"] = encoded.report
-        if held_out is not None:
-            encoded_valid = encoder.encode(held_out, labelled=True)
-            valid, reports["valid"] = encoded_valid.rows, encoded_valid.report
+        clock.add("encode")
+        if validation.source is not None:
+            held_out = read_table(validation.source, **{"text_columns": encoder.text_columns, **options})
+            clock.add("read")
+        encoded_valid = None if held_out is None else encoder.encode(held_out, labelled=True)
+        clock.add("encode")
     except InputError:
         if training is not frame:
             fit_encode(frame)  # raises again, now with the row of the table instead of the row of its part
         raise
-    seconds = {"read": read - began, "encode": time.perf_counter() - read}
-    return Table(encoder=encoder, train=encoded.rows, valid=valid, reports=reports, seconds=seconds)
+    reports = {"train": encoded.report}
+    if encoded_valid is not None:
+        reports["valid"] = encoded_valid.report
+    valid = None if encoded_valid is None else encoded_valid.rows
+    return Table(encoder=encoder, train=encoded.rows, valid=valid, reports=reports, seconds=clock.seconds)
+
+
+class _Clock:
+    """Adds up the seconds since the last call, by name."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {"read": 0.0, "encode": 0.0}
+        self._last = time.perf_counter()
+
+    def add(self, name: str) -> None:
+        now = time.perf_counter()
+        self.seconds[name] += now - self._last
+        self._last = now
 
 
 def train_encoded(

@@ -11,8 +11,11 @@ from rich.table import Table
 from anyfm.cli.showing import table
 
 if TYPE_CHECKING:
-    from anyfm.table.encoder import Encoder, EncodingReport
+    from anyfm.table.encoder import Encoder
+    from anyfm.table.report import EncodingReport
     from anyfm.table.schema import Schema
+
+_N_LISTED = 8
 
 
 def schema_table(schema: Schema, encoder: Encoder) -> Table:
@@ -21,7 +24,7 @@ def schema_table(schema: Schema, encoder: Encoder) -> Table:
     sizes = feature_counts(encoder)
     for item in schema.fields:
         style = "dim" if item.kind == "ignore" else None
-        size = f"{sizes[item.name]:,}" if item.name in sizes else ""
+        size = f"{sum(sizes[name] for name in item.field_names):,}" if item.field_names else ""
         shown.add_row(escape(item.name), item.kind, size, escape(item.reason), style=style)
     return shown
 
@@ -44,11 +47,14 @@ def target_text(schema: Schema) -> str:
 def report_lines(name: str, report: EncodingReport) -> list[str]:
     """What was unseen and missing in a table, the fields that had any of it, most first."""
     lines = []
-    for what, counts in (("unseen or rare", report.n_unseen), ("missing", report.n_missing)):
-        found = sorted(((n, field) for field, n in counts.items() if n), reverse=True)
+    for what, counts in (
+        ("unseen or rare", [(field.n_unseen, field.n_entries, field.name) for field in report.fields]),
+        ("missing", [(field.n_missing, field.n_entries, field.name) for field in report.fields]),
+    ):
+        found = sorted((entry for entry in counts if entry[0]), reverse=True)
         if found:
-            listed = ", ".join(f"{field} {n:,} ({n / max(report.rows, 1):.1%})" for n, field in found[:8])
-            more = f" and {len(found) - 8} more fields" if len(found) > 8 else ""
+            listed = ", ".join(f"{field} {n:,} ({n / n_entries:.1%})" for n, n_entries, field in found[:_N_LISTED])
+            more = f" and {len(found) - _N_LISTED} more fields" if len(found) > _N_LISTED else ""
             lines.append(f"{name}: {what} values: {listed}{more}")
     return lines
 
@@ -56,6 +62,6 @@ def report_lines(name: str, report: EncodingReport) -> list[str]:
 def report_dict(report: EncodingReport) -> dict[str, Mapping[str, int]]:
     """The same for JSON."""
     return {
-        "unseen": {field: int(n) for field, n in report.n_unseen.items() if n},
-        "missing": {field: int(n) for field, n in report.n_missing.items() if n},
+        "unseen": {field.name: field.n_unseen for field in report.fields if field.n_unseen},
+        "missing": {field.name: field.n_missing for field in report.fields if field.n_missing},
     }

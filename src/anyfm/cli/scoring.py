@@ -25,12 +25,11 @@ def evaluate(
     from anyfm.cli.showing import Output, metric_facts
     from anyfm.cli.training import read_options
     from anyfm.predictor import load
-    from anyfm.table.readers import read_table
 
     output = Output(as_json=as_json)
     predictor = load(model, n_threads=threads)
     began = time.perf_counter()
-    frame = read_table(data, **read_options(no_header=no_header, names=names, separator=separator))
+    frame = predictor.read(data, **read_options(no_header=no_header, names=names, separator=separator))
     encoded = predictor.encode(frame, labelled=True)
     metrics = predictor.evaluate(encoded.rows)
     seconds = time.perf_counter() - began
@@ -59,14 +58,14 @@ def predict(
     from anyfm.cli.showing import Output
     from anyfm.cli.training import read_options
     from anyfm.predictor import load
-    from anyfm.table.readers import read_table, write_table
+    from anyfm.table.readers import write_table
 
     if as_json and out == "-":
         raise SettingError("--json needs --out FILE, since the scores themselves take standard output")
     output = Output(as_json=as_json, stdout_taken=out == "-")
     predictor = load(model, n_threads=threads)
     began = time.perf_counter()
-    frame = read_table(data, **read_options(no_header=no_header, names=names, separator=separator))
+    frame = predictor.read(data, **read_options(no_header=no_header, names=names, separator=separator))
     kept = keep or []
     for column in kept:
         if column not in frame.columns:

@@ -13,7 +13,19 @@ if TYPE_CHECKING:
     from anyfm.cli.showing import Output
     from anyfm.workflow import Table, TrainedModel, Validation
 
-_FILE_KEYS = ("target", "model", "task", "weight", "seed", "threads", "valid", "valid_by", "valid_fraction")
+_FILE_KEYS = (
+    "target",
+    "model",
+    "task",
+    "positive",
+    "min_count",
+    "weight",
+    "seed",
+    "threads",
+    "valid",
+    "valid_by",
+    "valid_fraction",
+)
 
 
 def train(
@@ -29,12 +41,16 @@ def train(
         str | None, typer.Option(metavar="COLUMN", help="Hold out the last rows in the order of this column.")
     ] = None,
     task: Annotated[str | None, typer.Option(help="auto, binary or regression.")] = None,
+    positive: Annotated[str | None, typer.Option(metavar="VALUE", help="The class that counts as 1.")] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A setting, such as n_factors=8.")
     ] = None,
     fields: Annotated[
         list[str] | None,
         typer.Option("--field", metavar="NAME=KIND", help="The kind of a field, such as zip=categorical."),
+    ] = None,
+    min_count: Annotated[
+        int | None, typer.Option(help="Values seen less often count as unseen, 2 if not given.")
     ] = None,
     config: Annotated[
         Path | None, typer.Option(metavar="FILE.toml", help="Options from a file; the command line overrules them.")
@@ -54,12 +70,14 @@ def train(
     """
     from anyfm.cli.showing import Output
     from anyfm.training.callbacks import ProgressBar
-    from anyfm.workflow import train_table
+    from anyfm.workflow import MIN_COUNT, train_table
 
     given = {
         "target": target,
         "model": model,
         "task": task,
+        "positive": positive,
+        "min_count": min_count,
         "weight": weight,
         "seed": seed,
         "threads": threads,
@@ -81,6 +99,8 @@ def train(
         settings=options["settings"],
         validation=_validation(options),
         task=options.get("task") or "auto",
+        positive=options.get("positive"),
+        min_count=MIN_COUNT if options.get("min_count") is None else options["min_count"],
         weight=options.get("weight"),
         fields=options["fields"],
         read_options=read_options(no_header=no_header, names=names, separator=separator),
@@ -138,7 +158,7 @@ def _read_config(path: Path) -> dict[str, Any]:
     else:
         import tomli as tomllib
     try:
-        options = tomllib.loads(path.read_text(encoding="utf-8"))
+        options: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingError(located(f"the file is not TOML: {error}", file=str(path))) from None
     known = (*_FILE_KEYS, "settings", "fields")
