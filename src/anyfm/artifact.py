@@ -7,11 +7,12 @@ holds the parameters and ``vocabulary.parquet`` the values of every field. Equal
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -170,10 +171,8 @@ def is_artifact(directory: Path) -> bool:
     return isinstance(document, dict) and document.get("format") == FORMAT
 
 
-# --- writing ------------------------------------------------------------------------------------------------------
-
-
 def refuse_to_replace(target: Path, *, overwrite: bool) -> None:
+    """Raise the ArtifactError that saving to `target` would raise because of what is there already."""
     if not target.exists() or (target.is_dir() and not any(target.iterdir())):
         return
     remedy = "Choose another directory, or move it away."
@@ -188,6 +187,9 @@ def refuse_to_replace(target: Path, *, overwrite: bool) -> None:
         raise ArtifactError(located(problem, file=str(target), remedy=remedy))
 
 
+# --- writing ------------------------------------------------------------------------------------------------------
+
+
 def _write_files(artifact: Artifact, directory: Path) -> None:
     import safetensors.numpy
 
@@ -197,7 +199,9 @@ def _write_files(artifact: Artifact, directory: Path) -> None:
     if artifact.encoder is not None:
         from anyfm.table.encoder import write_vocabulary
 
-        write_vocabulary(artifact.encoder, directory / VOCABULARY_FILE)
+        buffer = io.BytesIO()  # so that a full disk is an OSError like any other
+        write_vocabulary(artifact.encoder, cast(Any, buffer))
+        _write(directory / VOCABULARY_FILE, buffer.getvalue())
         written.append(VOCABULARY_FILE)
     document = {
         "format": FORMAT,

@@ -1,0 +1,68 @@
+"""Nearest values by factors: the geometry, and what is left out."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+
+from anyfm.artifact import Artifact
+from anyfm.errors import InputError, SettingError
+from anyfm.explain.neighbours import nearest_values
+from anyfm.models import FM, FMConfig, Linear
+from anyfm.table.encoder import Encoder
+from anyfm.table.inference import infer_schema
+
+
+@pytest.fixture
+def artifact():
+    """A model of one field of interest, whose factors are set by hand: a, b alike, c opposite, d rare, e zero."""
+    films = ["a"] * 9 + ["b"] * 8 + ["c"] * 7 + ["d"] * 3 + ["e"] * 6
+    frame = pl.DataFrame({"film": films, "user": ["u", "v", "w"] * 11, "liked": [0, 1, 1] * 11})
+    encoder = Encoder.fit(frame, infer_schema(frame, target="liked"))
+    factors = np.zeros((encoder.n_features, 2), np.float32)
+    for feature in range(encoder.n_features):
+        field, value = encoder.feature(feature)
+        if field == "film":
+            directions = {"a": (2, 0), "b": (3, 0.3), "c": (-1, 0), "d": (1, 0.01), "<unseen>": (5, 0)}
+            factors[feature] = directions.get(value, (0, 0))
+        else:
+            factors[feature] = (1, 0)  # another field's values are no neighbours
+    parameters = {
+        "bias": np.zeros(1, np.float32),
+        "linear": np.zeros(encoder.n_features, np.float32),
+        "factors": factors,
+    }
+    return Artifact(
+        model=FM(FMConfig(n_factors=2)),
+        parameters=parameters,
+        n_features=encoder.n_features,
+        n_fields=encoder.n_fields,
+        encoder=encoder,
+    )
+
+
+def test_nearest_first_without_itself_the_unseen_and_zeros(artifact):
+    found = nearest_values(artifact, "film", "a")
+    assert [value for value, _ in found] == ["d", "b", "c"]
+    assert [cosine for _, cosine in found] == pytest.approx([1 / np.hypot(1, 0.01), 3 / np.hypot(3, 0.3), -1], abs=1e-6)
+
+
+def test_rare_values_can_be_left_out(artifact):
+    assert [value for value, _ in nearest_values(artifact, "film", "a", n=1, min_count=5)] == ["b"]
+
+
+def test_what_cannot_be_asked_is_refused(artifact):
+    with pytest.raises(InputError, match="'z'"):
+        nearest_values(artifact, "film", "z")
+    with pytest.raises(SettingError, match="film, user"):
+        nearest_values(artifact, "genre", "a")
+    linear = Artifact(
+        model=Linear(),
+        parameters={name: artifact.parameters[name] for name in ("bias", "linear")},
+        n_features=artifact.n_features,
+        n_fields=artifact.n_fields,
+        encoder=artifact.encoder,
+    )
+    with pytest.raises(SettingError, match="model='linear'"):
+        nearest_values(linear, "film", "a")
