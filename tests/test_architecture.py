@@ -42,6 +42,8 @@ KNOWN_BY: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("http", "socketserver", "wsgiref"), ("serve", "serve.*")),
     **dict.fromkeys(("pickle", "marshal", "shelve"), ()),  # a saved model is data, never code
 }
+# Read by the type checker alone, which brings it along: imported behind TYPE_CHECKING or not at all.
+FOR_TYPES_ONLY = {"typing_extensions"}
 
 MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 60  # its docstring not counted
@@ -58,6 +60,7 @@ class Import:
     importer: str  # "training.loop", without anyfm
     line: int
     target: str  # "anyfm.rows", "polars.selectors", ...
+    for_types: bool  # behind TYPE_CHECKING
 
     @property
     def place(self) -> str:
@@ -77,10 +80,18 @@ def imports(package: Path) -> list[Import]:
     """All imports, wherever they stand: in functions, behind TYPE_CHECKING, and through import_module("...")."""
     found = []
     for name, path in modules(package).items():
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for_types = {inner for node in ast.walk(tree) for inner in _behind_type_checking(node)}
+        for node in ast.walk(tree):
             for target in _targets(node, name, is_package=path.name == "__init__.py"):
-                found.append(Import(name, node.lineno, target))
+                found.append(Import(name, node.lineno, target, node in for_types))
     return found
+
+
+def _behind_type_checking(node: ast.AST) -> Iterator[ast.AST]:
+    if isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
+        for statement in node.body:
+            yield from ast.walk(statement)
 
 
 def _targets(node: ast.AST, importer: str, *, is_package: bool) -> Iterator[str]:
@@ -150,6 +161,8 @@ def library_violations(package: Path) -> list[str]:
     for item in imports(package):
         library = item.target.split(".")[0]
         if library == "anyfm" or (library not in KNOWN_BY and library in sys.stdlib_module_names):
+            continue
+        if item.for_types and library in FOR_TYPES_ONLY:
             continue
         if library not in KNOWN_BY:
             found.append(f"{item.place}: {library} is no dependency of anyfm")
@@ -291,6 +304,9 @@ def test_the_layer_rule_finds(tmp_path: Path, files: dict[str, str], found: str 
         ({"cli/__init__.py": "import typer", "serve/app.py": "import http.server"}, None),
         ({"predictor.py": "from http.server import HTTPServer"}, "must not know http"),
         ({"artifact.py": "import pickle"}, "must not know pickle"),
+        ({"rows.py": "if TYPE_CHECKING:\n    from typing_extensions import Self"}, None),
+        ({"rows.py": "if TYPE_CHECKING:\n    pass\nelse:\n    import typing_extensions"}, "no dependency"),
+        ({"rows.py": "from typing_extensions import Self"}, "typing_extensions is no dependency of anyfm"),
         ({"rows.py": "import scipy.sparse"}, "scipy is no dependency of anyfm"),
         ({"rows.py": "import json, os.path\nimport numpy as np\nfrom __future__ import annotations"}, None),
     ],
