@@ -120,15 +120,17 @@ float logit(AnyModel& model, In<int32_t> ids, MaybeIn<float> values, MaybeIn<int
 // first if asked for, and returns the λ of every field in every group.
 std::vector<std::vector<double>> penalties(AnyModel& model, In<int32_t> field_of,
                                            std::vector<std::vector<double>> precisions, std::vector<double> guesses,
-                                           std::vector<double> strengths, double noise, bool estimate) {
+                                           std::vector<double> strengths, std::vector<std::pair<double, double>> bounds,
+                                           double noise, bool estimate) {
   const std::vector<PenaltyGroup> groups = model.penalty_groups();
-  if (precisions.size() != groups.size() || guesses.size() != groups.size() || strengths.size() != groups.size())
+  if (precisions.size() != groups.size() || guesses.size() != groups.size() || strengths.size() != groups.size() ||
+      bounds.size() != groups.size())
     throw std::invalid_argument("one prior per penalty group");
   const size_t n_precisions = precisions[0].size();
   std::vector<Prior> priors;
   for (size_t g = 0; g < groups.size(); ++g) {
     if (precisions[g].size() != n_precisions) throw std::invalid_argument("one precision per field");
-    priors.push_back({std::move(precisions[g]), guesses[g], strengths[g]});
+    priors.push_back({std::move(precisions[g]), guesses[g], strengths[g], bounds[g].first, bounds[g].second});
   }
   if (static_cast<int64_t>(field_of.size()) != model.table().n_records())
     throw std::invalid_argument("one field per feature");
@@ -192,8 +194,8 @@ NB_MODULE(ANYFM_MODULE, m) {
                      return nb::ndarray<nb::numpy, float, nb::ndim<1>>(&model.bias().value, 1, shape, nb::find(model));
                    })
       .def("step", &step, arg("rows"), arg("order"), arg("logistic"), arg("learning_rate"))
-      .def("penalties", &penalties, arg("field_of"), arg("precisions"), arg("guesses"), arg("strengths"), arg("noise"),
-           arg("estimate"))
+      .def("penalties", &penalties, arg("field_of"), arg("precisions"), arg("guesses"), arg("strengths"), arg("bounds"),
+           arg("noise"), arg("estimate"))
       .def("logits", &logits, arg("rows"), arg("out"), arg("threaded"))
       .def("logit", &logit, arg("ids"), arg("values").none() = nb::none(), arg("fields").none() = nb::none());
   m.def("linear", &make_linear, arg("n_features"), arg("normalize"), arg("training"), arg("n_threads"));

@@ -33,8 +33,8 @@ struct Prior {
   std::vector<double> precision;  // λ of each field
   double guess;                   // λ_0
   double strength;                // c; infinite where λ is fixed
+  double lowest, highest;         // the bounds of λ
 };
-constexpr double kLowestPrecision = 1e-2, kHighestPrecision = 1e4;
 
 namespace detail {
 
@@ -108,7 +108,7 @@ inline void estimate_priors(const Table& table, const std::vector<PenaltyGroup>&
         moment += moments[(chunk * n_groups + g) * n_fields + field];
         count += counts[chunk * n_fields + field];
       }
-      prior.precision[field] = std::min(kHighestPrecision, std::max(kLowestPrecision, count / moment));
+      prior.precision[field] = std::min(prior.highest, std::max(prior.lowest, count / moment));
     }
   }
 }

@@ -128,7 +128,7 @@ class TrainingConfig(Settings):
     """
 
     n_epochs: int = setting(50, integer(1, 100_000), "at most this many passes over the training rows")
-    patience: int = setting(3, integer(1), "stop after this many epochs without a better validation score")
+    patience: int = setting(5, integer(1), "stop after this many epochs without a better validation score")
     monitor: str = setting("loss", choice("loss", "auc"), "the validation score that early stopping watches")
     seed: int = setting(0, integer(0, 2**63 - 1), "seed of initialisation and shuffling")
     n_threads: int = setting(0, integer(0, 1024), "threads; 0 means all cores of this process")

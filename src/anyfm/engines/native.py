@@ -11,15 +11,13 @@ from numpy.typing import NDArray
 
 from anyfm._native import kernels
 from anyfm.engines.base import Engine, State
-from anyfm.engines.recipe import Recipe, recipe
+from anyfm.engines.recipe import PriorGuess, Recipe, recipe
 from anyfm.errors import InputError, SettingError, however
 from anyfm.models import Model
 from anyfm.rows import Floats, Ids, Rows
 
 # Where the sums of squared gradients start: of the linear weights, of the factors.
 _ACCUMULATOR_START = np.array([1.0, 0.1], np.float32)
-# The guess of a penalty counts as much as this many features of the field.
-_GUESS_WORTH = 5.0
 # Rows below which scoring stays on the calling thread: waking the others would cost more.
 _THREADED_ROWS = 4096
 
@@ -104,7 +102,7 @@ class NativeEngine(Engine):
         self._column("accumulators")[:] = _ACCUMULATOR_START[: self._column("accumulators").shape[1]]
         self._native.bias[:] = made.centre / made.scale, 1.0
         self._precisions = [
-            [guess if fixed is None else fixed] * self.n_fields for guess, fixed in self._guesses_and_settings()
+            [prior.start if fixed is None else fixed] * self.n_fields for prior, fixed in self._priors()
         ]
         self._set_penalties(estimate=False)
         rng = np.random.default_rng(seed)
@@ -112,27 +110,28 @@ class NativeEngine(Engine):
             if name not in ("bias", "linear"):
                 target = self._column(name)
                 start = rng.standard_normal(target.shape, dtype=np.float32)
-                start *= np.float32(config.init / np.sqrt(made.guess_factors))
+                start *= np.float32(config.init * made.factor_deviation(config.n_factors))
                 start[made.counts == 0] = 0  # a feature never trained contributes nothing
                 target[:] = start
 
-    def _guesses_and_settings(self) -> list[tuple[float, float | None]]:
-        """Of each penalty group: λ before the data speak, and the setting that fixes it."""
+    def _priors(self) -> list[tuple[PriorGuess, float | None]]:
+        """Of each penalty group (linear weights, factors): its guess, and the setting that fixes it."""
         assert self._recipe is not None
         config = self.model.config
-        groups = [(self._recipe.guess_linear, config.l2_linear)]
-        return groups if self.model.name == "linear" else [*groups, (self._recipe.guess_factors, config.l2_factors)]
+        groups = [(self._recipe.linear_prior, config.l2_linear)]
+        return groups if self.model.name == "linear" else [*groups, (self._recipe.factor_prior, config.l2_factors)]
 
     def _set_penalties(self, *, estimate: bool) -> None:
         assert self._recipe is not None
         squared_loss = self.model.config.task == "regression"
         noise = 2 * self._seen[0] / self._seen[1] if squared_loss and self._seen[1] > 0 else 1.0
-        groups = self._guesses_and_settings()
+        priors = self._priors()
         self._precisions = self._native.penalties(
             field_of=self._recipe.field_of,
             precisions=self._precisions,
-            guesses=[guess for guess, _ in groups],
-            strengths=[_GUESS_WORTH if fixed is None else np.inf for _, fixed in groups],
+            guesses=[prior.hyper for prior, _ in priors],
+            strengths=[prior.strength if fixed is None else np.inf for prior, fixed in priors],
+            bounds=[(prior.lowest, prior.highest) for prior, _ in priors],
             noise=max(noise, 1e-6),
             estimate=estimate,
         )

@@ -6,7 +6,8 @@ With m the mean squared norm of a row (the number of fields, for one-hot rows):
 - the prior precision of the linear weights starts at ``m / 4`` and that of the factors at ``8 √(m (m − 1) / 2)``, so
   that linear part and pairs of a row have a prior variance of the same order whatever m is; both are then estimated
   per field (native/evidence.hpp) unless the settings fix them;
-- factors start from N(0, `init` / √λ): small beside their prior, large enough to leave the saddle at zero.
+- factors start from N(0, s²) with s = ``init (8 / n_factors)^¼ / √λ``: well inside their prior, so that a small table
+  begins as a linear model, and large enough to leave the saddle at zero.
 """
 
 from __future__ import annotations
@@ -18,6 +19,18 @@ from numpy.typing import NDArray
 
 from anyfm.errors import DivergenceError, SettingError
 from anyfm.rows import Floats, Rows
+
+
+@dataclass(frozen=True)
+class PriorGuess:
+    """What is thought of a precision λ before the data speak: its value in the first epoch, the guess it is drawn to
+    afterwards, worth `strength` features, and its bounds."""
+
+    start: float
+    hyper: float
+    lowest: float
+    highest: float
+    strength: float = 2.0
 
 
 @dataclass(frozen=True)
@@ -44,14 +57,17 @@ class Recipe:
     scale: float
 
     @property
-    def guess_linear(self) -> float:
-        """The prior precision of a linear weight before the data speak."""
-        return max(self.squared_norm, 1.0) / 4
+    def linear_prior(self) -> PriorGuess:
+        return PriorGuess(start=max(self.squared_norm, 1.0) / 4, hyper=1.0, lowest=1e-2, highest=1e4)
 
     @property
-    def guess_factors(self) -> float:
-        """The prior precision of a factor before the data speak."""
-        return 8 * float(np.sqrt(max(self.squared_norm * (self.squared_norm - 1) / 2, 1.0)))
+    def factor_prior(self) -> PriorGuess:
+        start = 8 * float(np.sqrt(max(self.squared_norm * (self.squared_norm - 1) / 2, 1.0)))
+        return PriorGuess(start=start, hyper=start, lowest=start / 30, highest=start * 10)
+
+    def factor_deviation(self, n_factors: int) -> float:
+        """The deviation of factors at their start for ``init=1``."""
+        return float((8 / n_factors) ** 0.25 / np.sqrt(self.factor_prior.start))
 
     def step_size(self, learning_rate: float) -> float:
         return learning_rate / float(np.sqrt(max(self.squared_norm, 1.0)))

@@ -20,7 +20,7 @@ class FMConfig(ModelConfig):
     l2_factors: float | None = setting(
         None, optional(real(0)), "L2 penalty of each factor in the summed loss; none: estimated for each field"
     )
-    init: float = setting(0.3, real(0), "standard deviation of the factors at the start, relative to their prior")
+    init: float = setting(0.1, real(0), "standard deviation of the factors at the start, relative to their prior")
     normalize: bool = setting(False, flag(), "divide each row by its Euclidean norm")
 
 
