@@ -33,6 +33,7 @@ class Example:
     question: str
     credit: str
     fields: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
     neighbours_of: tuple[str, tuple[str, ...]] | None = None
 
 
@@ -42,7 +43,7 @@ def demo(
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as one line of JSON.")] = False,
 ) -> None:
     """Train every model on MovieLens-100K (a download of 2 MB), compare them, and score with the saved ones."""
-    from anyfm.cli.showing import Output
+    from anyfm.cli.showing import Output, settings_text
 
     began = time.perf_counter()
     output = Output(as_json=as_json)
@@ -50,7 +51,9 @@ def demo(
     output.results.print(f"{example.question}\nData: {example.credit}.\n", markup=False)
     table, test = _prepare(example, out)
     _show_data(output, table, test)
-    results = _train_all(output, table, test, out)
+    if example.settings:
+        output.results.print(f"Settings other than the defaults: {settings_text(example.settings)}.")
+    results = _train_all(output, example, table, test, out)
     _show_comparison(output, results)
     _show_neighbours(output, example, out)
     _show_single_row(output, example, test, out)
@@ -86,6 +89,7 @@ def _movielens_or_generated(output: Output) -> Example:
             "hour": "categorical",
             "genres": {"kind": "tags", "separator": "|"},
         },
+        settings={"n_factors": 32},
         neighbours_of=("film", _FILMS),
     )
 
@@ -121,18 +125,21 @@ def _prepare(example: Example, out: Path) -> tuple[Table, Frame]:
 # --- the models ---------------------------------------------------------------------------------------------------
 
 
-def _train_all(output: Output, table: Table, test: Frame, out: Path) -> dict[str, dict[str, float]]:
+def _train_all(output: Output, example: Example, table: Table, test: Frame, out: Path) -> dict[str, dict[str, float]]:
     """Train, save, load and measure every model; metrics on the test rows by model name."""
     from anyfm.artifact import save_artifact
+    from anyfm.config import setting_names
     from anyfm.models import MODELS
     from anyfm.predictor import load
     from anyfm.training.callbacks import ProgressBar
     from anyfm.workflow import train_encoded
 
     results = {}
-    for name in MODELS:
+    for name, kind in MODELS.items():
+        known = setting_names(kind.config_type)
+        settings = {"seed": _SEED, **{key: value for key, value in example.settings.items() if key in known}}
         try:
-            trained = train_encoded(table, model=name, settings={"seed": _SEED}, callbacks=[ProgressBar()])
+            trained = train_encoded(table, model=name, settings=settings, callbacks=[ProgressBar()])
         except MissingDependencyError as error:
             output.notes.print(f"{name} is left out: {error}", markup=False)
             continue
@@ -159,7 +166,7 @@ def _show_data(output: Output, table: Table, test: Frame) -> None:
     n_valid = 0 if table.valid is None else table.valid.n_rows
     output.results.print(
         f"{table.train.n_rows:,} rows for training, {n_valid:,} to choose the best epoch, {len(test):,} for the test, "
-        "divided at random. The schema was inferred; all vocabularies come from the training rows."
+        "divided at random. All vocabularies come from the training rows."
     )
 
 
