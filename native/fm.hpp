@@ -5,7 +5,6 @@
 // Scoring keeps [v | w].
 #pragma once
 
-#include <algorithm>
 #include <vector>
 
 #include "adagrad.hpp"
@@ -13,7 +12,6 @@
 #include "rows.hpp"
 #include "simd.hpp"
 #include "table.hpp"
-#include "trainer.hpp"
 
 namespace anyfm {
 
@@ -21,13 +19,11 @@ namespace anyfm {
 inline int lanes_for(int n_factors) { return n_factors <= 4 ? 4 : n_factors <= 8 ? 8 : 16; }
 
 // N lanes to a chunk, C chunks to a vector (0: known at run time only).
+//
+// The sums over the entries of a row, or a part of it: [Σ v x | Σ v² x² by lane | Σ w x].
 template <int N, int C>
 class Fm {
  public:
-  struct Scratch {
-    std::vector<float> sums;  // (block rows, padded): Σ v x of each row
-    float scale[kBlockRows];
-  };
   static constexpr int kMaxChunks = 16;  // 256 factors
 
   Fm(int64_t n_features, int n_factors, Adagrad adagrad, bool normalize, bool training)
@@ -49,82 +45,64 @@ class Fm {
     return {{w, 1, w + 1, 1, w + 3, w + 6}, {0, n_factors_, w + 2, 1, w + 4, w + 7}};
   }
   Table& table() { return table_; }
-  const Table& table() const { return table_; }
   Bias& bias() { return bias_; }
+  const Bias& bias() const { return bias_; }
   Adagrad& adagrad() { return adagrad_; }
-  Scratch make_scratch(int rows) const { return {std::vector<float>(static_cast<size_t>(rows) * padded()), {}}; }
+  bool normalize() const { return normalize_; }
+  float scale_of(const Row& row) const { return normalize_ ? inverse_norm(row) : 1.0f; }
 
-  void prefetch(const Row& row) const {
-    for (int64_t s = 0; s < row.size; ++s) {
-      const float* record = table_[row.ids[s]];
-      for (int64_t c = 0; c < table_.stride(); c += 16) ANYFM_PREFETCH(record + c);
-    }
+  ANYFM_INLINE void prefetch(int32_t id) const {
+    const float* record = table_[id];
+    for (int64_t c = 0; c < table_.stride(); c += 16) ANYFM_PREFETCH(record + c);
   }
 
-  float forward(const Row& row, int i, Scratch& scratch) const {
-    float* sums = scratch.sums.data() + static_cast<size_t>(i) * padded();
-    const float scale = normalize_ ? inverse_norm(row) : 1.0f;
-    scratch.scale[i] = scale;
-    return bias_.value + (row.values || normalize_ ? terms<false>(row, scale, sums) : terms<true>(row, scale, sums));
-  }
+  ANYFM_INLINE int64_t part_size() const { return padded() + N + 4; }
 
-  void update_shared(const Block& block) { bias_.update(block, adagrad_); }
-
-  void update(const Block& block, Scratch& scratch, const Ownership& owners, int owner) {
-    for (int i = 0; i < block.size; ++i) {
-      if (block.weight[i] == 0) continue;
-      const Row row = block.row(i);
-      const float* sums = scratch.sums.data() + static_cast<size_t>(i) * padded();
-      const float scale = scratch.scale[i], dlogit = block.dlogit[i], weight = block.weight[i];
-      if (row.values || normalize_)
-        owners.for_each(row, owner, [&](int64_t s) {
-          step<false>(table_[row.ids[s]], (row.values ? row.values[s] : 1.0f) * scale, sums, dlogit, weight);
-        });
-      else
-        owners.for_each(row, owner, [&](int64_t s) { step<true>(table_[row.ids[s]], 1.0f, sums, dlogit, weight); });
-    }
-  }
-
- private:
-  using V = Vec<N>;
-
-  ANYFM_INLINE int chunks() const { return C ? C : chunks_; }
-  ANYFM_INLINE int64_t padded() const { return static_cast<int64_t>(chunks()) * N; }
-
-  // Σ w x + ½ Σ_f [(Σ v x)² − Σ v² x²], leaving Σ v x in `sums`. With kUnit every x is 1.
   template <bool kUnit>
-  ANYFM_INLINE float terms(const Row& row, float scale, float* sums) const {
-    constexpr int kLocal = C ? C : kMaxChunks;
+  ANYFM_INLINE void sum_slots(const Row& row, int begin, int end, float scale, float* part) const {
     V total[kLocal], squares = V::splat(0);
     for (int c = 0; c < chunks(); ++c) total[c] = V::splat(0);
     float linear = 0;
-    for (int64_t s = 0; s < row.size; ++s) {
-      const float* record = table_[row.ids[s]];
-      const float x = kUnit ? 1.0f : scale * (row.values ? row.values[s] : 1.0f);
-      linear += kUnit ? record[padded()] : record[padded()] * x;
-      for (int c = 0; c < chunks(); ++c) {
-        V vx = V::load(record + c * N);
-        if (!kUnit) vx = vx * V::splat(x);
-        total[c] = total[c] + vx;
-        squares = squares + vx * vx;
-      }
+    for (int s = begin; s < end; ++s) add<kUnit>(row, s, scale, total, squares, linear);
+    store(total, squares, linear, part);
+  }
+
+  template <bool kUnit>
+  ANYFM_INLINE void add_entry(const Row& row, int64_t s, float scale, float* part) const {
+    V total[kLocal], squares = V::load(part + padded());
+    for (int c = 0; c < chunks(); ++c) total[c] = V::load(part + c * N);
+    float linear = part[padded() + N];
+    add<kUnit>(row, s, scale, total, squares, linear);
+    store(total, squares, linear, part);
+  }
+
+  // Adds up all kParts parts of a row, in one order.
+  ANYFM_INLINE void add_parts(const float* parts, float* sums) const {
+    for (int64_t c = 0; c < part_size() / 4; ++c) {
+      Vec<4> total = Vec<4>::load(parts + 4 * c);
+      for (int p = 1; p < kParts; ++p) total = total + Vec<4>::load(parts + p * part_size() + 4 * c);
+      total.store(sums + 4 * c);
     }
-    V pairs = V::splat(0) - squares;
+  }
+
+  // w_0 + Σ w x + ½ Σ_f [(Σ v x)² − Σ v² x²]
+  ANYFM_INLINE float logit(float bias, const float* sums) const {
+    V pairs = V::splat(0) - V::load(sums + padded());
     for (int c = 0; c < chunks(); ++c) {
-      pairs = pairs + total[c] * total[c];
-      total[c].store(sums + c * N);
+      const V total = V::load(sums + c * N);
+      pairs = pairs + total * total;
     }
-    return linear + 0.5f * sum(pairs);
+    return bias + sums[padded() + N] + 0.5f * sum(pairs);
   }
 
   // One Adagrad step of w along g x and of v along g x (Σ v x − v x), where g is the loss's derivative by the logit.
   template <bool kUnit>
-  ANYFM_INLINE void step(float* record, float x, const float* sums, float dlogit, float weight) const {
+  ANYFM_INLINE void step(int32_t id, float x, const float* sums, float dlogit, float weight) {
+    float* record = table_[id];
     const float gx = kUnit ? dlogit : dlogit * x;
     float* w = record + padded();
     float* a = w + 1;
     const float* d = w + 3;
-    constexpr int kLocal = C ? C : kMaxChunks;
     V v[kLocal], g[kLocal], squares = V::splat(0);
     for (int c = 0; c < chunks(); ++c) {
       v[c] = V::load(record + c * N);
@@ -137,6 +115,31 @@ class Fm {
     *w = adagrad_.apply(of_w, *w, gx);
     const V keep = V::splat(of_v.root * of_v.inverse), rate = V::splat(adagrad_.learning_rate * of_v.inverse);
     for (int c = 0; c < chunks(); ++c) (v[c] * keep - g[c] * rate).store(record + c * N);
+  }
+
+ private:
+  using V = Vec<N>;
+  static constexpr int kLocal = C ? C : kMaxChunks;
+
+  ANYFM_INLINE int chunks() const { return C ? C : chunks_; }
+  ANYFM_INLINE int64_t padded() const { return static_cast<int64_t>(chunks()) * N; }
+
+  template <bool kUnit>
+  ANYFM_INLINE void add(const Row& row, int64_t s, float scale, V* total, V& squares, float& linear) const {
+    const float* record = table_[row.ids[s]];
+    const float x = kUnit ? 1.0f : scale * (row.values ? row.values[s] : 1.0f);
+    linear += kUnit ? record[padded()] : record[padded()] * x;
+    for (int c = 0; c < chunks(); ++c) {
+      V vx = V::load(record + c * N);
+      if (!kUnit) vx = vx * V::splat(x);
+      total[c] = total[c] + vx;
+      squares = squares + vx * vx;
+    }
+  }
+  ANYFM_INLINE void store(const V* total, V squares, float linear, float* part) const {
+    for (int c = 0; c < chunks(); ++c) total[c].store(part + c * N);
+    squares.store(part + padded());
+    part[padded() + N] = linear;
   }
 
   int n_factors_;

@@ -3,22 +3,17 @@
 // Record of a feature: [w | a d | count h]; the letters as in fm.hpp. Scoring keeps w alone.
 #pragma once
 
-#include <cmath>
 #include <vector>
 
 #include "adagrad.hpp"
 #include "evidence.hpp"
 #include "rows.hpp"
 #include "table.hpp"
-#include "trainer.hpp"
 
 namespace anyfm {
 
 class Linear {
  public:
-  struct Scratch {
-    float scale[kBlockRows];
-  };
   enum Column { kWeight, kAccumulator, kPenalty, kCount, kPrevious, kColumns };
 
   Linear(int64_t n_features, Adagrad adagrad, bool normalize, bool training)
@@ -30,36 +25,35 @@ class Linear {
   int64_t count_column() const { return kCount; }
   std::vector<PenaltyGroup> penalty_groups() const { return {{kWeight, 1, kAccumulator, 1, kPenalty, kPrevious}}; }
   Table& table() { return table_; }
-  const Table& table() const { return table_; }
   Bias& bias() { return bias_; }
+  const Bias& bias() const { return bias_; }
   Adagrad& adagrad() { return adagrad_; }
-  Scratch make_scratch(int) const { return {}; }
+  bool normalize() const { return normalize_; }
+  float scale_of(const Row& row) const { return normalize_ ? inverse_norm(row) : 1.0f; }
 
-  void prefetch(const Row& row) const {
-    for (int64_t s = 0; s < row.size; ++s) ANYFM_PREFETCH(table_[row.ids[s]]);
+  ANYFM_INLINE void prefetch(int32_t id) const { ANYFM_PREFETCH(table_[id]); }
+  int64_t part_size() const { return 1; }
+
+  template <bool kUnit>
+  ANYFM_INLINE void sum_slots(const Row& row, int begin, int end, float scale, float* part) const {
+    *part = 0;
+    for (int s = begin; s < end; ++s) add_entry<kUnit>(row, s, scale, part);
   }
-
-  float forward(const Row& row, int i, Scratch& scratch) const {
-    const float scale = normalize_ ? inverse_norm(row) : 1.0f;
-    float z = 0;
-    for (int64_t s = 0; s < row.size; ++s) z += *table_[row.ids[s]] * (row.values ? row.values[s] : 1.0f);
-    scratch.scale[i] = scale;
-    return bias_.value + scale * z;
+  template <bool kUnit>
+  ANYFM_INLINE void add_entry(const Row& row, int64_t s, float scale, float* part) const {
+    const float w = *table_[row.ids[s]];
+    *part += kUnit ? w : w * scale * (row.values ? row.values[s] : 1.0f);
   }
+  void add_parts(const float* parts, float* sums) const {
+    *sums = 0;
+    for (int p = 0; p < kParts; ++p) *sums += parts[p];
+  }
+  float logit(float bias, const float* sums) const { return bias + *sums; }
 
-  void update_shared(const Block& block) { bias_.update(block, adagrad_); }
-
-  void update(const Block& block, Scratch& scratch, const Ownership& owners, int owner) {
-    for (int i = 0; i < block.size; ++i) {
-      const float weight = block.weight[i];
-      if (weight == 0) continue;
-      const Row row = block.row(i);
-      const float g = block.dlogit[i] * scratch.scale[i];
-      owners.for_each(row, owner, [&](int64_t s) {
-        float* r = table_[row.ids[s]];
-        adagrad_.update(r[kWeight], r[kAccumulator], weight * r[kPenalty], row.values ? g * row.values[s] : g);
-      });
-    }
+  template <bool kUnit>
+  ANYFM_INLINE void step(int32_t id, float x, const float*, float dlogit, float weight) {
+    float* r = table_[id];
+    adagrad_.update(r[kWeight], r[kAccumulator], weight * r[kPenalty], kUnit ? dlogit : dlogit * x);
   }
 
  private:

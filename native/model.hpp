@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "evidence.hpp"
+#include "parts_train.hpp"
 #include "pool.hpp"
 #include "rows.hpp"
 #include "table.hpp"
@@ -67,6 +68,19 @@ class AnyModel {
   LazyPool pool_;
 };
 
+// How a model trains and scores: linear and FM by parts of rows.
+template <class Model>
+double train(Model& model, const Rows& rows, const Ownership& owners, const int64_t* order, int64_t n, Loss loss,
+             Pool& pool) {
+  return rows.values || model.normalize() ? train_parts<false>(model, rows, owners, order, n, loss, pool)
+                                          : train_parts<true>(model, rows, owners, order, n, loss, pool);
+}
+
+template <class Model>
+void score(const Model& model, const Rows& rows, int64_t begin, int64_t end, float* logits) {
+  score_sums(model, rows, begin, end, logits);
+}
+
 template <class Model>
 class ModelOf final : public AnyModel {
  public:
@@ -79,10 +93,10 @@ class ModelOf final : public AnyModel {
     return train(model_, rows, owners, order, n, loss, pool_.get());
   }
   void logits(const Rows& rows, float* out, bool threaded) override {
-    if (threaded)
-      score(model_, rows, out, pool_.get());
-    else
-      score(model_, rows, 0, rows.n_rows, out);
+    if (!threaded) return score(model_, rows, 0, rows.n_rows, out);
+    Pool& pool = pool_.get();
+    const int n = pool.size();
+    pool.run([&](int t) { score(model_, rows, rows.n_rows * t / n, rows.n_rows * (t + 1) / n, out); });
   }
   Table& table() override { return model_.table(); }
   Bias& bias() override { return model_.bias(); }

@@ -17,8 +17,8 @@
 
 namespace anyfm {
 
-// All threads of a team wait until the last has come. Spins for some microseconds (a block of rows is short), then
-// yields, so that a machine with fewer cores than threads still makes progress.
+// All threads of a team wait until the last has come. Spins for some microseconds, since a block of rows is short, then
+// sleeps: where other programs hold the cores, a spinning thread would only keep the one it waits for from running.
 class Barrier {
  public:
   explicit Barrier(int n) : n_(n) {}
@@ -28,21 +28,31 @@ class Barrier {
     const int phase = phase_.load(std::memory_order_acquire);
     if (arrived_.fetch_add(1, std::memory_order_acq_rel) == n_ - 1) {
       arrived_.store(0, std::memory_order_relaxed);
-      phase_.store(phase + 1, std::memory_order_release);
+      {
+        std::lock_guard<std::mutex> lock(mutex_);
+        phase_.store(phase + 1, std::memory_order_release);
+      }
+      if (sleepers_.load(std::memory_order_relaxed) > 0) next_.notify_all();
       return;
     }
-    for (int spin = 0; phase_.load(std::memory_order_acquire) == phase; ++spin) {
-      if (spin < 2000)
-        ANYFM_PAUSE();
-      else
-        std::this_thread::yield();
+    for (int spin = 0; spin < kSpins; ++spin) {
+      if (phase_.load(std::memory_order_acquire) != phase) return;
+      ANYFM_PAUSE();
     }
+    std::unique_lock<std::mutex> lock(mutex_);
+    sleepers_.fetch_add(1, std::memory_order_relaxed);
+    next_.wait(lock, [&] { return phase_.load(std::memory_order_acquire) != phase; });
+    sleepers_.fetch_sub(1, std::memory_order_relaxed);
   }
 
  private:
+  static constexpr int kSpins = 4000;
   const int n_;
   std::atomic<int> arrived_{0};
   std::atomic<int> phase_{0};
+  std::atomic<int> sleepers_{0};
+  std::mutex mutex_;
+  std::condition_variable next_;
 };
 
 // n threads, the caller among them, that all run one function at a time.

@@ -36,25 +36,37 @@ struct Rows {
   float row_weight(int64_t i) const { return weight ? weight[i] : 1.0f; }
 };
 
-// Who updates which feature. Every parameter has one owner, which walks the rows of a block in order, so that the
-// result does not depend on the number of threads. Where the slots of fixed-width rows hold disjoint ranges of ids,
-// an owner has whole slots; otherwise it has a range of ids.
+// Who trains which feature. The entries of every row are cut into kParts parts, in the same way whatever the number of
+// threads, and each part has one owner. Where the slots of fixed-width rows hold disjoint ranges of ids, a part is a
+// run of slots; otherwise it is a range of ids.
+constexpr int kParts = 8;
+
 class Ownership {
  public:
-  Ownership(const Rows& rows, int n_owners) : n_owners_(n_owners), by_slot_(n_owners == 1 || slots_disjoint(rows)) {
+  Ownership(const Rows& rows, int n_owners) : n_owners_(n_owners), by_slot_(slots_disjoint(rows)) {
     if (!by_slot_) cut_ids(rows);
   }
 
   bool by_slot() const { return by_slot_; }
+  int first_part(int owner) const { return kParts * owner / n_owners_; }
+  int first_slot(const Row& row, int part) const { return static_cast<int>(row.size * part / kParts); }
 
-  // Calls f(s) for each slot s of the row whose feature `owner` owns, in order.
+  // The part of an entry, where parts are ranges of ids.
+  int part_of(int32_t id) const {
+    int part = 0;
+    for (int p = 1; p < kParts; ++p) part += id >= cuts_[p];
+    return part;
+  }
+
+  // Calls f(s) for each entry s of the row that `owner` owns, in order.
   template <class F>
   void for_each(const Row& row, int owner, F&& f) const {
+    const int begin = first_part(owner), end = first_part(owner + 1);
     if (by_slot_) {
-      const int64_t stop = row.size * (owner + 1) / n_owners_;
-      for (int64_t s = row.size * owner / n_owners_; s < stop; ++s) f(s);
+      const int stop = first_slot(row, end);
+      for (int s = first_slot(row, begin); s < stop; ++s) f(s);
     } else {
-      const int64_t low = cuts_[owner], high = cuts_[owner + 1];
+      const int64_t low = cuts_[begin], high = cuts_[end];
       for (int64_t s = 0; s < row.size; ++s)
         if (row.ids[s] >= low && row.ids[s] < high) f(s);
     }
@@ -79,21 +91,20 @@ class Ownership {
     return true;
   }
 
-  // Cut the ids so that every owner has about the same number of entries, judged by a sample.
+  // Cut the ids so that every part has about the same number of entries, judged by a sample.
   void cut_ids(const Rows& rows) {
     const int64_t stride = std::max<int64_t>(1, rows.n_entries / 65536);
     std::vector<int32_t> sample;
     for (int64_t e = 0; e < rows.n_entries; e += stride) sample.push_back(rows.ids[e]);
     std::sort(sample.begin(), sample.end());
-    cuts_.assign(1, INT64_MIN);
-    for (int t = 1; t < n_owners_; ++t)
-      cuts_.push_back(sample.empty() ? 0 : sample[sample.size() * static_cast<size_t>(t) / n_owners_]);
-    cuts_.push_back(INT64_MAX);
+    cuts_[0] = INT64_MIN;
+    for (size_t p = 1; p < kParts; ++p) cuts_[p] = sample.empty() ? 0 : sample[sample.size() * p / kParts];
+    cuts_[kParts] = INT64_MAX;
   }
 
   int n_owners_;
   bool by_slot_;
-  std::vector<int64_t> cuts_;
+  int64_t cuts_[kParts + 1] = {};
 };
 
 }  // namespace anyfm

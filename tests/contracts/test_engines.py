@@ -123,7 +123,8 @@ def test_rows_of_weight_zero_are_absent(kind: str) -> None:
     for engine, data, n in ((with_zeros, train.labelled(train.y, weight), 128), (without, kept, 64)):
         engine.prepare(data, seed=0)
         engine.step(data, np.arange(n))
-    assert same(with_zeros.parameters(), without.parameters())
+    for name, found in with_zeros.parameters().items():
+        np.testing.assert_allclose(found, without.parameters()[name], rtol=1e-5, atol=1e-6)
 
 
 def test_fixed_and_ragged_forms_of_the_same_rows_train_alike() -> None:
@@ -133,7 +134,9 @@ def test_fixed_and_ragged_forms_of_the_same_rows_train_alike() -> None:
     fields = np.tile(np.arange(N_FIELDS, dtype=np.int32), fixed.n_rows)
     ragged = Rows(ids=fixed.ids.reshape(-1), offsets=offsets, values=fixed.values.reshape(-1), fields=fields, y=fixed.y)
     model = models()["fm-8"]
-    assert same(trained(model, fixed).state(), trained(model, ragged).state())
+    a, b = (trained(model, data).parameters() for data in (fixed, ragged))
+    for name in a:
+        np.testing.assert_allclose(a[name], b[name], rtol=1e-4, atol=1e-6)
 
 
 def test_values_of_one_are_the_same_as_none() -> None:

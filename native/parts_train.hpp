@@ -1,0 +1,136 @@
+// The loops around models whose logit is a function of sums over the entries of a row: linear and FM.
+//
+// Each thread owns parts of every row (rows.hpp, Ownership). For a block of rows it sums its own parts, leaves the sums
+// where the others see them, waits, adds all parts up in one order, and updates its own parameters. So one barrier a
+// block is enough, a thread reads and writes no parameter but its own, which stay in its cache, and the result is
+// the same bit for bit on any number of threads.
+//
+// Such a model M offers
+//   int64_t part_size()                               floats of one part's sums
+//   void sum_slots<kUnit>(row, begin, end, scale, part)   of slots begin … end − 1, written to `part`
+//   void add_entry<kUnit>(row, s, scale, part)            of one entry, added to `part`
+//   float logit(bias, sums)                           from the sums over all parts
+//   void step<kUnit>(id, x, sums, dlogit, weight)         one optimiser step of one entry
+// where kUnit says that every x is 1.
+#pragma once
+
+#include <algorithm>
+#include <vector>
+
+#include "adagrad.hpp"
+#include "pool.hpp"
+#include "rows.hpp"
+#include "table.hpp"
+#include "trainer.hpp"
+
+namespace anyfm {
+
+// What one thread needs of a block.
+struct PartsScratch {
+  std::vector<float> sums;  // (block rows, part size): of whole rows
+  float scale[kBlockRows];
+};
+
+// Sums the parts first … last − 1 of row i into `parts`, which holds all parts of all rows of the block.
+template <bool kUnit, class Model>
+ANYFM_INLINE void sum_parts(const Model& model, const Row& row, const Ownership& owners, int first, int last,
+                            float scale, float* parts) {
+  const int64_t size = model.part_size();
+  if (owners.by_slot()) {
+    for (int p = first; p < last; ++p)
+      model.template sum_slots<kUnit>(row, owners.first_slot(row, p), owners.first_slot(row, p + 1), scale,
+                                      parts + p * size);
+    return;
+  }
+  std::fill(parts + first * size, parts + last * size, 0.0f);
+  for (int64_t s = 0; s < row.size; ++s) {
+    const int p = owners.part_of(row.ids[s]);
+    if (p >= first && p < last) model.template add_entry<kUnit>(row, s, scale, parts + p * size);
+  }
+}
+
+// The rows of `order`, from the next block on, that a thread tells its cache of.
+template <class Model>
+ANYFM_INLINE void prefetch_owned(const Model& model, const Block& block, int i, const Ownership& owners, int owner) {
+  if (i + kPrefetchIds < block.n_left) prefetch_ids(block.row(i + kPrefetchIds));
+  if (i + kPrefetchRows >= block.n_left) return;
+  const Row row = block.row(i + kPrefetchRows);
+  owners.for_each(row, owner, [&](int64_t s) { model.prefetch(row.ids[s]); });
+}
+
+template <bool kUnit, class Model>
+double train_parts(Model& model, const Rows& rows, const Ownership& owners, const int64_t* order, int64_t n, Loss loss,
+                   Pool& pool) {
+  const int n_threads = pool.size();
+  const int64_t size = model.part_size();
+  std::vector<float> parts[2];  // by row and part; two, so that one barrier a block is enough
+  for (std::vector<float>& part : parts) part.resize(static_cast<size_t>(size * kParts * kBlockRows));
+  Barrier barrier(n_threads);
+  double total = 0;
+  pool.run([&](int t) {
+    const int first = owners.first_part(t), last = owners.first_part(t + 1);
+    PartsScratch scratch{std::vector<float>(static_cast<size_t>(size * kBlockRows)), {}};
+    Bias bias = model.bias();  // every thread steps a copy of its own
+    Block block{&rows, order, n, 0, {}, {}, {}};
+    double seen = 0;
+    for (int64_t start = 0, parity = 0; start < n; start += kBlockRows, parity = 1 - parity) {
+      block.order = order + start;
+      block.n_left = n - start;
+      block.size = static_cast<int>(std::min<int64_t>(kBlockRows, n - start));
+      float* block_parts = parts[parity].data();
+      for (int i = 0; i < block.size; ++i) {
+        prefetch_owned(model, block, i, owners, t);
+        const Row row = block.row(i);
+        scratch.scale[i] = kUnit ? 1.0f : model.scale_of(row);
+        sum_parts<kUnit>(model, row, owners, first, last, scratch.scale[i], block_parts + i * kParts * size);
+      }
+      barrier.wait();
+      for (int i = 0; i < block.size; ++i) {
+        float* sums = scratch.sums.data() + i * size;
+        model.add_parts(block_parts + i * kParts * size, sums);
+        block.take_loss(i, model.logit(bias.value, sums), loss);
+        seen += block.loss[i];
+      }
+      for (int i = 0; i < block.size; ++i) {
+        if (block.weight[i] == 0) continue;
+        const Row row = block.row(i);
+        const float* sums = scratch.sums.data() + i * size;
+        const float dlogit = block.dlogit[i], weight = block.weight[i], scale = scratch.scale[i];
+        owners.for_each(row, t, [&](int64_t s) {
+          const float x = kUnit ? 1.0f : scale * (row.values ? row.values[s] : 1.0f);
+          model.template step<kUnit>(row.ids[s], x, sums, dlogit, weight);
+        });
+      }
+      bias.update(block, model.adagrad());
+    }
+    if (t == 0) {
+      barrier.wait();
+      model.bias() = bias;
+      total = seen;
+    } else {
+      barrier.wait();
+    }
+  });
+  return total;
+}
+
+// The logits of rows begin … end − 1.
+template <class Model>
+void score_sums(const Model& model, const Rows& rows, int64_t begin, int64_t end, float* logits) {
+  std::vector<float> sums(static_cast<size_t>(model.part_size()));
+  for (int64_t i = begin; i < end; ++i) {
+    if (i + kPrefetchRows < end) {
+      const Row ahead = rows[i + kPrefetchRows];
+      for (int64_t s = 0; s < ahead.size; ++s) model.prefetch(ahead.ids[s]);
+    }
+    const Row row = rows[i];
+    const int slots = static_cast<int>(row.size);
+    if (row.values || model.normalize())
+      model.template sum_slots<false>(row, 0, slots, model.scale_of(row), sums.data());
+    else
+      model.template sum_slots<true>(row, 0, slots, 1.0f, sums.data());
+    logits[i] = model.logit(model.bias().value, sums.data());
+  }
+}
+
+}  // namespace anyfm
