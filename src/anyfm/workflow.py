@@ -268,28 +268,53 @@ def train_encoded(
 ) -> TrainedModel:
     """Train one model on a table that is encoded already; see `train_table`."""
     began = time.perf_counter()
-    config = _training_config(settings or {})
-    member = MODELS[_known_model(model)](model_settings(model, {**(settings or {}), "task": table.task}))
     encoder = table.encoder
-    engine = make_engine(member, n_features=encoder.n_features, n_fields=encoder.n_fields, n_threads=config.n_threads)
-    history = fit(engine, table.train, table.valid, config, callbacks=callbacks)
-    metrics = {} if table.valid is None else evaluate(engine, table.valid)
-    artifact = Artifact(
-        model=member,
-        parameters=engine.parameters(),
+    artifact, history = train_rows(
+        table.train,
+        table.valid,
+        model=model,
+        settings={**(settings or {}), "task": table.task},
         n_features=encoder.n_features,
         n_fields=encoder.n_fields,
         encoder=encoder,
-        training=_training_record(table, config),
-        metrics={"valid": metrics},
-        history=_without_times(history),
+        callbacks=callbacks,
     )
     seconds = {
         **table.seconds,
         "train": float(sum(record["seconds"] for record in history.records)),
         "total": sum(table.seconds.values()) + time.perf_counter() - began,
     }
+    metrics = dict(artifact.metrics["valid"])
     return TrainedModel(artifact=artifact, history=history, metrics=metrics, table=table, seconds=seconds)
+
+
+def train_rows(
+    train: Rows,
+    valid: Rows | None,
+    *,
+    model: str,
+    settings: Mapping[str, Any],
+    n_features: int,
+    n_fields: int,
+    encoder: Encoder | None = None,
+    callbacks: Sequence[Callback] = (),
+) -> tuple[Artifact, History]:
+    """Train one model on rows with targets; `encoder` is what encoded them, if it was ours. See `train_table`."""
+    config = _training_config(settings)
+    member = MODELS[_known_model(model)](model_settings(model, settings))
+    engine = make_engine(member, n_features=n_features, n_fields=n_fields, n_threads=config.n_threads)
+    history = fit(engine, train, valid, config, callbacks=callbacks)
+    artifact = Artifact(
+        model=member,
+        parameters=engine.parameters(),
+        n_features=n_features,
+        n_fields=n_fields,
+        encoder=encoder,
+        training=_training_record(train, valid, config),
+        metrics={"valid": {} if valid is None else evaluate(engine, valid)},
+        history=_without_times(history),
+    )
+    return artifact, history
 
 
 def make_engine(model: Model, *, n_features: int, n_fields: int, n_threads: int = 0) -> Engine:
@@ -350,13 +375,13 @@ def _columns(frame: Frame) -> str:
     return f"It has {names}{' …' if len(frame.columns) > 20 else ''}"
 
 
-def _training_record(table: Table, config: TrainingConfig) -> dict[str, Any]:
+def _training_record(train: Rows, valid: Rows | None, config: TrainingConfig) -> dict[str, Any]:
     """What the artifact says of its training. No times, paths or threads: equal trainings are equal bytes."""
     return {
         **{name: value for name, value in config.to_dict().items() if name != "n_threads"},
-        "rows": table.train.n_rows,
-        "valid_rows": 0 if table.valid is None else table.valid.n_rows,
-        "mean_target": None if table.train.y is None else float(np.mean(table.train.y, dtype=np.float64)),
+        "rows": train.n_rows,
+        "valid_rows": 0 if valid is None else valid.n_rows,
+        "mean_target": None if train.y is None else float(np.mean(train.y, dtype=np.float64)),
     }
 
 

@@ -1,0 +1,354 @@
+"""What all estimators share: from X and y to a trained artifact, and from X to logits.
+
+A model becomes a pair of estimators by a class with its parameters, derived from `TableEstimator`, and two derived
+from `Classifier` or `Regressor` and that; see members.py.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.utils import assert_all_finite, check_array, check_consistent_length, check_random_state, column_or_1d
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from anyfm.artifact import Artifact, save_artifact
+from anyfm.config import Rule, TrainingConfig, integer, optional, real, setting_names
+from anyfm.errors import InputError, SettingError, however
+from anyfm.estimators.documentation import documented
+from anyfm.estimators.inputs import encode_table, frame_of, is_frame, is_sparse, matrix_rows
+from anyfm.estimators.keyed import ByFieldAndValue
+from anyfm.models import MODELS
+from anyfm.predictor import Predictor
+from anyfm.rows import Floats, Rows
+from anyfm.training.scored import probability
+from anyfm.training.split import split_fraction
+from anyfm.workflow import train_rows
+
+if TYPE_CHECKING:
+    from anyfm.table.encoder import Encoder
+
+MIN_ROWS_TO_DIVIDE = 1000
+"""With fewer rows, a held-out part says too little of the best epoch to be worth its absence from training."""
+
+_PARAMETER_RULES = {
+    "min_count": integer(1),
+    "n_bins": optional(integer(2, 65_536)),
+    "validation_fraction": Rule("a number of at least 0 and below 1", lambda x: real(0, 1).holds(x) and x < 1, float),
+}
+
+E = TypeVar("E", bound="TableEstimator")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Data:
+    """Checked input: X as a polars frame, an array or CSR; y as it came; row weights, if any."""
+
+    X: Any
+    y: NDArray[Any]
+    weight: Floats | None
+
+    def take(self, index: NDArray[np.int64]) -> _Data:
+        return _Data(self.X[index], self.y[index], None if self.weight is None else self.weight[index])
+
+
+class TableEstimator(BaseEstimator):  # type: ignore[misc]
+    """Base of the estimators. Subclasses name the model, and have its parameters in ``__init__``."""
+
+    _model: ClassVar[str]
+    _task: ClassVar[str]
+
+    artifact_: Artifact
+    history_: list[dict[str, float]]
+    best_epoch_: int
+    n_features_in_: int
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if hasattr(cls, "_task") and hasattr(cls, "_model"):
+            documented(cls, model=cls._model)
+
+    def fit(
+        self: E,
+        X: Any,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        eval_set: tuple[Any, ...] | None = None,
+    ) -> E:
+        """Train on a table.
+
+        Parameters
+        ----------
+        X : pandas, polars or Arrow table, array, or sparse matrix of shape (n_samples, n_features)
+            The columns of a table may hold text, numbers, booleans, times and lists. In an array, floats are numbers,
+            and whole numbers what they look like: codes or numbers. In a sparse matrix, every column is a feature and
+            its entries are the values of that feature.
+        y : array of shape (n_samples,)
+            Two classes, or numbers.
+        sample_weight : array of shape (n_samples,), optional
+            Weight 3 counts as three copies of the row, weight 0 as none.
+        eval_set : tuple (X, y) or (X, y, sample_weight), optional
+            Rows to choose the best epoch by. Without them, `validation_fraction` of the rows is held out at random,
+            unless there are fewer than 1000: then training runs all `n_epochs`.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        SettingError, InputError
+            A parameter breaks its rule, or the data cannot be used. Both are ValueErrors.
+        DivergenceError
+            Training diverged; the text says which parameter to lower.
+        """
+        settings = self._settings()
+        data = self._checked(X, y, sample_weight)
+        if eval_set is None:
+            train, valid = self._divided(data, seed=settings["seed"])
+        else:
+            train, valid = data, self._checked_eval_set(eval_set)
+        rows, encoder = self._fit_encoded(train, target=str(getattr(y, "name", None) or "y"))
+        self.artifact_, history = train_rows(
+            rows,
+            None if valid is None else self._rows(valid.X, encoder).labelled(self._coded(valid.y), valid.weight),
+            model=self._model,
+            settings={**settings, "task": self._task},
+            n_features=self.n_features_in_ if encoder is None else encoder.n_features,
+            n_fields=1 if encoder is None else encoder.n_fields,
+            encoder=encoder,
+        )
+        self.history_ = [dict(record) for record in history.records]
+        self.best_epoch_ = history.best_epoch
+        self._publish()
+        return self
+
+    def save(self, path: str | Path, *, overwrite: bool = True) -> Path:
+        """Save the model as a directory of plain files; ``anyfm.load(path)`` gives a `Predictor` of it.
+
+        Parameters
+        ----------
+        path : str or Path
+        overwrite : bool
+            Whether an anyfm model that is already there may be replaced. Anything else never is.
+
+        Raises
+        ------
+        ArtifactError
+            `path` holds something else, or cannot be written.
+        """
+        check_is_fitted(self)
+        return save_artifact(self.artifact_, path, overwrite=overwrite)
+
+    # ---- parameters
+
+    def _settings(self) -> dict[str, Any]:
+        """The settings of the model and of its training, out of the parameters; the other parameters are checked."""
+        parameters = {name: _plain(value) for name, value in self.get_params(deep=False).items()}
+        for name, rule in _PARAMETER_RULES.items():
+            if not rule.holds(parameters[name]):
+                raise SettingError(however(f"{name} must be {rule.text}", **{name: parameters[name]}))
+        known = setting_names(MODELS[self._model].config_type) | setting_names(TrainingConfig)
+        state = parameters["random_state"]
+        seed = state if isinstance(state, int) else int(check_random_state(state).randint(2**31 - 1))
+        return {**{name: value for name, value in parameters.items() if name in known}, "seed": seed}
+
+    # ---- input
+
+    def _checked(self, X: Any, y: Any, weight: Any, *, reset: bool = True) -> _Data:
+        """Check the rows to learn from (or, without `reset`, to validate on); leave out those of weight 0."""
+        X = self._checked_table(X, reset=reset)
+        if y is None:
+            raise InputError(f"This {type(self).__name__} estimator requires y to be passed, but the target y is None.")
+        y = column_or_1d(y, warn=True)
+        assert_all_finite(y, input_name="y")
+        check_consistent_length(X, y)
+        data = _Data(X, y, None)
+        if weight is not None:
+            weights = _check_sample_weight(weight, y, dtype=np.float64, ensure_non_negative=True).astype(np.float32)
+            data = _Data(X, y, weights)
+            if not weights.all():
+                data = data.take(np.flatnonzero(weights))
+        return dataclasses.replace(data, y=self._checked_y(data.y, reset=reset))
+
+    def _checked_table(self, X: Any, *, reset: bool) -> Any:
+        """X as a polars frame, an array or CSR, of as many columns, and with the names, as in training."""
+        least = 2 if reset else 1
+        if is_sparse(X):
+            return validate_data(self, X, reset=reset, accept_sparse="csr", ensure_min_samples=least)
+        if not is_frame(X):
+            # NaN is a missing value; an infinite number lies in the first or in the last bin
+            return validate_data(self, X, reset=reset, dtype=None, ensure_all_finite=False, ensure_min_samples=least)
+        frame = frame_of(validate_data(self, X, reset=reset, skip_check_array=True))
+        if reset and frame.height < least:
+            raise InputError(f"a table to learn from must have at least 2 rows, however: n_samples={frame.height}")
+        return frame
+
+    def _checked_eval_set(self, eval_set: Any) -> _Data:
+        if not isinstance(eval_set, (tuple, list)) or len(eval_set) not in (2, 3):
+            raise InputError(
+                however("eval_set must be (X, y) or (X, y, sample_weight)", eval_set=type(eval_set).__name__)
+            )
+        X, y, *weight = eval_set
+        return self._checked(X, y, weight[0] if weight else None, reset=False)
+
+    def _checked_y(self, y: NDArray[Any], *, reset: bool) -> NDArray[Any]:
+        raise NotImplementedError
+
+    def _coded(self, y: NDArray[Any]) -> Floats:
+        """y as the rows hold it, float32."""
+        raise NotImplementedError
+
+    def _divided(self, data: _Data, *, seed: int) -> tuple[_Data, _Data | None]:
+        fraction = self.get_params(deep=False)["validation_fraction"]
+        if fraction == 0 or len(data.y) < MIN_ROWS_TO_DIVIDE:
+            return data, None
+        stratify = data.y if self._task == "binary" else None
+        training, held_out = split_fraction(len(data.y), fraction, seed=seed, stratify=stratify)
+        return data.take(training), data.take(held_out)
+
+    def _fit_encoded(self, train: _Data, *, target: str) -> tuple[Rows, Encoder | None]:
+        """The training rows, and the encoder that was fitted to them; none for a sparse matrix."""
+        parameters = self.get_params(deep=False)
+        y = self._coded(train.y)
+        if not is_sparse(train.X):
+            table = {name: parameters[name] for name in ("fields", "min_count", "n_bins")}
+            classes = getattr(self, "classes_", None)
+            rows, encoder = encode_table(train.X, train.y, train.weight, target=target, classes=classes, **table)
+            return rows.labelled(y, train.weight), encoder
+        if parameters["fields"]:
+            raise SettingError(however("fields must be none for a sparse matrix", fields=parameters["fields"]))
+        return matrix_rows(train.X).labelled(y, train.weight), None
+
+    def _rows(self, X: Any, encoder: Encoder | None) -> Rows:
+        """Rows of what `_checked_table` gave."""
+        if encoder is None:
+            if is_frame(X):
+                raise InputError("a model of a sparse matrix needs a sparse matrix or an array, however a table came")
+            return matrix_rows(X)
+        if is_sparse(X):
+            raise InputError(
+                "a model of a table needs a table or an array, however a sparse matrix came. Use its toarray()"
+            )
+        names = [field.name for field in encoder.schema.fields]
+        return encoder.encode(frame_of(X, names), labelled=False).rows
+
+    # ---- what was learnt
+
+    def _publish(self) -> None:
+        """Show the parameters under the names of fields and values."""
+        artifact = self.artifact_
+        specs = artifact.model.parameter_specs(artifact.n_features, artifact.n_fields)
+        for name, array in artifact.parameters.items():
+            if specs[name].per_feature:
+                setattr(self, f"{name}_", ByFieldAndValue(array, artifact.encoder))
+        self.bias_ = float(artifact.parameters["bias"][0])
+        self._predictor = self._make_predictor()
+
+    def _make_predictor(self) -> Predictor:
+        return Predictor(self.artifact_, n_threads=self.get_params(deep=False)["n_threads"])
+
+    def _logits(self, X: Any) -> NDArray[np.float64]:
+        check_is_fitted(self)
+        rows = self._rows(self._checked_table(X, reset=False), self.artifact_.encoder)
+        return self._predictor.logits(rows).astype(np.float64)
+
+    def __getstate__(self) -> dict[str, Any]:
+        state: dict[str, Any] = super().__getstate__()
+        return {name: value for name, value in state.items() if name != "_predictor"}  # it holds compiled kernels
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if "artifact_" in state:
+            self._predictor = self._make_predictor()
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.categorical = True
+        tags.input_tags.string = True
+        tags.input_tags.sparse = True
+        return tags
+
+
+class Classifier(ClassifierMixin, TableEstimator):  # type: ignore[misc]
+    """Two classes, by logloss."""
+
+    _task = "binary"
+    classes_: NDArray[Any]
+
+    def decision_function(self, X: Any) -> NDArray[np.float64]:
+        """The logit of the second class, float64 of shape (n_samples,)."""
+        return self._logits(X)
+
+    def predict_proba(self, X: Any) -> NDArray[np.float64]:
+        """The probabilities of the two classes in the order of `classes_`, float64 of shape (n_samples, 2)."""
+        logits = self._logits(X)
+        return np.column_stack([probability(-logits), probability(logits)])
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """The more probable class of each row, shape (n_samples,)."""
+        positive = self._logits(X) > 0
+        predicted: NDArray[Any] = self.classes_[positive.astype(np.intp)]
+        return predicted
+
+    def _checked_y(self, y: NDArray[Any], *, reset: bool) -> NDArray[Any]:
+        if not reset:
+            unknown = np.flatnonzero(~np.isin(y, self.classes_))
+            if len(unknown):
+                classes = self.classes_.tolist()
+                raise InputError(however(f"y of eval_set must be of the classes {classes}", y=y[unknown[0]]))
+            return y
+        check_classification_targets(y)
+        kind, classes = type_of_target(y, input_name="y"), np.unique(y)
+        if kind != "binary":
+            raise InputError(f"Only binary classification is supported. The type of the target is {kind}.")
+        if len(classes) < 2:
+            raise InputError(however("y must hold two classes, not one class", classes=classes.tolist()))
+        self.classes_ = classes
+        return y
+
+    def _coded(self, y: NDArray[Any]) -> Floats:
+        return np.asarray(y == self.classes_[1], np.float32)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_class = False
+        return tags
+
+
+class Regressor(RegressorMixin, TableEstimator):  # type: ignore[misc]
+    """A number, by squared loss."""
+
+    _task = "regression"
+
+    def predict(self, X: Any) -> NDArray[np.float64]:
+        """The predicted numbers, float64 of shape (n_samples,)."""
+        return self._logits(X)
+
+    def _checked_y(self, y: NDArray[Any], *, reset: bool) -> NDArray[Any]:
+        with np.errstate(over="ignore"):
+            numbers: NDArray[Any] = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
+            assert_all_finite(numbers.astype(np.float32), input_name="y")
+        return numbers
+
+    def _coded(self, y: NDArray[Any]) -> Floats:
+        return y.astype(np.float32)
+
+
+def keep(estimator: TableEstimator, parameters: dict[str, Any]) -> None:
+    """Keep the arguments of ``__init__`` as they came, as scikit-learn asks; call it with ``locals()``."""
+    for name, value in parameters.items():
+        if name not in ("self", "__class__"):
+            setattr(estimator, name, value)
+
+
+def _plain(value: Any) -> Any:
+    """A numpy number, as searches over arrays of settings give it, as a Python number."""
+    return value.item() if isinstance(value, np.generic) else value

@@ -1,0 +1,179 @@
+"""What scikit-learn users hand over, X in its many forms, as the frames and Rows of the rest of anyfm."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anyfm.errors import InputError, however, located
+from anyfm.rows import MAX_FEATURES, Floats, Rows
+
+if TYPE_CHECKING:
+    from anyfm.table.encoder import Encoder
+    from anyfm.table.readers import Frame
+    from anyfm.table.schema import Field, Schema
+
+
+def is_sparse(X: Any) -> bool:
+    """Whether X is a scipy matrix or array, of whatever sparse format."""
+    return hasattr(X, "tocsr")
+
+
+def is_frame(X: Any) -> bool:
+    """Whether X is a table with named columns: pandas, polars, or Arrow."""
+    return hasattr(X, "columns")
+
+
+def frame_of(X: Any, names: Sequence[str] | None = None) -> Frame:
+    """A frame out of a data frame or of an array of shape (n_rows, n_columns).
+
+    Parameters
+    ----------
+    X : data frame or array
+        The columns of an array are called x0, x1, … unless named.
+    names : sequence of str, optional
+        The columns in the order of training. An array's columns are called so, and those of a data frame that has
+        other names.
+    """
+    from anyfm.table.readers import read_table
+
+    if not is_frame(X):
+        return read_table(X, names=names)
+    frame = read_table(X)
+    if names is None or set(frame.columns) == set(names):
+        return frame
+    return frame.rename(dict(zip(frame.columns, names, strict=True)))
+
+
+def schema_of(X: Any, frame: Frame, *, fields: Mapping[str, Any] | None, min_count: int, n_bins: int | None) -> Schema:
+    """The schema of training rows: inferred, but for what was asked and what numbers in an array stand for.
+
+    Parameters
+    ----------
+    X : data frame or array
+        As it came; its dtype tells what its numbers are.
+    frame : polars DataFrame
+        The same rows, or some of them.
+    fields : mapping, optional
+        Column → kind or settings, which overrule the inference.
+    min_count : int
+    n_bins : int, optional
+        At most so many bins of a numeric column; by default as many as the inference finds the rows to allow.
+    """
+    from anyfm.table.inference import infer_schema
+
+    asked = dict(fields or {})
+    quantities = {name: kind for name, kind in _quantities(X, frame).items() if name not in asked}
+    schema = infer_schema(frame, overrides={**quantities, **asked}, min_count=min_count)
+
+    def settled(field: Field) -> Field:
+        if field.name in quantities:
+            field = replace(field, reason="numbers in an array, in quantile bins")
+        given = asked.get(field.name)
+        binned = isinstance(given, Mapping) and "n_bins" in given
+        return field if n_bins is None or binned else replace(field, n_bins=n_bins)
+
+    return replace(schema, fields=tuple(map(settled, schema.fields)))
+
+
+def _quantities(X: Any, frame: Frame) -> dict[str, Any]:
+    """What a scikit-learn user means by numbers in an array: floats are quantities, and no column is left out.
+
+    Whole numbers are left to the inference, which tells codes from counts; save that a column of one value, or of as
+    many as rows, which the inference would ignore, is a quantity too.
+    """
+    if is_frame(X) or X.dtype.kind not in "iuf":
+        return {}
+    from anyfm.table.inference import ROWS_PER_BIN
+    from anyfm.table.schema import N_BINS
+
+    quantity = {"kind": "numeric", "n_bins": max(2, min(N_BINS, frame.height // ROWS_PER_BIN))}
+    names = frame.columns
+    if X.dtype.kind != "f":
+        names = [name for name in names if frame[name].n_unique() in (1, frame.height)]
+    return dict.fromkeys(names, quantity)
+
+
+def encode_table(
+    X: Any,
+    y: NDArray[Any],
+    weight: Floats | None,
+    *,
+    target: str,
+    classes: NDArray[Any] | None,
+    fields: Mapping[str, Any] | None,
+    min_count: int,
+    n_bins: int | None,
+) -> tuple[Rows, Encoder]:
+    """Fit an encoder to training rows, and encode them.
+
+    Parameters
+    ----------
+    X : data frame or array of shape (n_rows, n_columns)
+    y : array of shape (n_rows,)
+    weight : float32 array of shape (n_rows,), optional
+    target : str
+        What the column y is called in the schema; something is appended if a column is called so already.
+    classes : array of shape (2,), optional
+        The two classes of a classifier, the positive one last; absent for a regressor.
+    fields, min_count, n_bins
+        See `schema_of`.
+    """
+    from anyfm.table.encoder import Encoder
+    from anyfm.table.readers import read_table
+    from anyfm.table.schema import Target
+    from anyfm.table.target import infer_target
+
+    frame = frame_of(X)
+    schema = schema_of(X, frame, fields=fields, min_count=min_count, n_bins=n_bins)
+    while target in frame.columns:
+        target += "_"
+    column = read_table({target: y})[target]
+    if classes is None:
+        found = Target(name=target, task="regression", reason="the y of a regressor")
+    else:
+        found = infer_target(column, task="binary", positive=classes[1])
+    encoder, encoded = Encoder.fit_encode(frame.with_columns(column), replace(schema, target=found), weight=weight)
+    return encoded.rows, encoder
+
+
+def matrix_rows(X: Any) -> Rows:
+    """The rows of a matrix, CSR or dense: a feature for each column, with the entries other than 0 as values.
+
+    Raises
+    ------
+    InputError
+        An entry is not a finite number in float32, or there are too many columns.
+    """
+    if X.shape[1] > MAX_FEATURES:
+        raise InputError(however(f"there may be at most {MAX_FEATURES:,} columns", n_columns=X.shape[1]))
+    if is_sparse(X):
+        if not X.has_canonical_format:
+            X = X.copy()
+            X.sum_duplicates()
+        columns, offsets, entries = X.indices, X.indptr, X.data
+    else:
+        rows, columns = np.nonzero(X)
+        offsets, entries = np.searchsorted(rows, np.arange(len(X) + 1)), X[rows, columns]
+    with np.errstate(over="ignore"):
+        values = entries.astype(np.float32)
+    finite = np.isfinite(values)
+    if not finite.all():
+        entry = int(np.argmin(finite))
+        raise InputError(
+            located(
+                "the entries of a matrix must be finite numbers of at most 3.4e38",
+                row=int(np.searchsorted(offsets, entry, side="right")),
+                column=str(columns[entry]),
+                value=float(entries[entry]),
+            )
+        )
+    return Rows(
+        ids=np.ascontiguousarray(columns, np.int32),
+        offsets=np.ascontiguousarray(offsets, np.int64),
+        values=None if (values == 1).all() else values,
+    )

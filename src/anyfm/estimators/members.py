@@ -1,0 +1,83 @@
+"""The estimators, a pair for each model.
+
+Each model's parameters are written out once, for signatures that editors and scikit-learn can read. Their defaults and
+their descriptions come from the model's settings and from `TrainingConfig`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from anyfm.config import TrainingConfig
+from anyfm.estimators.base import Classifier, Regressor, TableEstimator, keep
+from anyfm.models import FMConfig, LinearConfig
+from anyfm.workflow import DEFAULT_FRACTION, MIN_COUNT
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    RandomState = int | np.random.RandomState | None
+
+
+class _Linear(TableEstimator):
+    _model = "linear"
+
+    def __init__(
+        self,
+        *,
+        learning_rate: float = LinearConfig.learning_rate,
+        l2_linear: float | None = LinearConfig.l2_linear,
+        normalize: bool = LinearConfig.normalize,
+        n_epochs: int = TrainingConfig.n_epochs,
+        patience: int = TrainingConfig.patience,
+        monitor: str = TrainingConfig.monitor,
+        validation_fraction: float = DEFAULT_FRACTION,
+        fields: Mapping[str, Any] | None = None,
+        min_count: int = MIN_COUNT,
+        n_bins: int | None = None,
+        random_state: RandomState = 0,
+        n_threads: int = TrainingConfig.n_threads,
+    ) -> None:
+        keep(self, locals())
+
+
+class LinearClassifier(Classifier, _Linear):
+    """Logistic regression on the values of categorical columns and the bins of numeric ones."""
+
+
+class LinearRegressor(Regressor, _Linear):
+    """Linear regression on the values of categorical columns and the bins of numeric ones."""
+
+
+class _FM(TableEstimator):
+    _model = "fm"
+
+    def __init__(
+        self,
+        *,
+        n_factors: int = FMConfig.n_factors,
+        learning_rate: float = FMConfig.learning_rate,
+        l2_linear: float | None = FMConfig.l2_linear,
+        l2_factors: float | None = FMConfig.l2_factors,
+        init: float = FMConfig.init,
+        normalize: bool = FMConfig.normalize,
+        n_epochs: int = TrainingConfig.n_epochs,
+        patience: int = TrainingConfig.patience,
+        monitor: str = TrainingConfig.monitor,
+        validation_fraction: float = DEFAULT_FRACTION,
+        fields: Mapping[str, Any] | None = None,
+        min_count: int = MIN_COUNT,
+        n_bins: int | None = None,
+        random_state: RandomState = 0,
+        n_threads: int = TrainingConfig.n_threads,
+    ) -> None:
+        keep(self, locals())
+
+
+class FMClassifier(Classifier, _FM):
+    """Factorization machine for two classes: it learns how any two values of different columns go together."""
+
+
+class FMRegressor(Regressor, _FM):
+    """Factorization machine for numbers: it learns how any two values of different columns go together."""
