@@ -19,6 +19,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+import anyfm
 from anyfm.config import TrainingConfig
 from anyfm.errors import DivergenceError, InputError, SettingError
 from anyfm.estimators import FMClassifier, FMRegressor, LinearClassifier, LinearRegressor
@@ -528,3 +529,11 @@ def test_fm_regression_of_few_values(n: int) -> None:
     X = rng.integers(0, 2, (n, 10)).astype(float)
     y = X @ rng.normal(size=10) + rng.normal(size=n)
     assert FMRegressor().fit(X, y).score(X, y) > 0.5
+
+
+def test_the_package_gives_estimators_and_load_when_asked() -> None:
+    assert anyfm.FMClassifier is FMClassifier
+    assert {kind.__name__ for kind in ALL} <= set(dir(anyfm))
+    assert all(hasattr(anyfm, name) for name in anyfm.__all__)
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        anyfm.nothing  # noqa: B018
