@@ -198,14 +198,14 @@ def test_one_hot_columns_learn_as_well_as_the_table() -> None:
     assert auc(y, FMClassifier().fit(X, y).decision_function(X)) > 0.95
 
 
-def test_a_sparse_matrix_with_repeated_entries_is_left_as_it_was() -> None:
+def test_repeated_entries_of_a_sparse_matrix_are_summed_in_a_copy() -> None:
     X = sparse.csr_array((np.ones(6), np.array([1, 1, 0, 0, 1, 0]), np.array([0, 2, 3, 4, 5, 6])), shape=(5, 2))
     summed = X.copy()
     summed.sum_duplicates()
     y = np.array([0, 1, 1, 0, 1])
-    model = LinearClassifier(n_epochs=3).fit(X, y)
+    repeated, expected = FMClassifier(n_epochs=3).fit(X, y), FMClassifier(n_epochs=3).fit(summed, y)
     assert X.nnz == 6
-    np.testing.assert_array_equal(model.decision_function(X), model.decision_function(summed))
+    np.testing.assert_array_equal(repeated.decision_function(X), expected.decision_function(summed))
 
 
 def test_sparse_and_table_do_not_mix() -> None:
@@ -344,8 +344,8 @@ def test_small_data_are_not_divided(n: int, fraction: float, valid_rows: int) ->
 
 def test_a_rare_class_is_on_both_sides_of_the_division() -> None:
     X, y = np.random.default_rng(0).normal(size=(1000, 2)), np.arange(1000) % 100 == 0
-    model = LinearClassifier(n_epochs=2, monitor="auc").fit(X, y)
-    assert all(0 <= record["valid_auc"] <= 1 for record in model.history_)
+    for seed in range(10):  # one class alone would be an error
+        LinearClassifier(n_epochs=1, monitor="auc", random_state=seed).fit(X, y)
 
 
 @pytest.mark.parametrize("bad", [5, (np.ones((2, 1)),), "ab"])
