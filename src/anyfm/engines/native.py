@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,9 @@ from anyfm.rows import Floats, Ids, Rows
 
 # Where the sums of squared gradients start: of the linear weights, of the factors.
 _ACCUMULATOR_START = np.array([1.0, 0.1], np.float32)
+# The kernels' block, and into how many parts an epoch is cut to let its steps fall.
+_BLOCK_ROWS = 64
+_ANNEALING_STEPS = 16
 # Rows below which scoring stays on the calling thread: waking the others would cost more.
 _THREADED_ROWS = 4096
 
@@ -85,6 +89,7 @@ class NativeEngine(Engine):
         self._recipe: Recipe | None = None
         self._precisions: list[list[float]] = []  # λ of each field: of the linear weights, of the factors
         self._seen = np.zeros(2)  # since the last estimate: summed loss and summed weight, in the loss's own units
+        self._done = 0  # rows since the epoch began
 
     def _column(self, name: str) -> NDArray[np.float32]:
         table: NDArray[np.float32] = self._native.table
@@ -97,6 +102,7 @@ class NativeEngine(Engine):
         )
         self._bound = None
         self._seen[:] = 0
+        self._done = 0
         self._native.table[:] = 0
         self._column("count")[:, 0] = made.counts
         self._column("accumulators")[:] = _ACCUMULATOR_START[: self._column("accumulators").shape[1]]
@@ -140,18 +146,38 @@ class NativeEngine(Engine):
         if epoch > 1:
             self._set_penalties(estimate=True)
         self._seen[:] = 0
+        self._done = 0
 
     def step(self, rows: Rows, order: NDArray[np.int64]) -> float:
         if self._recipe is None:
             raise SettingError("an engine must be prepared before its first step")
-        loss = self._native.step(
-            self._bind(rows),
-            order,
-            logistic=self.model.config.task == "binary",
-            learning_rate=self._recipe.step_size(self.model.config.learning_rate),
-        )
+        bound = self._bind(rows)
+        step_size = self._recipe.step_size(self.model.config.learning_rate)
+        logistic = self.model.config.task == "binary"
+        loss = 0.0
+        for first, last, share in self._annealed(len(order)):
+            rate = step_size * share
+            loss += self._native.step(bound, order[first:last], logistic=logistic, learning_rate=rate)
         self._seen += loss, len(order) if rows.weight is None else float(rows.weight[order].sum())
-        return float(loss) * self._recipe.scale**2
+        return loss * self._recipe.scale**2
+
+    def _annealed(self, n_rows: int) -> Iterator[tuple[int, int, float]]:
+        """Cut the next `n_rows` rows where the step size changes: first, last, share of the full step size.
+
+        Each epoch takes full steps for its first half and then steps that fall to nothing, so that validation sees
+        parameters without the noise of the last few rows. The cuts lie on a grid of the epoch, wherever the calls do.
+        """
+        assert self._recipe is not None
+        total = self._recipe.n_rows
+        grid = -(-total // (_ANNEALING_STEPS * _BLOCK_ROWS)) * _BLOCK_ROWS
+        first = 0
+        while first < n_rows:
+            at = self._done % max(total, 1)
+            last = min(n_rows, first + grid - at % grid, first + total - at)
+            progress = (at - at % grid) / total
+            yield first, last, min(1.0, 2 * (1 - progress))
+            self._done += last - first
+            first = last
 
     def logits(self, rows: Rows) -> Floats:
         logits = _logits(self._native, rows, self.n_features)
@@ -183,6 +209,7 @@ class NativeEngine(Engine):
             "bias": self._native.bias.copy(),
             "precisions": np.array(self._precisions),
             "seen": self._seen.copy(),
+            "target": np.array([0.0, 1.0] if self._recipe is None else [self._recipe.centre, self._recipe.scale]),
         }
 
     def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
@@ -193,6 +220,10 @@ class NativeEngine(Engine):
                 raise SettingError(however(f"the state's {name} must have shape {target.shape}", shape=came))
             target[:] = state[name]
         self._precisions = state["precisions"].tolist()
+        if self._recipe is not None:
+            centre, scale = state["target"].tolist()
+            self._recipe = replace(self._recipe, centre=centre, scale=scale)
+            self._bound = None
 
 
 def _scaled(name: str, array: NDArray[np.float32], scale: float) -> NDArray[np.float32]:

@@ -43,6 +43,7 @@ class Recipe:
         The summed row weights of each feature's entries.
     field_of : int32 array of shape (n_features,)
         Each feature's field.
+    n_rows : int
     squared_norm : float
         m, the weighted mean of Σ x² over the rows.
     centre, scale : float
@@ -52,6 +53,7 @@ class Recipe:
 
     counts: Floats
     field_of: NDArray[np.int32]
+    n_rows: int
     squared_norm: float
     centre: float
     scale: float
@@ -93,6 +95,7 @@ def recipe(train: Rows, *, n_features: int, n_fields: int, task: str, normalize:
     return Recipe(
         counts=_counts(train, weight, n_features),
         field_of=_field_of(train, n_features, n_fields),
+        n_rows=train.n_rows,
         squared_norm=1.0 if normalize else _squared_norm(train, weight / total),
         centre=centre,
         scale=scale,
