@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import datetime
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from anyfm.errors import SettingError, however
-from anyfm.table.values import BLANKS, is_moment, is_text, missing_mask, number_text, numbers, one, plain
-from anyfm.table.vocabulary import MISSING, Coded, Coder, Vocabulary
+from anyfm.table.coder import MISSING, UNSEEN, Coded, Coder
+from anyfm.table.values import BLANKS, is_moment, is_text, missing_mask, number_text, numbers, on, one, plain
+from anyfm.table.vocabulary import Vocabulary
 
 PARTS = ("year", "quarter", "month", "week", "day", "weekday", "hour", "minute")
 """Parts of a moment. Weekdays count from 1, Monday; weeks are ISO weeks."""
@@ -45,9 +46,7 @@ class Clock:
             moments = read_moments(series)
             if moments.null_count() < len(moments):
                 seconds = numbers(moments)
-                rest = np.isnan(seconds)
-                seconds[rest] = numbers(series)[rest] / EPOCH_UNITS[self.unit]
-                return seconds
+                return np.where(np.isnan(seconds), numbers(series) / EPOCH_UNITS[self.unit], seconds)
         return numbers(series) / EPOCH_UNITS[self.unit]
 
     def moments(self, series: pl.Series) -> pl.Series:
@@ -55,7 +54,10 @@ class Clock:
         seconds = self.numbers(series)
         readable = np.abs(seconds) < 2.5e11  # years -5952 … 9892
         micros = pl.Series(series.name, np.where(readable, seconds * 1e6, 0).round().astype(np.int64))
-        return micros.cast(pl.Datetime("us")).zip_with(pl.Series(readable), _nothing(len(series)))
+        valid = pl.Series(readable)
+        return pl.DataFrame({"x": micros, "valid": valid}).select(
+            pl.when("valid").then(pl.col("x").cast(pl.Datetime("us")))
+        )["x"]
 
     def text(self, number: float) -> str:
         if self.is_plain:
@@ -68,10 +70,6 @@ class Clock:
 
 
 numeric_clock = Clock()
-
-
-def _nothing(n: int) -> pl.Series:
-    return pl.Series([None] * n, dtype=pl.Datetime("us"))
 
 
 def read_moments(series: pl.Series) -> pl.Series:
@@ -98,7 +96,6 @@ class Part(Coder):
     """One part of a moment, as a vocabulary of whole numbers."""
 
     type = "part"
-    names: ClassVar[tuple[str, ...]] = PARTS
 
     def __init__(self, part: str, clock: Clock, vocabulary: Vocabulary) -> None:
         self.part = part
@@ -113,7 +110,7 @@ class Part(Coder):
         whole, unreadable = _part(series, part, clock)
         vocabulary, coded = Vocabulary.fit(whole, min_count=min_count, weight=weight, key="int")
         ids = coded.ids.copy()
-        ids[unreadable] = 0
+        ids[unreadable] = UNSEEN
         mass = None if weight is None else weight.to_numpy()
         vocabulary.counts = np.bincount(ids, weights=mass, minlength=vocabulary.n_features).astype(np.float64)
         return cls(part, clock, vocabulary), Coded(ids)
@@ -121,7 +118,7 @@ class Part(Coder):
     def encode(self, series: pl.Series) -> Coded:
         whole, unreadable = _part(series, self.part, self.clock)
         ids = self.vocabulary.encode(whole).ids.copy()
-        ids[unreadable] = 0
+        ids[unreadable] = UNSEEN
         return Coded(ids)
 
     def encode_one(self, value: Any) -> int:
@@ -147,7 +144,7 @@ class Part(Coder):
 def _part(series: pl.Series, part: str, clock: Clock) -> tuple[pl.Series, NDArray[np.bool_]]:
     """The part as whole numbers (null where missing), and where there was something that is no moment."""
     moments = clock.moments(series)
-    whole = getattr(moments.dt, part)().cast(pl.Int64)
+    whole = on(moments, getattr(pl.col("x").dt, part)().cast(pl.Int64))
     return whole, moments.is_null().to_numpy() & ~missing_mask(plain(series))
 
 

@@ -16,14 +16,16 @@ from numpy.typing import NDArray
 
 from anyfm.errors import ArtifactError, InputError, SettingError, however, located
 from anyfm.rows import MAX_FEATURES, Floats, Rows
+from anyfm.table.coder import MISSING, UNSEEN, Coded, Coder
 from anyfm.table.dates import Clock, Part, unit_of
 from anyfm.table.inference import missing_column
 from anyfm.table.numeric import Bins, Scaled
 from anyfm.table.report import EncodingReport, FieldReport
 from anyfm.table.schema import Field, Schema
+from anyfm.table.tags import Tags
 from anyfm.table.target import code_target, code_weight
 from anyfm.table.values import is_moment, is_text, plain
-from anyfm.table.vocabulary import MISSING, UNSEEN, Coded, Coder, Tags, Vocabulary
+from anyfm.table.vocabulary import Vocabulary
 
 log = logging.getLogger(__name__)
 CODERS: dict[str, Any] = {kind.type: kind for kind in (Vocabulary, Tags, Bins, Scaled, Part)}
@@ -279,7 +281,7 @@ class Encoder:
                 {
                     "field": np.full(field.coder.n_features, slot, np.int32),
                     "local_id": np.arange(field.coder.n_features, dtype=np.int32),
-                    "value": field.coder.texts(),  # type: ignore[attr-defined]
+                    "value": field.coder.texts(),
                     "count": field.coder.counts.astype(np.float64),
                 }
             )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,54 +17,59 @@ from anyfm.errors import InputError, SettingError, however, located, shown
 from anyfm.table.dates import EPOCH_UNITS, Clock, read_moments, unit_of
 from anyfm.table.schema import MIN_COUNT, N_BINS, Field, Schema, overrides_of
 from anyfm.table.target import infer_target
-from anyfm.table.values import BLANKS, MISSING_MARKERS, is_list, is_moment, plain, whole_numbers
+from anyfm.table.values import BLANKS, as_text, is_list, is_missing, is_moment, on, plain, whole_numbers
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
 
 ROWS_PER_BIN = 25
-ID_WORDS = {
-    "id",
-    "ids",
-    "uid",
-    "uuid",
-    "guid",
-    "key",
-    "hash",
-    "code",
-    "zip",
-    "zipcode",
-    "postcode",
-    "postal",
-    "sku",
-    "isbn",
-    "ip",
-}
-ENTITY_WORDS = {
-    "user", "item", "movie", "film", "artist", "track", "song", "album", "tag", "site", "app", "device", "ad", "advert",
-    "advertiser", "publisher", "creative", "banner", "product", "store", "shop", "category", "brand", "customer", "client",
-    "merchant", "account", "channel", "region", "city", "country", "state", "zone", "author", "book", "genre", "query",
-}  # fmt: skip
-CALENDAR_WORDS = {"hour", "weekday", "dayofweek", "dow", "day", "month", "quarter", "week"}
-MEASURE_WORDS = {
-    "num", "n", "count", "cnt", "counts", "total", "sum", "amount", "avg", "mean", "rate", "ratio", "pct", "percent", "age",
-    "ages", "price", "cost", "hours", "days", "minutes", "seconds", "duration", "length", "size", "weight", "height", "score",
-    "balance", "income", "gain", "loss", "year", "years", "distance", "time", "per", "quantity", "qty", "rating", "delay",
-}  # fmt: skip
-TIME_WORDS = {"time", "timestamp", "ts", "date", "datetime", "created", "updated", "at", "when", "epoch"}
+FEW_ROWS = 20
+"""In fewer rows, values that are all distinct prove nothing."""
+RARE_REPEATS = 0.05
+"""With a smaller share of repeated values, a column is an identifier of the row."""
+ID_WORDS = _words("id ids uid uuid guid key hash code zip zipcode postcode postal sku isbn ip")
+ENTITY_WORDS = _words(
+    "user item movie film artist track song album tag site app device ad advert advertiser publisher creative banner "
+    "product store shop category brand customer client merchant account channel region city country state zone author "
+    "book genre query"
+)
+CALENDAR_WORDS = _words("hour weekday dayofweek dow day month quarter week")
+MEASURE_WORDS = _words(
+    "num n count cnt counts total sum amount avg mean rate ratio pct percent age ages price cost hours days minutes "
+    "seconds duration length size weight height score balance income gain loss year years distance time per quantity "
+    "qty rating delay"
+)
+TIME_WORDS = _words("time timestamp ts date datetime created updated at when epoch")
 SEPARATORS = ("|", ";", ",")
 
 
 @dataclass(frozen=True)
 class _Column:
-    """A column with what the rules ask about it; `distinct` holds "x" and "count", missing left out."""
+    """What the rules ask about a column.
+
+    Parameters
+    ----------
+    distinct : polars DataFrame
+        The distinct values ("x") that are not missing, and how often each occurs ("count").
+    markers : tuple of str
+        The words taken for missing.
+    """
 
     name: str
-    series: pl.Series
     distinct: pl.DataFrame
+    n_rows: int
     n_missing: int
-    markers: tuple[str, ...]
+    markers: tuple[str, ...] = ()
+
+    @property
+    def values(self) -> pl.Series:
+        return self.distinct["x"]
 
     @property
     def n_present(self) -> int:
-        return len(self.series) - self.n_missing
+        return self.n_rows - self.n_missing
 
     @property
     def n_distinct(self) -> int:
@@ -76,10 +81,21 @@ class _Column:
         return 1.0 - self.n_distinct / max(self.n_present, 1)
 
     @property
-    def words(self) -> set[str]:
+    def words(self) -> list[str]:
         """The words of the column's name: "userId" is user and id."""
         spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", self.name)
-        return {word.lower() for word in re.split(r"[^A-Za-z]+", spaced) if word}
+        return [word.lower() for word in re.split(r"[^A-Za-z]+", spaced) if word]
+
+    @property
+    def is_measure(self) -> bool:
+        """Whether the name is that of a quantity."""
+        return bool(set(self.words) & MEASURE_WORDS) and not set(self.words[-1:]) & ID_WORDS
+
+    @property
+    def is_identifier(self) -> bool:
+        """Whether the name is that of an identifier or code: user_id, userId, userid, zip, site."""
+        stems = {word.removesuffix("id") for word in self.words}
+        return not self.is_measure and bool(set(self.words) & ID_WORDS or stems & ENTITY_WORDS)
 
 
 Verdict = tuple[str, str, dict[str, Any]]  # kind, reason, further settings
@@ -152,9 +168,9 @@ def _field(series: pl.Series, override: dict[str, Any], min_count: int) -> Field
     if "kind" in settings:
         settings.setdefault("reason", "as asked")
         if settings["kind"] == "tags" and "separator" not in settings and not is_list(series):
-            column = _look(series)
-            found = _tags(column) or ("tags", "", {"separator": "|"})
-            settings["separator"] = found[2]["separator"]
+            values = as_text(_look(series).values)
+            found = _tags(values)
+            settings["separator"] = found[2]["separator"] if found else "|"
         return Field(name=series.name, **settings)
     if settings.get("parts"):
         return Field(name=series.name, kind="datetime", reason="its parts, as asked", **settings)
@@ -166,19 +182,14 @@ def _field(series: pl.Series, override: dict[str, Any], min_count: int) -> Field
 
 def _look(raw: pl.Series) -> _Column:
     series = plain(raw)
-    if series.dtype == pl.String:
-        series = series.str.strip_chars(BLANKS)
-    counts = pl.DataFrame({"x": series}).group_by("x").agg(pl.len().alias("count"))
     x = pl.col("x")
-    is_missing = x.is_null()
-    if series.dtype == pl.Float64:
-        is_missing = is_missing | x.is_nan()
-    if series.dtype == pl.String:
-        is_missing = is_missing | x.is_in(list(MISSING_MARKERS))
-    missing = counts.filter(is_missing)
-    markers = tuple(sorted({m for m in missing["x"].to_list() if isinstance(m, str) and m})) if len(missing) else ()
-    present = counts.filter(~is_missing)
-    return _Column(raw.name, series, present, int(missing["count"].sum()), markers)
+    counts = pl.DataFrame({"x": series}).group_by("x").agg(pl.len().alias("count"))
+    if series.dtype == pl.String:  # stripped here, where values are few
+        counts = counts.group_by(x.str.strip_chars(BLANKS)).agg(pl.col("count").sum())
+    condition = is_missing(series)
+    missing = counts.filter(condition)
+    markers = tuple(sorted(m for m in missing["x"].to_list() if isinstance(m, str) and m))
+    return _Column(raw.name, counts.filter(~condition), len(series), int(missing["count"].sum()), markers)
 
 
 def _verdict(raw: pl.Series) -> Verdict:
@@ -192,10 +203,12 @@ def _verdict(raw: pl.Series) -> Verdict:
     kind, reason, further = _scalar(column)
     if column.n_missing and kind != "ignore":
         words = " and ".join(map(repr, column.markers))
-        reason += f"; {100 * column.n_missing / len(column.series):.3g}% missing" + (
-            f" ({words} among them)" if words else ""
-        )
+        reason += f"; {_percent(column.n_missing, column.n_rows)} missing" + (f" ({words} among them)" if words else "")
     return kind, reason, further
+
+
+def _percent(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.3g}%"
 
 
 def _any_item(series: pl.Series) -> bool:
@@ -203,27 +216,25 @@ def _any_item(series: pl.Series) -> bool:
 
 
 def _scalar(column: _Column) -> Verdict:
-    series = column.series
+    kind = column.values.dtype
     if column.n_present == 0:
         return "ignore", "every value is missing", {}
     if column.n_distinct == 1 and column.n_missing == 0:
-        return "ignore", f"constant: every value is {shown(column.distinct['x'][0], width=30)}", {}
-    if series.dtype == pl.Boolean:
+        return "ignore", f"constant: every value is {shown(column.values[0], width=30)}", {}
+    if kind == pl.Boolean:
         return "boolean", "true or false", {}
-    if is_moment(series):
-        return _moments(column, column.distinct["x"], "dates" if series.dtype == pl.Date else "dates and times")
-    if series.dtype == pl.String:
-        return _text(column)
-    return _number(column, "")
+    if is_moment(column.values):
+        return _moments(column, column.values, "dates" if kind == pl.Date else "dates and times")
+    return _text(column) if kind == pl.String else _number(column, "")
 
 
 def _moments(column: _Column, moments: pl.Series, what: str) -> Verdict:
-    first, last = moments.min(), moments.max()
-    reason = (
-        f"{what} from {first} to {last}, in quantile bins; later ones fall into the last bin; "
-        'ask for parts such as ["hour", "weekday"] to learn rhythms'
-    )
-    return "datetime", reason, {"n_bins": _bins_for(column)}
+    return _binned_moments(column, f"{what} from {moments.min()} to {moments.max()}")  # type: ignore[str-bytes-safe]
+
+
+def _binned_moments(column: _Column, what: str) -> Verdict:
+    advice = 'later ones fall into the last bin; ask for parts such as ["hour", "weekday"] to learn rhythms'
+    return "datetime", f"{what}, in quantile bins; {advice}", {"n_bins": _bins_for(column)}
 
 
 def _bins_for(column: _Column) -> int:
@@ -231,49 +242,51 @@ def _bins_for(column: _Column) -> int:
 
 
 def _text(column: _Column) -> Verdict:
-    values = column.distinct["x"]
-    as_number = values.cast(pl.Float64, strict=False)
-    n_odd = int(column.distinct["count"].filter(as_number.is_null()).sum())
-    if n_odd == 0:
-        numeric = _Column(
-            column.name,
-            column.series.cast(pl.Float64, strict=False),
-            pl.DataFrame({"x": as_number, "count": column.distinct["count"]}).group_by("x").agg(pl.col("count").sum()),
-            column.n_missing,
-            column.markers,
-        )
-        return _number(numeric, "numbers in a text column: ")
-    if n_odd < column.n_present:
-        odd = values.filter(as_number.is_null()).sort()[0]
-        reason = f"text among numbers, {n_odd:,} of {column.n_present:,} (such as {shown(odd, width=30)})"
-        if column.repeats >= 0.05:
-            return "categorical", f"{reason}, {column.n_distinct:,} distinct values", {}
-    if read_moments(values.head(100)).null_count() == 0:
-        moments = read_moments(values)
-        if moments.null_count() == 0:
-            return _moments(column, moments, "ISO dates and times in text")
-    tags = _tags(column)
+    values, n = column.values, column.n_distinct
+    number = on(values, pl.col("x").cast(pl.Float64, strict=False))
+    n_words = int(column.distinct["count"].filter(number.is_null()).sum())
+    if n_words == 0:
+        distinct = column.distinct.with_columns(number.alias("x")).group_by("x").agg(pl.col("count").sum())
+        return _number(replace(column, distinct=distinct), "numbers in a text column: ")
+    moments = _all_moments(values)
+    if moments is not None:
+        return _moments(column, moments, "ISO dates and times in text")
+    tags = _tags(values)
     if tags is not None:
         return tags
-    if column.n_present >= 20 and column.repeats < 0.05:
-        share = "all" if column.repeats == 0 else f"{100 * (1 - column.repeats):.3g}%"
-        reason = f"text, {share} distinct: an identifier of the row, or free text, from which nothing repeats to learn"
-        return "ignore", reason, {}
-    return "categorical", f"text, {column.n_distinct:,} distinct values", {}
+    if column.n_present >= FEW_ROWS and column.repeats < RARE_REPEATS:
+        share = "all" if column.repeats == 0 else _percent(n, column.n_present)
+        return (
+            "ignore",
+            f"text, {share} distinct: an identifier of the row, or free text, in which too little repeats",
+            {},
+        )
+    if n_words < 0.5 * column.n_present:
+        word = shown(values.filter(number.is_null()).min(), width=30)
+        came = f"numbers, but for {n_words:,} of {column.n_present:,} values such as {word}"
+        return "categorical", f"{came}: taken as text, {n:,} distinct values", {}
+    return "categorical", f"text, {n:,} distinct values", {}
 
 
-def _tags(column: _Column) -> Verdict | None:
-    """Text is tags where splitting it leaves far fewer words, each met in several different texts."""
-    values = column.distinct["x"]
-    if values.dtype != pl.String:
+def _all_moments(values: pl.Series) -> pl.Series | None:
+    """Text as moments, None unless every value is one."""
+    if read_moments(values.head(100)).null_count():
         return None
+    moments = read_moments(values)
+    return None if moments.null_count() else moments
+
+
+def _tags(values: pl.Series) -> Verdict | None:
+    """Text is tags where splitting it leaves at most half as many words, each met in three texts on average."""
+    text = pl.DataFrame({"x": values})
     for separator in SEPARATORS:
-        having = values.filter(values.str.contains(separator, literal=True))
-        if len(having) < max(3, 0.1 * len(values)):
+        n_split = text.select(pl.col("x").str.contains(separator, literal=True).sum()).item()
+        if n_split < max(3, 0.1 * len(values)):
             continue
-        items = values.str.split(separator).explode().str.strip_chars(BLANKS)  # never empty lists
-        items = items.filter(items != "")
-        n_items = items.n_unique()
+        items = text.select(pl.col("x").str.split(separator).explode().str.strip_chars(BLANKS)).filter(
+            pl.col("x") != ""
+        )
+        n_items = items["x"].n_unique()
         if n_items <= 0.5 * len(values) and len(items) >= 3 * n_items:
             reason = f"text with {separator!r} between values: {n_items:,} tags in {len(values):,} combinations"
             return "tags", reason, {"separator": separator}
@@ -281,57 +294,54 @@ def _tags(column: _Column) -> Verdict | None:
 
 
 def _number(column: _Column, prefix: str) -> Verdict:
-    values = column.distinct["x"]
-    finite = values if values.dtype == pl.Int64 else values.filter(values.is_finite())
-    is_whole = values.dtype == pl.Int64 or whole_numbers(finite).null_count() == 0
-    words = column.words
-    measure = words & MEASURE_WORDS
-    if is_whole and len(finite):
-        verdict = _whole(column, finite.cast(pl.Int64, strict=False), measure)
+    values = column.values if column.values.dtype == pl.Int64 else column.values.filter(column.values.is_finite())
+    whole = values if values.dtype == pl.Int64 else whole_numbers(values)
+    is_whole = whole.null_count() == 0
+    if is_whole and len(whole):
+        verdict = _whole(column, whole)
         if verdict is not None:
             return verdict[0], prefix + verdict[1], verdict[2]
     n_bins = _bins_for(column)
-    what = "whole numbers" if is_whole else "numbers"
+    what = f"{column.n_distinct:,} distinct {'whole numbers' if is_whole else 'numbers'}"
     binned = "a bin for each" if column.n_distinct <= n_bins else f"in {n_bins} quantile bins"
-    return "numeric", f"{prefix}{column.n_distinct:,} distinct {what}, {binned}", {"n_bins": n_bins}
+    hint = (
+        '; they could count seconds since 1970: if so, kind = "datetime"' if is_whole and _epoch(column, whole) else ""
+    )
+    return "numeric", f"{prefix}{what}, {binned}{hint}", {"n_bins": n_bins}
 
 
-def _whole(column: _Column, values: pl.Series, measure: set[str]) -> Verdict | None:
-    """The verdicts on whole numbers other than "it is a quantity"."""
-    low, high, n = int(values.min() or 0), int(values.max() or 0), column.n_distinct  # type: ignore[call-overload]
-    identifier = _says_identifier(column.name, column.words) and not measure
+def _whole(column: _Column, values: pl.Series) -> Verdict | None:
+    """The verdicts on whole numbers other than that they are a quantity."""
+    low, high, n = int(values.min()), int(values.max()), column.n_distinct  # type: ignore[arg-type]
     span = high - low + 1
-    if column.n_present >= 20 and n == column.n_present and not measure and (identifier or span <= 1.05 * n):
-        return "ignore", "whole numbers, all distinct: an identifier of the row", {}
+    if column.n_present >= FEW_ROWS and not column.is_measure:
+        if n == column.n_present and span <= 1.05 * n:
+            return "ignore", "whole numbers, all distinct: an identifier of the row", {}
+        if column.is_identifier and column.repeats < RARE_REPEATS:
+            share = _percent(n, column.n_present)
+            return "ignore", f"whole numbers, {share} distinct, with the name of an identifier: too little repeats", {}
     if n <= 2:
         return "categorical", "two whole numbers" if n == 2 else "one whole number, or missing", {}
-    if column.words & TIME_WORDS:
-        unit = unit_of(values)
-        start, end = (numeric_clock_text(value, unit) for value in (low, high))
-        if start is not None and end is not None:
-            reason = f"whole numbers that count {unit} since 1970, from {start} to {end}, in quantile bins; later ones fall into "
-            return (
-                "datetime",
-                reason + 'the last bin; ask for parts such as ["hour", "weekday"]',
-                {"n_bins": _bins_for(column)},
-            )
-    if identifier:
+    span_of_time = _epoch(column, values)
+    if span_of_time and set(column.words) & TIME_WORDS:
+        return _binned_moments(column, span_of_time)
+    if column.is_identifier:
         return "categorical", f"whole numbers, {n:,} distinct, with the name of an identifier", {}
-    if column.words & CALENDAR_WORDS and 0 <= low and high <= 366 and not measure:
+    if not column.is_measure and low >= 0 and high <= 366 and set(column.words) & CALENDAR_WORDS:
         return "categorical", f"whole numbers {low} … {high} with the name of a calendar part", {}
-    if not measure and low >= 0 and _looks_like_codes(column, span):
+    if not column.is_measure and low >= 0 and _looks_like_codes(column, span):
         return "categorical", f"whole numbers, {n:,} distinct, whose neighbours differ in frequency as codes do", {}
     return None
 
 
-def numeric_clock_text(value: int, unit: str) -> str | None:
-    """A count since 1970 as text, None outside 1980 … 2100."""
-    seconds = value / EPOCH_UNITS[unit]
-    return Clock("s").text(seconds)[:10] if 3.1e8 <= seconds <= 4.1e9 else None
-
-
-def _says_identifier(name: str, words: set[str]) -> bool:
-    return bool(words & ID_WORDS) or bool(words & ENTITY_WORDS) or re.search(r"[a-z]id$", name.lower()) is not None
+def _epoch(column: _Column, values: pl.Series) -> str:
+    """Words for whole numbers that can all count since 1970 a moment of 1980 to 2100; none where they cannot."""
+    unit = unit_of(values)
+    first, last = (int(end) / EPOCH_UNITS[unit] for end in (values.min(), values.max()))  # type: ignore[arg-type]
+    if column.n_distinct < FEW_ROWS or not 3.1e8 <= first <= last <= 4.1e9:
+        return ""
+    start, end = (Clock("s").text(moment)[:10] for moment in (first, last))
+    return f"whole numbers that count {unit} since 1970, from {start} to {end}"
 
 
 def _looks_like_codes(column: _Column, span: int) -> bool:

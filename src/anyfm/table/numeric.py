@@ -7,6 +7,7 @@ order, or the one feature of a scaled field.
 from __future__ import annotations
 
 from bisect import bisect_right
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from anyfm.errors import InputError, located
+from anyfm.table.coder import FIRST, MISSING, MISSING_TEXT, UNSEEN, UNSEEN_TEXT, Coded, Coder, Local
 from anyfm.table.dates import Clock, numeric_clock
-from anyfm.table.values import missing_mask, number_text, one, plain
-from anyfm.table.vocabulary import FIRST, MISSING, MISSING_TEXT, UNSEEN, UNSEEN_TEXT, Coded, Coder, Local
+from anyfm.table.values import missing_mask, one, plain
 
 Numbers = NDArray[np.float64]
 
@@ -85,7 +86,7 @@ class Bins(Coder):
         text = [self.clock.text(edge) for edge in self._edges]
         if not text:
             return [UNSEEN_TEXT, MISSING_TEXT, "any"]
-        inner = [f"[{low}, {high})" for low, high in zip(text[:-1], text[1:], strict=True)]
+        inner = [f"[{low}, {high})" for low, high in pairwise(text)]
         return [UNSEEN_TEXT, MISSING_TEXT, f"< {text[0]}", *inner, f"≥ {text[-1]}"]
 
     def to_dict(self) -> dict[str, Any]:
@@ -94,9 +95,6 @@ class Bins(Coder):
     @classmethod
     def from_parts(cls, parts: dict[str, Any], texts: pl.Series, counts: Numbers) -> Bins:
         return cls(np.asarray(parts["edges"], np.float64), counts, Clock(parts["clock"]))
-
-    def texts(self) -> pl.Series:
-        return pl.Series("value", self.labels(), pl.String)
 
 
 class Scaled(Coder):
@@ -123,8 +121,9 @@ class Scaled(Coder):
         if not present.any() or (mass is not None and not mass[present].sum() > 0):
             raise InputError(located("a scaled field needs at least one number", column=series.name))
         weights = None if mass is None else mass[present]
-        mean = float(np.average(numbers[present], weights=weights))
-        deviation = float(np.sqrt(np.average((numbers[present] - mean) ** 2, weights=weights)))
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean = float(np.average(numbers[present], weights=weights))
+            deviation = float(np.sqrt(np.average((numbers[present] - mean) ** 2, weights=weights)))
         if not np.isfinite(deviation):
             raise InputError(
                 located(
@@ -162,9 +161,6 @@ class Scaled(Coder):
     @classmethod
     def from_parts(cls, parts: dict[str, Any], texts: pl.Series, counts: Numbers) -> Scaled:
         return cls(parts["mean"], parts["deviation"], counts)
-
-    def texts(self) -> pl.Series:
-        return pl.Series("value", self.labels(), pl.String)
 
 
 def _levels(numbers: Numbers, mass: Numbers | None) -> tuple[Numbers, Numbers]:
@@ -212,17 +208,14 @@ def log_edges(levels: Numbers, counts: Numbers, *, min_count: int = 1) -> Number
     if len(levels) == 0:
         return np.zeros(0)
     top = max(abs(levels[0]), abs(levels[-1]), np.e)
-    steps = np.exp(np.sqrt(np.arange(1, int(np.log(top) ** 2) + 2)))
+    steps = np.exp(np.sqrt(np.arange(1, int(np.log(top) ** 2) + 1)))
     candidates = np.concatenate([-steps[::-1], [-2.0, -1.0, 0.0, 1.0, 2.0], steps])
-    below = np.concatenate([[0.0], np.cumsum(counts)])[np.searchsorted(levels, candidates)]
+    cumulative = np.concatenate([[0.0], np.cumsum(counts)])
+    masses, first = np.unique(cumulative[np.searchsorted(levels, candidates)], return_index=True)
+    least = max(min_count, 1)
     kept, floor = [], 0.0
-    for edge, mass in zip(candidates.tolist(), below.tolist(), strict=True):
-        if mass - floor >= max(min_count, 1) and below_end(counts) - mass >= max(min_count, 1):
+    for edge, mass in zip(candidates[first].tolist(), masses.tolist(), strict=True):
+        if mass - floor >= least and cumulative[-1] - mass >= least:
             kept.append(edge)
             floor = mass
     return np.asarray(kept, np.float64)
-
-
-def below_end(counts: Numbers) -> float:
-    """The whole mass."""
-    return float(counts.sum())

@@ -164,10 +164,7 @@ def _read_file(path: Path, format: str, columns: Sequence[str] | None, options: 
     if kind in ("csv", "tsv"):
         separator = options["separator"] or ("\t" if kind == "tsv" else None)
         return read_delimited(path, **{**options, "separator": separator})
-    if kind == "jsonl":
-        frame = read_lines(path)
-    else:
-        frame = _read_binary(path, kind, columns)
+    frame = read_lines(path) if kind == "jsonl" else _read_binary(path, kind, columns)
     return _renamed(frame, options["names"], str(path))
 
 
@@ -271,7 +268,7 @@ def _from_pandas(frame: Any) -> pl.DataFrame:
 
 def _pandas_column(name: str, column: Any) -> pl.Series:
     kind = column.dtype
-    if isinstance(kind, np.dtype) and kind.kind in "iufbM" and kind.itemsize > 1 or kind == np.dtype(bool):
+    if isinstance(kind, np.dtype) and kind.kind in "iufbM":
         return pl.Series(name, np.ascontiguousarray(column.to_numpy()), nan_to_null=kind.kind == "f")
     if getattr(kind, "name", "") == "category":
         codes = column.cat.codes.to_numpy().astype(np.int64)

@@ -6,6 +6,9 @@ import logging
 from dataclasses import dataclass
 from typing import Any
 
+MANY = 20
+"""So many values that are all unseen are worth a warning: fewer are no surprise."""
+
 
 @dataclass(frozen=True)
 class FieldReport:
@@ -53,7 +56,7 @@ class EncodingReport:
     def log(self, logger: logging.Logger) -> None:
         """Log the fields with unseen values (info), and warn of those where every value was."""
         for field in self.fields:
-            if field.n_unseen and field.n_unseen == field.n_entries:
+            if field.n_unseen == field.n_entries >= MANY:
                 logger.warning("field %s: none of its %s values was seen in training", field.name, field.n_entries)
             elif field.n_unseen:
                 logger.info("field %s: %s of %s values unseen", field.name, field.n_unseen, field.n_entries)

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from anyfm.config import Settings, choice, integer, optional, setting
-from anyfm.config import Rule as _Rule
+from anyfm.config import Rule, Settings, choice, integer, optional, setting
 from anyfm.errors import InputError, SettingError, however, located
 from anyfm.table.dates import PARTS
 
@@ -19,9 +18,9 @@ N_BINS = 32
 MIN_COUNT = 2
 """With 2, values seen once train the unseen feature; with 1 nothing would, and it would be worth nothing."""
 
-_text = _Rule("text", lambda value: isinstance(value, str), str)
-_separator = _Rule("a separator of at least one character", lambda value: isinstance(value, str) and value != "", str)
-_parts = _Rule(
+_text = Rule("text", lambda value: isinstance(value, str), str)
+_separator = Rule("a separator of at least one character", lambda value: isinstance(value, str) and value != "", str)
+_parts = Rule(
     "some of " + ", ".join(PARTS),
     lambda value: isinstance(value, (tuple, list)) and set(value) <= set(PARTS) and len(set(value)) == len(value),
     lambda text: tuple(text.split(",")),
@@ -160,7 +159,7 @@ def schema_from_toml(path: str | Path) -> dict[str, dict[str, Any]]:
     if sys.version_info >= (3, 11):
         import tomllib
     else:
-        import tomli as tomllib
+        import tomli as tomllib  # type: ignore[import-not-found,unused-ignore]
     try:
         content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as problem:

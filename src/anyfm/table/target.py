@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from anyfm.errors import InputError, located, shown
 from anyfm.rows import Floats
 from anyfm.table.schema import Target
-from anyfm.table.values import as_text, is_list, missing_mask, numbers, one, plain
+from anyfm.table.values import as_text, is_list, missing_mask, numbers, on, one, plain
 
 POSITIVE_WORDS = ("1", "true", "yes", "y", "t", "+1", "positive", "pos", "click", "clicked", "won", "success")
 
@@ -97,7 +98,7 @@ def code_target(series: pl.Series, target: Target) -> Floats:
         return numbers(series).astype(np.float32)
     assert target.classes is not None
     text = as_text(series)
-    is_positive = (text == target.classes[1]).to_numpy()
+    is_positive: NDArray[np.bool_] = (text == target.classes[1]).to_numpy()
     neither = np.flatnonzero(~is_positive & (text != target.classes[0]).to_numpy())
     if len(neither):
         by_number = _by_number(series, target)
@@ -122,11 +123,12 @@ def _by_number(series: pl.Series, target: Target) -> Floats | None:
     classes = [words.get(str(c).lower(), numbers(pl.Series([str(c)]))[0]) for c in target.classes]
     came = numbers(series)
     if series.dtype == pl.String:
-        lowered = series.str.to_lowercase()
+        lowered = on(series, pl.col("x").str.to_lowercase())
         came = np.where((lowered == "true").to_numpy(), 1.0, np.where((lowered == "false").to_numpy(), 0.0, came))
     if np.isnan(classes).any() or not ((came == classes[0]) | (came == classes[1])).all():
         return None
-    return (came == classes[1]).astype(np.float32)
+    coded: Floats = (came == classes[1]).astype(np.float32)
+    return coded
 
 
 def code_weight(series: pl.Series) -> Floats:

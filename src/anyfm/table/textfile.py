@@ -50,7 +50,7 @@ class TextFile:
             magic = file.read(4)
         stream: Any
         if magic[:2] == b"\x1f\x8b":
-            stream = gzip.open(self.path, "rb")
+            stream = gzip.open(self.path, "rb")  # noqa: SIM115 - the caller closes it
         elif magic == b"\x28\xb5\x2f\xfd":
             stream = io.BytesIO(_unzstd(self.path))
         else:

@@ -10,6 +10,7 @@ Three rules hold everywhere:
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -56,45 +57,59 @@ def plain(series: pl.Series) -> pl.Series:
     kind = series.dtype
     if kind in (pl.Int64, pl.Float64, pl.String, pl.Boolean, pl.Date) or is_list(series):
         return series
-    if kind == pl.Null:
-        return series.cast(pl.String)
-    if kind == pl.Float32:  # 0.1f is meant as 0.1, so it goes through its shortest decimal text
-        return series.cast(pl.String).cast(pl.Float64)
+    x = pl.col("x")
     if kind.is_integer():
-        whole = series.cast(pl.Int64, strict=False)
-        return whole if whole.null_count() == series.null_count() else series.cast(pl.String)
-    if kind.is_decimal():
-        return series.cast(pl.Float64)
-    if kind.base_type() in (pl.Categorical, pl.Enum):
-        return series.cast(pl.String)
-    if kind.base_type() == pl.Datetime:
-        return _utc(series).cast(pl.Datetime("us"))
-    if kind == pl.Time:
-        return series.cast(pl.Int64).cast(pl.Float64) / 1e9
-    if kind.base_type() == pl.Duration:
-        return series.cast(pl.Duration("us")).cast(pl.Int64).cast(pl.Float64) / 1e6
-    raise InputError(
-        located(
-            f"a column must hold numbers, text, booleans, dates or lists of them, however its type is {kind}",
-            column=series.name,
-            remedy='Turn it into text or numbers, or leave it out (kind = "ignore").',
+        whole = on(series, x.cast(pl.Int64, strict=False))
+        return whole if whole.null_count() == series.null_count() else on(series, x.cast(pl.String))
+    conversion = _CONVERSIONS.get(kind.base_type())
+    if conversion is None:
+        raise InputError(
+            located(
+                f"a column must hold numbers, text, booleans, dates or lists of them, however its type is {kind}",
+                column=series.name,
+                remedy='Turn it into text or numbers, or leave it out (kind = "ignore").',
+            )
         )
-    )
+    if getattr(kind, "time_zone", None) is not None:
+        x = x.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
+    return on(series, conversion(x))
 
 
-def _utc(series: pl.Series) -> pl.Series:
-    zone = getattr(series.dtype, "time_zone", None)
-    return series if zone is None else series.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
+def on(series: pl.Series, expression: pl.Expr) -> pl.Series:
+    """The value of an expression of ``pl.col("x")`` where x is the series; it keeps the series' name."""
+    return pl.DataFrame({"x": series}).select(expression.alias("x"))["x"].rename(series.name)
+
+
+_CONVERSIONS: dict[Any, Callable[[pl.Expr], pl.Expr]] = {
+    pl.Null: lambda x: x.cast(pl.String),
+    pl.Float32: lambda x: x.cast(pl.String).cast(pl.Float64),  # 0.1f is meant as 0.1: through its shortest text
+    pl.Decimal: lambda x: x.cast(pl.Float64),
+    pl.Categorical: lambda x: x.cast(pl.String),
+    pl.Enum: lambda x: x.cast(pl.String),
+    pl.Datetime: lambda x: x.cast(pl.Datetime("us")),
+    pl.Time: lambda x: x.cast(pl.Int64).cast(pl.Float64) / 1e9,
+    pl.Duration: lambda x: x.cast(pl.Duration("us")).cast(pl.Int64).cast(pl.Float64) / 1e6,
+}
+
+
+def is_missing(series: pl.Series) -> pl.Expr:
+    """The condition on ``pl.col("x")`` for a value of a `plain` series of this type to be missing."""
+    x = pl.col("x")
+    if series.dtype == pl.Float64:
+        return x.is_null() | x.is_nan().fill_null(False)
+    if series.dtype == pl.String:
+        return x.is_null() | x.str.strip_chars(BLANKS).is_in(list(MISSING_MARKERS)).fill_null(False)
+    return x.is_null()
 
 
 def missing_mask(series: pl.Series) -> NDArray[np.bool_]:
     """Where a `plain` series is missing, bool of shape (n_rows,)."""
-    mask = series.is_null()
-    if series.dtype == pl.Float64:
-        mask = mask | series.is_nan().fill_null(False)
-    elif series.dtype == pl.String:
-        mask = mask | series.str.strip_chars(BLANKS).is_in(list(MISSING_MARKERS)).fill_null(False)
-    return mask.to_numpy()
+    if series.dtype == pl.Float64:  # null becomes NaN
+        present: NDArray[np.float64] = series.to_numpy()
+        return np.isnan(present)
+    if series.dtype != pl.String:
+        return series.is_null().to_numpy()
+    return on(series, is_missing(series)).to_numpy()
 
 
 def numbers(series: pl.Series) -> NDArray[np.float64]:
@@ -102,80 +117,75 @@ def numbers(series: pl.Series) -> NDArray[np.float64]:
 
     Booleans are 0 and 1; dates and datetimes are seconds since 1970 (UTC).
     """
-    if series.dtype == pl.String:
-        series = series.str.strip_chars(BLANKS).cast(pl.Float64, strict=False)
-    elif series.dtype == pl.Date:
-        series = series.cast(pl.Int64) * 86_400
-    elif series.dtype.base_type() == pl.Datetime:
-        series = series.cast(pl.Int64).cast(pl.Float64) / 1e6
-    elif is_list(series):
+    if series.dtype in (pl.Float64, pl.Int64):
+        return series.to_numpy().astype(np.float64, copy=False)
+    if is_list(series):
         return np.full(len(series), np.nan)
-    return series.cast(pl.Float64).to_numpy()
+    x = pl.col("x")
+    if series.dtype == pl.String:
+        x = _stripped.cast(pl.Float64, strict=False)
+    elif series.dtype == pl.Date:
+        x = x.cast(pl.Int64) * 86_400
+    elif series.dtype.base_type() == pl.Datetime:
+        x = x.cast(pl.Int64).cast(pl.Float64) / 1e6
+    return on(series, x.cast(pl.Float64)).to_numpy()
 
 
 def keys(series: pl.Series, key: str) -> pl.Series:
     """A `plain` series as keys of one type ("int", "float", "text" or "bool"); null where there is no such key."""
-    if is_list(series):
+    if is_list(series) or (is_moment(series) and key != "text"):
         return pl.Series(series.name, [None] * len(series), KEY_TYPES[key])
     if key == "text":
         return as_text(series)
-    if key == "bool":
-        return _as_bool(series)
-    if is_moment(series):
-        return pl.Series(series.name, [None] * len(series), KEY_TYPES[key])
+    x = pl.col("x")
     if key == "float":
-        return (
-            series.cast(pl.Float64) if series.dtype != pl.String else _stripped(series).cast(pl.Float64, strict=False)
-        )
-    return _as_int(series)
+        return on(series, x.cast(pl.Float64) if series.dtype != pl.String else _stripped.cast(pl.Float64, strict=False))
+    if key == "bool" and series.dtype == pl.String:
+        word = _stripped.str.to_lowercase()
+        true, false = (word.is_in([w for w, truth in BOOLEAN_WORDS.items() if truth == wanted]) for wanted in (1, 0))
+        return on(series, pl.when(true).then(pl.lit(1, pl.Int64)).when(false).then(pl.lit(0, pl.Int64)))
+    whole = _whole(series)
+    return whole if key == "int" else on(whole, pl.when(x.is_in([0, 1])).then(x))
 
 
 def as_text(series: pl.Series) -> pl.Series:
     """Text of a `plain` series: whole numbers without a decimal point, booleans as true and false, ISO moments."""
     kind = series.dtype
+    x = pl.col("x")
     if kind == pl.String:
-        return _stripped(series)
+        return on(series, _stripped)
     if kind == pl.Float64:
-        whole = whole_numbers(series)
-        text = series.fill_nan(None).cast(pl.String)
-        return text if whole.null_count() == len(whole) else whole.cast(pl.String).zip_with(whole.is_not_null(), text)
+        return on(series, pl.coalesce(_exact(x).cast(pl.String), x.fill_nan(None).cast(pl.String)))
     if kind.base_type() == pl.Datetime:
-        return _utc(series).dt.strftime("%Y-%m-%dT%H:%M:%S%.6f")
-    if kind == pl.Date:
-        return series.dt.strftime("%Y-%m-%d")
-    return series.cast(pl.String)
+        return on(series, x.dt.strftime("%Y-%m-%dT%H:%M:%S%.6f"))
+    return on(series, x.dt.strftime("%Y-%m-%d") if kind == pl.Date else x.cast(pl.String))
 
 
 def whole_numbers(series: pl.Series) -> pl.Series:
     """Floats that are exact integers as Int64, the others null."""
-    frame = pl.DataFrame({"x": series})
-    x = pl.col("x")
-    exact = x.is_finite() & (x.abs() < EXACT) & (x == x.round(0))
-    return frame.select(pl.when(exact).then(x).otherwise(None).cast(pl.Int64, strict=False))["x"]
+    return on(series, _exact(pl.col("x")))
 
 
-def _stripped(series: pl.Series) -> pl.Series:
-    return series.str.strip_chars(BLANKS)
+_stripped = pl.col("x").str.strip_chars(BLANKS)
 
 
-def _as_int(series: pl.Series) -> pl.Series:
-    if series.dtype == pl.String:
-        text = _stripped(series)
-        whole = text.cast(pl.Int64, strict=False)
-        if whole.null_count() == text.null_count():
-            return whole
-        return whole.zip_with(whole.is_not_null(), whole_numbers(text.cast(pl.Float64, strict=False)))
-    return whole_numbers(series) if series.dtype == pl.Float64 else series.cast(pl.Int64)
+def _exact(x: pl.Expr) -> pl.Expr:
+    is_exact = x.is_finite() & (x.abs() < EXACT) & (x == x.round(0))
+    return pl.when(is_exact).then(x).otherwise(None).cast(pl.Int64, strict=False)
 
 
-def _as_bool(series: pl.Series) -> pl.Series:
-    if series.dtype == pl.String:
-        text = _stripped(series).str.to_lowercase()
-        known = text.is_in(list(BOOLEAN_WORDS)).fill_null(False)
-        truth = text.is_in([word for word, truth in BOOLEAN_WORDS.items() if truth])
-        return truth.cast(pl.Int64).zip_with(known, pl.Series([None], dtype=pl.Int64).new_from_index(0, len(text)))
-    whole = _as_int(series) if not is_moment(series) else pl.Series([None] * len(series), dtype=pl.Int64)
-    return pl.DataFrame({"x": whole}).select(pl.when(pl.col("x").is_in([0, 1])).then(pl.col("x")))["x"]
+def _whole(series: pl.Series) -> pl.Series:
+    """The whole numbers among numbers, booleans or text as Int64; "3.0" is 3."""
+    if series.dtype == pl.Float64:
+        return whole_numbers(series)
+    if series.dtype != pl.String:
+        return on(series, pl.col("x").cast(pl.Int64))
+    whole = on(series, _stripped.cast(pl.Int64, strict=False))
+    if whole.null_count() == series.null_count():
+        return whole
+    return on(
+        series, pl.coalesce(_stripped.cast(pl.Int64, strict=False), _exact(_stripped.cast(pl.Float64, strict=False)))
+    )
 
 
 def one(value: Any) -> pl.Series:

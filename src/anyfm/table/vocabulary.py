@@ -6,8 +6,6 @@ Local id 0 is the unseen feature, shared by values never seen in training and va
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -16,7 +14,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from anyfm.errors import InputError, SettingError, however, located
-from anyfm.rows import Floats
+from anyfm.table.coder import FIRST, MISSING, MISSING_TEXT, UNSEEN, UNSEEN_TEXT, Coded, Coder
 from anyfm.table.values import (
     BLANKS,
     KEY_TYPES,
@@ -24,71 +22,14 @@ from anyfm.table.values import (
     is_list,
     keys,
     missing_mask,
+    on,
     one,
     plain,
     whole_numbers,
 )
 
-UNSEEN, MISSING, FIRST = 0, 1, 2
-UNSEEN_TEXT, MISSING_TEXT = "<unseen>", "<missing>"
-Local = NDArray[np.int32]
-
-
-@dataclass(frozen=True)
-class Coded:
-    """One field of many rows.
-
-    Parameters
-    ----------
-    ids : int32 array of shape (n_entries,)
-        Local ids; one a row unless `lengths` is given.
-    values : float32 array of shape (n_entries,), optional
-    lengths : int64 array of shape (n_rows,), optional
-        How many entries each row has.
-    """
-
-    ids: Local
-    values: Floats | None = None
-    lengths: NDArray[np.int64] | None = None
-
-
-class Coder(ABC):
-    """How one field becomes local ids.
-
-    Attributes
-    ----------
-    type : str
-        The name under which it is saved.
-    counts : float64 array of shape (n_features,)
-        How often (by row weight) each local id occurred in training.
-    has_values, is_ragged : bool
-        Whether features carry values other than 1, and whether a row may have any number of them.
-    """
-
-    type: str
-    counts: NDArray[np.float64]
-    has_values: bool = False
-    is_ragged: bool = False
-
-    @property
-    def n_features(self) -> int:
-        return len(self.counts)
-
-    @abstractmethod
-    def encode(self, series: pl.Series) -> Coded:
-        """The local ids of a raw column."""
-
-    @abstractmethod
-    def encode_one(self, value: Any) -> Any:
-        """The same of one raw value, fast: a local id; (id, value) with values; (ids, values) where ragged."""
-
-    @abstractmethod
-    def labels(self) -> list[Any]:
-        """What each local id stands for, in order of id."""
-
-    @abstractmethod
-    def to_dict(self) -> dict[str, Any]:
-        """All but values and counts, ready for JSON."""
+SMALL = 512
+"""So many rows are sooner looked up one by one than joined, which walks the whole vocabulary."""
 
 
 class Vocabulary(Coder):
@@ -137,7 +78,7 @@ class Vocabulary(Coder):
             pl.when("missing").then(MISSING).otherwise(pl.col("id").fill_null(UNSEEN)).cast(pl.Int32).alias("id"),
         )
         np.add.at(vocabulary.counts, lookup["id"].to_numpy(), lookup["count"].to_numpy())
-        ids = _join(series, lookup.select(pl.col("raw").alias("key"), "id"))
+        ids: pl.Series = _join(series, lookup.select(pl.col("raw").alias("key"), "id"))
         return vocabulary, Coded(ids.fill_null(MISSING).to_numpy())
 
     @cached_property
@@ -152,6 +93,8 @@ class Vocabulary(Coder):
 
     def encode(self, series: pl.Series) -> Coded:
         series = plain(series).rename("key")
+        if len(series) <= SMALL and series.dtype == KEY_TYPES[self.key] and self.key != "float":
+            return Coded(np.fromiter(map(self.encode_one, series.to_list()), np.int32, len(series)))
         if self.key != "text" or series.dtype != pl.String:
             ids = _join(keys(series, self.key).rename("key"), self._table).fill_null(UNSEEN).to_numpy().copy()
             ids[missing_mask(series)] = MISSING
@@ -161,7 +104,7 @@ class Vocabulary(Coder):
         ids[series.is_null().to_numpy()] = MISSING
         rest = np.flatnonzero((found.is_null() & series.is_not_null()).to_numpy())
         if len(rest):  # unseen, or surrounded by blanks
-            stripped = series.gather(rest).str.strip_chars(BLANKS)
+            stripped = on(series.gather(rest), pl.col("x").str.strip_chars(BLANKS)).rename("key")
             ids[rest] = _join(stripped, self._markers_and_table).fill_null(UNSEEN).to_numpy()
         return Coded(ids)
 
@@ -180,7 +123,7 @@ class Vocabulary(Coder):
         return self._resolve(value) if found is None else found
 
     def _resolve(self, value: Any) -> int:
-        if value != value:
+        if type(value) is float and value != value:
             return MISSING
         if type(value) is str and self.key == "text":
             return self._lookup.get(value.strip(BLANKS), UNSEEN)
@@ -202,99 +145,8 @@ class Vocabulary(Coder):
 
     def texts(self) -> pl.Series:
         """Every local id as text from which `from_parts` reads it back."""
-        return pl.concat([pl.Series("value", [UNSEEN_TEXT, MISSING_TEXT]), self.values.cast(pl.String).rename("value")])
-
-
-class Tags(Coder):
-    """A field of many values: a list, or text with a separator. A row's values are a set, each with value 1/n.
-
-    No value at all (null, an empty list, blank text) is the missing feature with value 1. Missing elements are left
-    out of a list that has others.
-    """
-
-    type = "tags"
-    has_values = True
-    is_ragged = True
-
-    def __init__(self, separator: str | None, vocabulary: Vocabulary) -> None:
-        self.separator = separator
-        self.vocabulary = vocabulary
-        self.counts = vocabulary.counts
-
-    @classmethod
-    def fit(
-        cls, series: pl.Series, *, separator: str | None, min_count: int = 1, weight: pl.Series | None = None
-    ) -> tuple[Tags, Coded]:
-        items, lengths = split_tags(series, separator)
-        per_item = None if weight is None else pl.Series(np.repeat(weight.to_numpy(), lengths))
-        vocabulary, coded = Vocabulary.fit(items, min_count=min_count, weight=per_item)
-        tags = cls(separator, vocabulary)
-        empty = lengths == 0
-        vocabulary.counts[MISSING] += empty.sum() if weight is None else weight.to_numpy()[empty].sum()
-        return tags, _averaged(coded.ids, lengths)
-
-    def encode(self, series: pl.Series) -> Coded:
-        items, lengths = split_tags(series, self.separator)
-        return _averaged(self.vocabulary.encode(items).ids, lengths)
-
-    def encode_one(self, value: Any) -> tuple[list[int], list[float]]:
-        if type(value) is str and self.separator is not None:
-            items = value.split(self.separator)
-        elif type(value) in (list, tuple):
-            items = value
-        else:
-            coded = self.encode(one(value))
-            assert coded.values is not None
-            return coded.ids.tolist(), coded.values.tolist()
-        stripped = (item.strip(BLANKS) if type(item) is str else item for item in items)
-        distinct = list(dict.fromkeys(item for item in stripped if not _blank(item)))
-        if not distinct:
-            return [MISSING], [1.0]
-        return [self.vocabulary.encode_one(item) for item in distinct], [1.0 / len(distinct)] * len(distinct)
-
-    def labels(self) -> list[Any]:
-        return self.vocabulary.labels()
-
-    def to_dict(self) -> dict[str, Any]:
-        return {"type": self.type, "separator": self.separator, "key": self.vocabulary.key}
-
-    @classmethod
-    def from_parts(cls, parts: dict[str, Any], texts: pl.Series, counts: NDArray[np.float64]) -> Tags:
-        return cls(parts["separator"], Vocabulary.from_parts(parts, texts, counts))
-
-    def texts(self) -> pl.Series:
-        return self.vocabulary.texts()
-
-
-def split_tags(series: pl.Series, separator: str | None) -> tuple[pl.Series, NDArray[np.int64]]:
-    """All tags of a column one after the other, and how many each row has, int64 of shape (n_rows,)."""
-    column = pl.col("x")
-    frame = pl.DataFrame({"x": series})
-    if is_list(series):
-        lists = column.cast(pl.List(series.dtype.inner))  # type: ignore[attr-defined]
-    else:
-        frame = pl.DataFrame({"x": keys(plain(series), "text")})
-        lists = column.str.split(separator) if separator is not None else pl.concat_list(column)
-    filled = frame.select(pl.when(lists.list.len() > 0).then(lists))["x"]  # empty lists become null
-    inner = plain(filled.explode())
-    row = np.repeat(np.arange(len(filled)), filled.list.len().fill_null(1).to_numpy())
-    inner = inner.str.strip_chars(BLANKS) if inner.dtype == pl.String else inner
-    kept = pl.DataFrame({"row": row, "item": inner}).filter(pl.Series(~missing_mask(inner)))
-    kept = kept.unique(maintain_order=True)
-    lengths = np.bincount(kept["row"].to_numpy(), minlength=len(filled)).astype(np.int64)
-    return kept["item"].rename(series.name), lengths
-
-
-def _averaged(ids: Local, lengths: NDArray[np.int64]) -> Coded:
-    """Insert the missing feature in empty rows and give every entry the value 1/n."""
-    starts = np.cumsum(lengths) - lengths
-    ids = np.insert(ids, starts[lengths == 0], MISSING)
-    filled = np.maximum(lengths, 1)
-    return Coded(ids.astype(np.int32), np.repeat(1.0 / filled, filled).astype(np.float32), filled)
-
-
-def _blank(item: Any) -> bool:
-    return item is None or item != item or (type(item) is str and item in MISSING_MARKERS)
+        special = pl.Series("value", [UNSEEN_TEXT, MISSING_TEXT])
+        return pl.concat([special, on(self.values, pl.col("x").cast(pl.String)).rename("value")])
 
 
 def key_of(distinct: pl.Series) -> str:
@@ -328,4 +180,5 @@ def _distinct(series: pl.Series, weight: pl.Series | None) -> pl.DataFrame:
 def _join(series: pl.Series, lookup: pl.DataFrame) -> pl.Series:
     """The Int32 ids of `series` in `lookup` (key, id), null where absent, in the order of the series."""
     frame = pl.DataFrame({"key": series})
-    return frame.join(lookup, on="key", how="left", maintain_order="left")["id"]
+    ids: pl.Series = frame.join(lookup, on="key", how="left", maintain_order="left")["id"]
+    return ids
