@@ -40,9 +40,9 @@ class Problem:
 
 def _write(problem: Problem, paths: dict[str, Path]) -> None:
     import polars as pl
-    from anyfm.table.encoder import Encoder
 
     from anyfm.dataset.synthetic import criteo_like
+    from anyfm.table.encoder import Encoder
     from anyfm.table.schema import infer_schema
 
     FOLDER.mkdir(parents=True, exist_ok=True)
