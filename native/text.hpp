@@ -71,6 +71,7 @@ struct TextOptions {
   bool drop_unseen = false;  // entries beyond the limits below are dropped and counted; else they are faults
   int64_t max_id = INT32_MAX - 1;
   int64_t max_field = INT32_MAX - 1;
+  int64_t piece_bytes = 1 << 18;  // at least; a piece ends with a line
 };
 
 enum class Part { label, field, id, value };
@@ -179,13 +180,13 @@ class TextPiece {
       if (kFields) {
         part = p;
         p = read_integer(p, end_, field);
-        if (!p || p == end_ || *p != ':' || field > limit(options.max_field, options))
+        if (!p || p == end_ || *p != ':' || is_beyond(field, options.max_field, options))
           return report(Part::field, start, part);
         ++p;
       }
       part = p;
       p = read_integer(p, end_, id);
-      if (!p || p == end_ || *p != ':' || id > limit(options.max_id, options)) return report(Part::id, start, part);
+      if (!p || p == end_ || *p != ':' || is_beyond(id, options.max_id, options)) return report(Part::id, start, part);
       part = ++p;
       float value = 1.0f;
       if (end_ - p >= 2 && *p == '1' && is_blank(p[1]))
@@ -204,8 +205,8 @@ class TextPiece {
     }
   }
 
-  static uint64_t limit(int64_t limit, const TextOptions& options) {
-    return static_cast<uint64_t>(options.drop_unseen ? kLargestId : limit);
+  static bool is_beyond(uint64_t number, int64_t limit, const TextOptions& options) {
+    return static_cast<int64_t>(number) > (options.drop_unseen ? kLargestId : limit);
   }
 
   // False if the label is not one of those that the task allows.
@@ -332,8 +333,6 @@ class TextParser {
   }
 
  private:
-  static constexpr int64_t kPiece = 1 << 18;
-
   static const char* last_newline(const char* begin, const char* end) {
     while (end > begin && end[-1] != '\n') --end;
     return end;
@@ -346,7 +345,8 @@ class TextParser {
     while (text < end) {
       cuts[0] = text;
       for (int t = 0; t < n_pieces; ++t) {
-        const char* cut = end - cuts[t] <= kPiece ? end : cuts[t] + kPiece;
+        const int64_t left = end - cuts[t];
+        const char* const cut = cuts[t] + std::min(left, options_.piece_bytes);
         const void* newline = cut < end ? std::memchr(cut, '\n', static_cast<size_t>(end - cut)) : nullptr;
         cuts[t + 1] = newline ? static_cast<const char*>(newline) + 1 : end;
       }

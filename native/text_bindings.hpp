@@ -39,11 +39,12 @@ inline nb::object described(const std::optional<TextFault>& fault) {
                         nb::bytes(fault->came.data(), fault->came.size()));
 }
 
-inline TextParser* make(bool fields, bool binary, bool drop_unseen, int64_t max_id, int64_t max_field, int n_threads) {
+inline TextParser* make(bool fields, bool binary, bool drop_unseen, int64_t max_id, int64_t max_field, int n_threads,
+                        int64_t piece_bytes) {
   if (max_id < -1 || max_id > kLargestId || max_field < -1 || max_field > kLargestId || n_threads < 1 ||
-      n_threads > 1024)
+      n_threads > 1024 || piece_bytes < 1)
     throw std::invalid_argument("the limits of the parser are out of range");
-  return new TextParser({fields, binary, drop_unseen, max_id, max_field}, n_threads);
+  return new TextParser({fields, binary, drop_unseen, max_id, max_field, piece_bytes}, n_threads);
 }
 
 inline nb::object feed(TextParser& parser, In<uint8_t> block) {
@@ -121,7 +122,8 @@ inline void bind_text(nb::module_& m) {
   using nb::arg;
   nb::class_<TextParser>(m, "TextParser")
       .def_static("make", &text_bindings::make, nb::rv_policy::take_ownership, arg("fields"), arg("binary"),
-                  arg("drop_unseen"), arg("max_id"), arg("max_field"), arg("n_threads"))
+                  arg("drop_unseen"), arg("max_id"), arg("max_field"), arg("n_threads"),
+                  arg("piece_bytes") = int64_t{1} << 18)
       .def("feed", &text_bindings::feed, arg("block"))
       .def("end_file",
            [](TextParser& parser) {
