@@ -10,15 +10,36 @@ from anyfm._native import kernels
 
 from .text_specification import LARGEST_ID, Fault, Parsed, parse
 
-NUMBERS = (
-    "1 0 0.5 -1 +1 1. .5 -.5 1e3 1E-3 1e+2 0.1 3.4028235e38 3.4028236e38 1e39 1e400 -1e400 1e-46 1e-400 7.0064923e-46 "
-    "16777217 16777219 0.30000001192092896 1.00000005960464477539 9007199254740993 00012 1e99999999999999999999 "
-    "123456789012345678901234567890 0.000000000000000000000000000000000000001234567 1e22 1e23 5e-324 -0 0e999"
-).split()
-INTEGERS = "0 1 2 7 12 123 1234567 12345678 2147483646 2147483647 2147483648 4294967296 99999999999999999999 007".split()
+NUMBERS = [
+    *("1", "0", "0.5", "-1", "+1", "1.", ".5", "-.5", "-0", "00012", "1e3", "1E-3", "1e+2", "0.1", "1e22", "1e23"),
+    *("16777217", "16777219", "0.30000001192092896", "1.00000005960464477539", "9007199254740993", "0e999"),
+    *("3.4028235e38", "3.4028236e38", "1e39", "1e400", "-1e400", "7.0064923e-46", "1e-46", "1e-400", "5e-324"),
+    *("1e99999999999999999999", "123456789012345678901234567890", "0.000000000000000000000000000000000000001234567"),
+]
+INTEGERS = [
+    *("0", "1", "2", "7", "007", "12", "123", "1234567", "12345678"),
+    *("2147483646", "2147483647", "2147483648", "4294967296", "99999999999999999999"),
+]
 SNIPPETS = [
     *(" ", "\t", "\n", "\r\n", "\r", ":", "::", "-", "+", "e", ".", "#", "# note", "nan", "inf", "-inf", "0x10", "1_0"),
-    *("\0", "\x0b", "\x0c", "é", "\u00a0", "\ud7ff", "1:", ":1", "1:1", "1:1:1", "qid:3", ",", '"', " 3:4:5", "1e", "--1"),
+    *(
+        "\0",
+        "\x0b",
+        "\x0c",
+        "é",
+        "\u00a0",
+        "\ud7ff",
+        "1:",
+        ":1",
+        "1:1",
+        "1:1:1",
+        "qid:3",
+        ",",
+        '"',
+        " 3:4:5",
+        "1e",
+        "--1",
+    ),
 ]
 
 
@@ -81,7 +102,9 @@ def _difference(expected: Parsed, result: dict, *, fields: bool) -> str:
         "fixed": result["n_slots"] is not None,
         "all_ones": result["values"] is None,
     }
-    return "; ".join(f"{name}: expected {wanted[name]}, came {came[name]}" for name in wanted if wanted[name] != came[name])
+    return "; ".join(
+        f"{name}: expected {wanted[name]}, came {came[name]}" for name in wanted if wanted[name] != came[name]
+    )
 
 
 def valid_text(rng: random.Random, *, fields: bool, max_rows: int = 8) -> bytes:
@@ -96,10 +119,14 @@ def valid_text(rng: random.Random, *, fields: bool, max_rows: int = 8) -> bytes:
         parts = [rng.choice(["0", "1", "-1", "+1", "3.25"])]
         for s in range(n_fixed if fixed else rng.choice([0, 1, 3, 6])):
             field = f"{s if fixed else rng.randrange(6)}:" if fields else ""
-            value = rng.choice(["1", "1", "1.0", "0.5", "0", f"{rng.gauss(0, 10):.{rng.randrange(9)}f}", f"{rng.random()}"])
+            value = rng.choice(
+                ["1", "1", "1.0", "0.5", "0", f"{rng.gauss(0, 10):.{rng.randrange(9)}f}", f"{rng.random()}"]
+            )
             parts.append(f"{field}{rng.choice([rng.randrange(20), rng.randrange(10**9)])}:{value}")
         blank = rng.choice([" ", " ", "\t", "  "])
-        lines.append(blank.join(parts) + rng.choice(["", "", " ", "\t"]) + ("" if fields else rng.choice(["", "", " #x"])))
+        lines.append(
+            blank.join(parts) + rng.choice(["", "", " ", "\t"]) + ("" if fields else rng.choice(["", "", " #x"]))
+        )
     newline = rng.choice(["\n", "\n", "\r\n"])
     return (newline.join(lines) + rng.choice([newline, ""])).encode()
 

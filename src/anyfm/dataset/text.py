@@ -132,16 +132,16 @@ def read_text(
     """
     _check_choice("unseen", unseen, ("refuse", "drop"))
     _check_choice("task", task, ("auto", "binary", "regression"))
-    _check_range("n_features", n_features, MAX_FEATURES)
-    _check_range("n_fields", n_fields, MAX_FEATURES)
-    _check_range("n_threads", n_threads, 1024)
+    _check_range("n_features", n_features, 1, MAX_FEATURES)
+    _check_range("n_fields", n_fields, 1, MAX_FEATURES)
+    _check_range("n_threads", n_threads, 0, 1024)
     paths = _paths(source)
     format = _format(format, paths)
-    limits = _Limits(format, n_features, n_fields, task)
+    limits = _Limits(format, n_features, n_fields, task, drop_unseen=unseen == "drop")
     parser = kernels.TextParser.make(
         fields=format == "libffm",
         binary=task == "binary",
-        drop_unseen=unseen == "drop",
+        drop_unseen=limits.drop_unseen,
         max_id=limits.max_id,
         max_field=limits.max_field,
         n_threads=n_threads or available_threads(),
@@ -213,6 +213,7 @@ class _Limits:
     n_features: int | None
     n_fields: int | None
     task: str
+    drop_unseen: bool
 
     @property
     def max_id(self) -> int:
@@ -229,9 +230,8 @@ class _Limits:
             return f"a label, {number}, and then {ends}"
         if part == "value":
             return f"a value, a decimal number within the range of float32, and then {ends}"
-        if part == "field":
-            return f"a field from 0 to {self.max_field} and then ':'"
-        return f"a feature id from 0 to {self.max_id} and then ':'"
+        name, limit = ("field", self.max_field) if part == "field" else ("feature id", self.max_id)
+        return f"a {name} from 0 to {MAX_FEATURES - 1 if self.drop_unseen else limit} and then ':'"
 
     def remedy(self, part: str, came: bytes) -> str | None:
         if part == "label" and b":" in came:
@@ -357,9 +357,9 @@ def _check_choice(name: str, value: str, options: tuple[str, ...]) -> None:
         raise SettingError(however(f"{name} must be one of {', '.join(options)}", **{name: value}))
 
 
-def _check_range(name: str, value: int | None, high: int) -> None:
-    if value is not None and not 0 <= value <= high:
-        raise SettingError(however(f"{name} must be an integer from 0 to {high}", **{name: value}))
+def _check_range(name: str, value: int | None, low: int, high: int) -> None:
+    if value is not None and not low <= value <= high:
+        raise SettingError(however(f"{name} must be an integer from {low} to {high}", **{name: value}))
 
 
 # --- writing ------------------------------------------------------------------------------------------------------
