@@ -196,3 +196,22 @@ def test_another_target_than_that_of_the_vocabulary_is_refused(tmp_path):
     done = convert(table(), tmp_path / "rows.ffm", **OPTIONS)
     with pytest.raises(SettingError, match="target must be that of the vocabulary"):
         convert(table(), tmp_path / "test.ffm", target="site", vocabulary=done.vocabulary)
+
+
+def test_the_command_converts_there_and_back(tmp_path):
+    from typer.testing import CliRunner
+
+    from anyfm.cli import app
+
+    def run(*arguments: object):
+        return CliRunner().invoke(app, ["convert", *map(str, arguments)])
+
+    table().write_parquet(tmp_path / "rows.parquet")
+    text, back = tmp_path / "rows.ffm", tmp_path / "back.parquet"
+    done = run(tmp_path / "rows.parquet", text, "--target", "click", "--min-count", 1, "--json")
+    assert done.exit_code == 0
+    assert json.loads(done.stdout.splitlines()[-1])["vocabulary"] == str(vocabulary_beside(text))
+    assert run(text, back, "--vocabulary", vocabulary_beside(text)).exit_code == 0
+    assert pl.read_parquet(back)["user_id"].to_list() == table()["user_id"].to_list()
+    text.write_text("1 0:x:1")
+    assert run(text, back).exit_code == 2
