@@ -14,6 +14,7 @@
 #include "fm.hpp"
 #include "linear.hpp"
 #include "model.hpp"
+#include "text_bindings.hpp"
 
 namespace nb = nanobind;
 
@@ -173,6 +174,7 @@ std::unique_ptr<AnyModel> make_fm(int64_t n_features, int n_factors, bool normal
 NB_MODULE(ANYFM_MODULE, m) {
   using namespace anyfm;
   using nb::arg;
+  bind_text(m);
   nb::class_<BoundRows>(m, "BoundRows")
       .def_static("make", &BoundRows::make, nb::rv_policy::take_ownership, arg("ids"), arg("n_rows"),
                   arg("offsets").none(), arg("values").none(), arg("fields").none(), arg("y").none(),

@@ -24,7 +24,7 @@ LAYERS = (
     ("explain", "training", "artifact", "predictor"),
     ("engines",),
     ("models", "dataset", "table"),
-    ("rows", "config", "errors", "atomic", "_native", "_cpu", "_native_*"),
+    ("rows", "config", "errors", "atomic", "threads", "_native", "_cpu", "_native_*"),
 )
 # Nothing imports a face, but for these doors: the package's lazy names, python -m anyfm, and `anyfm serve`.
 DOORS = {("__init__", "estimators"), ("__main__", "cli"), ("cli", "serve")}

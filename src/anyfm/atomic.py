@@ -1,4 +1,4 @@
-"""Writing a directory so that a crash at any moment leaves either the old one or the new one, each whole."""
+"""Writing a directory or a file so that a crash at any moment leaves either the old one or the new one, each whole."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 _NEW = "anyfm-new"
 _OLD = "anyfm-old"
@@ -42,6 +43,27 @@ def replaced_directory(target: Path) -> Iterator[Path]:
         _sync(target.parent)
     except BaseException:
         shutil.rmtree(fresh, ignore_errors=True)
+        raise
+
+
+@contextlib.contextmanager
+def replaced_file(target: Path) -> Iterator[BinaryIO]:
+    """Yield an empty file beside `target`, open for bytes; on a clean exit it takes the place of `target`.
+
+    Raises
+    ------
+    OSError
+        The file cannot be written: the disk is full, a permission is missing.
+    """
+    fresh = target.parent / f".{target.name}.{_NEW}-{secrets.token_hex(4)}"
+    try:
+        with fresh.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(target)
+    except BaseException:
+        fresh.unlink(missing_ok=True)
         raise
 
 

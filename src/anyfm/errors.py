@@ -44,7 +44,7 @@ def located(
     file: str | None = None,
     row: int | None = None,
     line: int | None = None,
-    column: str | None = None,
+    column: str | int | None = None,
     value: Any = None,
     remedy: str | None = None,
 ) -> str:
@@ -55,7 +55,8 @@ def located(
     problem : str
         One sentence without a final full stop.
     file, row, line, column, value
-        The place, as far as it is known. ``row`` counts data rows from 1; ``line`` counts lines of the file from 1.
+        The place, as far as it is known. ``row`` counts data rows from 1; ``line`` counts lines of the file from 1;
+        ``column`` is the name of a table's column, or the number of a character in the line, from 1.
     remedy : str, optional
         What the user can do about it.
     """

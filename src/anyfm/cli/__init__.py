@@ -1,4 +1,4 @@
-"""The command line: ``anyfm train``, ``evaluate``, ``predict``, ``inspect``, ``generate``, ``demo``.
+"""The command line: ``anyfm train``, ``evaluate``, ``predict``, ``inspect``, ``generate``, ``convert``, ``demo``.
 
 Each command reads its arguments, calls the library and shows the result; it computes nothing itself.
 """
@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from anyfm import __version__
-from anyfm.cli import demo, generating, inspecting, scoring, training
+from anyfm.cli import converting, demo, generating, inspecting, scoring, training
 from anyfm.cli.errors import PlainErrors
 
 app = typer.Typer(
@@ -45,6 +45,7 @@ app.command("predict")(scoring.predict)
 app.command("inspect")(inspecting.inspect)
 app.command("models")(inspecting.models)
 app.command("generate")(generating.generate)
+app.command("convert")(converting.convert)
 app.command("demo")(demo.demo)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -16,6 +15,7 @@ from anyfm.engines.recipe import PriorGuess, Recipe, recipe
 from anyfm.errors import InputError, SettingError, however
 from anyfm.models import Model
 from anyfm.rows import Floats, Ids, Rows
+from anyfm.threads import available_threads
 
 # Where the sums of squared gradients start: of the linear weights, of the factors.
 _ACCUMULATOR_START = np.array([1.0, 0.1], np.float32)
@@ -24,11 +24,6 @@ _BLOCK_ROWS = 64
 _ANNEALING_STEPS = 16
 # Rows below which scoring stays on the calling thread: waking the others would cost more.
 _THREADED_ROWS = 4096
-
-
-def available_threads() -> int:
-    """How many threads this process may run at once."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _make(model: Model, *, n_features: int, training: bool, n_threads: int) -> Any:
