@@ -168,9 +168,7 @@ def _field(series: pl.Series, override: dict[str, Any], min_count: int) -> Field
     if "kind" in settings:
         settings.setdefault("reason", "as asked")
         if settings["kind"] == "tags" and "separator" not in settings and not is_list(series):
-            values = as_text(_look(series).values)
-            found = _tags(values)
-            settings["separator"] = found[2]["separator"] if found else "|"
+            settings["separator"] = _likeliest_separator(_look(series).values)
         return Field(name=series.name, **settings)
     if settings.get("parts"):
         return Field(name=series.name, kind="datetime", reason="its parts, as asked", **settings)
@@ -291,6 +289,13 @@ def _tags(values: pl.Series) -> Verdict | None:
             reason = f"text with {separator!r} between values: {n_items:,} tags in {len(values):,} combinations"
             return "tags", reason, {"separator": separator}
     return None
+
+
+def _likeliest_separator(values: pl.Series) -> str:
+    """The separator met in the most values, for a column that is known to hold tags."""
+    text = as_text(values)
+    n_with = [int(on(text, pl.col("x").str.contains(separator, literal=True)).sum()) for separator in SEPARATORS]
+    return SEPARATORS[int(np.argmax(n_with))]
 
 
 def _number(column: _Column, prefix: str) -> Verdict:
