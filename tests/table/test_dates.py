@@ -102,3 +102,12 @@ class TestReading:
     @pytest.mark.parametrize(("factor", "unit"), [(1, "s"), (1e3, "ms"), (1e6, "us"), (1e9, "ns")])
     def test_finds_the_unit(self, factor: float, unit: str):
         assert unit_of(pl.Series([int(SECONDS * factor)])) == unit
+
+
+def test_seconds_of_a_moment_do_not_depend_on_the_number_of_rows():
+    """Division in polars differs by an ulp between one row and many."""
+    moments = pl.Series([datetime.datetime(1961, 1, 1) + datetime.timedelta(microseconds=578 * i) for i in range(1000)])
+    for series in (moments, moments - NOON, (moments - NOON).cast(pl.Duration("ns")), moments.dt.time()):
+        whole = Clock("").numbers(series)
+        alone = [Clock("").numbers(series[i : i + 1])[0] for i in range(len(series))]
+        assert whole.tolist() == alone

@@ -6,7 +6,6 @@ short line in silence, are the lines themselves looked at (`diagnosis`).
 
 from __future__ import annotations
 
-import csv
 import io
 import logging
 from collections.abc import Collection, Sequence
@@ -38,12 +37,12 @@ def read_delimited(
     """Read a CSV or TSV file, plain or compressed. See `readers.read_table` for the parameters."""
     file = TextFile(path, encoding)
     first = file.first_lines(SNIFF_LINES)
-    separator = separator or _sniff(first)
+    separator = separator or _sniff(file, first)
     if len(separator) != 1 or ord(separator) > 127 or separator in '"\r\n':
         raise SettingError(
             however("separator must be one ASCII character, and neither quote nor line end", separator=separator)
         )
-    cells = [[cell.strip() for cell in row] for row in csv.reader(first, delimiter=separator) if row]
+    cells = [[cell.strip() for cell in row] for row in file.cells(first, separator)]
     has_header = _is_header(cells) if header is None else header
     labels = _labels(path, cells[0], has_header, names)
     if has_header and len(cells) == 1:
@@ -54,11 +53,11 @@ def read_delimited(
     return frame
 
 
-def _sniff(lines: list[str]) -> str:
+def _sniff(file: TextFile, lines: list[str]) -> str:
     """The separator that every line has the same number of, most of all; else the header's most frequent; a comma."""
     best, most = "", 0
     for separator in SEPARATORS:
-        counts = [len(cells) - 1 for cells in csv.reader(lines, delimiter=separator) if cells]
+        counts = [len(cells) - 1 for cells in file.cells(lines, separator)]
         if counts and min(counts) == max(counts) > most:
             best, most = separator, counts[0]
     if best:
@@ -158,8 +157,7 @@ def _names_in_polars(file: TextFile, separator: str, labels: list[str]) -> list[
 
 def read_lines(path: Path) -> pl.DataFrame:
     """Read a file of JSON lines, one object a line, plain or compressed."""
-    with TextFile(path).open() as stream:
-        raw = stream.read()
+    raw = TextFile(path).read()
     try:
         frame = pl.read_ndjson(io.BytesIO(raw), infer_schema_length=None)
     except pl.exceptions.PolarsError as problem:

@@ -5,6 +5,7 @@ Columns are looked at whole, never by a sample, so that the answer depends on th
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -155,10 +156,9 @@ def infer_schema(
 
 def missing_column(role: str, name: str, columns: list[str]) -> str:
     """Word that a column is not in the table, with the columns that are."""
-    import difflib
-
-    close = difflib.get_close_matches(name, columns, n=1)
-    hint = f"Did you mean {close[0]!r}? " if close else ""
+    by_lower = {column.lower(): column for column in reversed(columns)}
+    close = difflib.get_close_matches(name.lower(), by_lower, n=1)
+    hint = f"Did you mean {by_lower[close[0]]!r}? " if close else ""
     listed = ", ".join(map(repr, columns[:20])) + (", …" if len(columns) > 20 else "")
     return located(f"the {role} column must be in the table", column=name, remedy=f"{hint}The table has {listed}.")
 

@@ -5,7 +5,6 @@ The one module that knows pandas and Arrow. Text files are read by `delimited`.
 
 from __future__ import annotations
 
-import glob
 import logging
 import sys
 from collections.abc import Collection, Mapping, Sequence
@@ -16,17 +15,10 @@ import numpy as np
 import polars as pl
 
 from anyfm.errors import InputError, SettingError, however, located, shown
-from anyfm.table.delimited import read_delimited, read_lines
+from anyfm.table.files import FORMATS, SUFFIXES, paths_of, read_files, renamed
 
 log = logging.getLogger(__name__)
 Frame = pl.DataFrame
-
-FORMATS = ("auto", "csv", "tsv", "parquet", "ipc", "jsonl")
-_SUFFIXES = {
-    ".csv": "csv", ".tsv": "tsv", ".tab": "tsv", ".txt": "csv", ".parquet": "parquet", ".pq": "parquet", ".ipc": "ipc",
-    ".arrow": "ipc", ".feather": "ipc", ".jsonl": "jsonl", ".ndjson": "jsonl",
-}  # fmt: skip
-_COMPRESSED = (".gz", ".zst", ".zstd")
 
 
 def read_table(
@@ -78,7 +70,7 @@ def read_table(
             "text_columns": text_columns,
             "encoding": encoding,
         }
-        frame = _read_files(_paths(source), format, columns, options)
+        frame = read_files(paths_of(source), format, columns, options)
     else:
         frame = _from_memory(source, names)
     return frame if columns is None else _select(frame, columns)
@@ -101,136 +93,11 @@ def _select(frame: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
     return frame.select(list(columns))
 
 
-def _paths(source: Any) -> list[Path]:
-    """The files that a path, a glob or a list of them stands for, in order of name."""
-    paths: list[Path] = []
-    for one in [source] if isinstance(source, (str, Path)) else source:
-        path = Path(one).expanduser()
-        if path.is_dir():
-            raise InputError(
-                located(
-                    "a table must be a file, however this is a directory",
-                    file=str(one),
-                    remedy=f"Give a glob for the files in it, such as {str(path / '*.csv')!r}.",
-                )
-            )
-        if path.exists():
-            paths.append(path)
-            continue
-        found = sorted(glob.glob(str(path), recursive=True)) if glob.has_magic(str(path)) else []
-        files = [Path(name) for name in found if Path(name).is_file()]
-        if not files:
-            what = "the pattern matches no file" if glob.has_magic(str(path)) else "the file does not exist"
-            raise InputError(located(what, file=str(one), remedy=f"The working directory is {Path.cwd()}."))
-        paths.extend(files)
-    return paths
-
-
-def _read_files(paths: list[Path], format: str, columns: Sequence[str] | None, options: dict[str, Any]) -> pl.DataFrame:
-    frames = [_read_file(path, format, columns, options) for path in paths]
-    if len(frames) == 1:
-        return frames[0]
-    for path, frame in zip(paths, frames, strict=True):
-        lacking = [name for name in frames[0].columns if name not in frame.columns]
-        extra = [name for name in frame.columns if name not in frames[0].columns]
-        if lacking or extra:
-            came = f"lacks {', '.join(map(repr, lacking))}" if lacking else f"also has {', '.join(map(repr, extra))}"
-            raise InputError(
-                located(f"all files must have the columns of {paths[0]}, however this one {came}", file=str(path))
-            )
-    return _stack(paths, frames)
-
-
-def _stack(paths: list[Path], frames: list[pl.DataFrame]) -> pl.DataFrame:
-    """One table of many; a column that is text in one file is text in all."""
-    frames = [frame.select(frames[0].columns) for frame in frames]
-    for name in frames[0].columns:
-        kinds = {frame.schema[name] for frame in frames if frame.schema[name] != pl.Null}
-        if len(kinds) > 1 and any(kind == pl.String for kind in kinds):
-            log.warning("column %r is text in some of the files and not in others: read as text in all", name)
-            frames = [frame.with_columns(pl.col(name).cast(pl.String)) for frame in frames]
-    try:
-        return pl.concat(frames, how="vertical_relaxed", rechunk=True)
-    except pl.exceptions.PolarsError as problem:
-        raise InputError(
-            f"the files {paths[0]} … {paths[-1]} must have columns of the same types, however: {problem}"
-        ) from None
-
-
-def _read_file(path: Path, format: str, columns: Sequence[str] | None, options: dict[str, Any]) -> pl.DataFrame:
-    if path.stat().st_size == 0:
-        raise InputError(located("a table must not be empty, however the file has no bytes", file=str(path)))
-    kind = _format_of(path) if format == "auto" else format
-    if kind in ("csv", "tsv"):
-        separator = options["separator"] or ("\t" if kind == "tsv" else None)
-        return read_delimited(path, **{**options, "separator": separator})
-    frame = read_lines(path) if kind == "jsonl" else _read_binary(path, kind, columns)
-    return _renamed(frame, options["names"], str(path))
-
-
-def _renamed(frame: pl.DataFrame, names: Sequence[str] | None, file: str | None) -> pl.DataFrame:
-    if names is None:
-        return frame
-    if len(names) != frame.width or len(set(names)) != len(names):
-        raise InputError(
-            located(
-                f"names must name each of the {frame.width} columns once, however there are {len(names)}", file=file
-            )
-        )
-    return frame.rename(dict(zip(frame.columns, names, strict=True)))
-
-
-def _read_binary(path: Path, kind: str, columns: Sequence[str] | None) -> pl.DataFrame:
-    try:
-        if kind == "parquet":
-            have = list(pl.read_parquet_schema(path))
-            wanted = None if columns is None else [name for name in have if name in set(columns)]
-            return pl.read_parquet(path, columns=wanted, glob=False)
-        return pl.read_ipc(path)
-    except (OSError, pl.exceptions.PolarsError) as problem:
-        text = str(problem).splitlines()[0]
-        label = "Parquet" if kind == "parquet" else "Arrow IPC"
-        raise InputError(
-            located(
-                f"the file cannot be read as {label} ({text})",
-                file=str(path),
-                remedy="Check that it is whole, and its format; see the option format.",
-            )
-        ) from None
-
-
-def _format_of(path: Path) -> str:
-    """The format of a file by its first bytes where they tell, or by its name."""
-    with path.open("rb") as file:
-        start = file.read(64)
-    if start[:4] == b"PAR1":
-        return "parquet"
-    if start[:6] == b"ARROW1" or start[:4] == b"FEA1":
-        return "ipc"
-    suffixes = [suffix.lower() for suffix in path.suffixes]
-    while suffixes and suffixes[-1] in _COMPRESSED:
-        suffixes.pop()
-    kind = _SUFFIXES.get(suffixes[-1]) if suffixes else None
-    if kind in ("parquet", "ipc"):
-        label = "Parquet" if kind == "parquet" else "Arrow IPC"
-        raise InputError(
-            located(
-                f"the name says {label}, however the file does not begin as one",
-                file=str(path),
-                value=start[:8],
-                remedy="Check that it is whole, or say its format with the option format.",
-            )
-        )
-    if kind is None:
-        kind = "jsonl" if start.lstrip()[:1] == b"{" else "csv"
-    return kind
-
-
 def _from_memory(source: Any, names: Sequence[str] | None) -> pl.DataFrame:
     if isinstance(source, pl.LazyFrame):
         source = source.collect()
     if isinstance(source, pl.DataFrame):
-        return _renamed(source, names, None)
+        return renamed(source, names, None)
     module = type(source).__module__.partition(".")[0]
     if module == "pandas":
         frame = _from_pandas(source)
@@ -250,7 +117,7 @@ def _from_memory(source: Any, names: Sequence[str] | None) -> pl.DataFrame:
                 came=type(source).__name__,
             )
         )
-    return _renamed(frame, names, None)
+    return renamed(frame, names, None)
 
 
 def _of_arrow(table: Any) -> pl.DataFrame:
@@ -318,13 +185,15 @@ def _column(name: str, values: Any) -> pl.Series:
 
 def _from_objects(name: str, values: list[Any]) -> pl.Series:
     """Python objects as a column; where types mix that do not go together, all become text."""
+    kinds = {type(value) for value in values if value is not None}
+    if kinds & {set, frozenset}:
+        return _from_lists(name, values)
     try:
         series = pl.Series(name, values, strict=True)
         if series.dtype != pl.Object:
             return series
     except (TypeError, OverflowError, pl.exceptions.PolarsError):
         pass
-    kinds = {type(value) for value in values if value is not None}
     if kinds <= {int, float, bool, np.float64, np.int64, np.bool_}:
         return pl.Series(name, [None if value is None else float(value) for value in values])
     if kinds & {list, tuple, dict, np.ndarray}:
@@ -335,7 +204,7 @@ def _from_objects(name: str, values: list[Any]) -> pl.Series:
 
 def _from_lists(name: str, values: list[Any]) -> pl.Series:
     for row, value in enumerate(values):
-        if value is not None and not isinstance(value, (list, tuple, set, np.ndarray)):
+        if value is not None and not isinstance(value, (list, tuple, set, frozenset, np.ndarray)):
             raise InputError(
                 located(
                     "a column of lists must hold lists only",
@@ -379,7 +248,7 @@ def write_table(table: pl.DataFrame | Mapping[str, Any], path: str | Path) -> No
     if str(path) == "-":
         sys.stdout.write(frame.write_csv())
         return
-    kind = _SUFFIXES.get(Path(path).suffix.lower())
+    kind = SUFFIXES.get(Path(path).suffix.lower())
     try:
         if kind in ("csv", "tsv"):
             frame.write_csv(path, separator="\t" if kind == "tsv" else ",")

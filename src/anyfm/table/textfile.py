@@ -6,7 +6,9 @@ import codecs
 import csv
 import gzip
 import io
+import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -41,8 +43,7 @@ class TextFile:
         """What polars reads: the path where it can, else the bytes."""
         if self.codec == "utf-8":
             return self.path
-        with self.open() as stream:
-            return io.BytesIO(stream.read())
+        return io.BytesIO(self.read())
 
     def open(self) -> IO[bytes]:
         """The bytes of the file, unpacked and in UTF-8."""
@@ -70,6 +71,11 @@ class TextFile:
                 )
             ) from None
 
+    def read(self) -> bytes:
+        """All bytes, unpacked and in UTF-8."""
+        with self._named_errors(), self.open() as stream:
+            return stream.read()
+
     def first_lines(self, n: int) -> list[str]:
         """At most `n` first lines that are not blank, without their ends.
 
@@ -78,11 +84,8 @@ class TextFile:
         InputError
             The file has blank lines only, is UTF-16, or cannot be unpacked.
         """
-        try:
-            with self.open() as stream:
-                raw = _whole_lines(stream)
-        except (OSError, EOFError) as problem:
-            raise InputError(located(f"the file cannot be read ({problem})", file=str(self.path))) from None
+        with self._named_errors(), self.open() as stream:
+            raw = _whole_lines(stream)
         if raw[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in raw.split(b"\n", 1)[0]:
             raise InputError(
                 located(
@@ -96,19 +99,23 @@ class TextFile:
         text = raw.removeprefix(b"\xef\xbb\xbf").decode("utf-8", errors="replace")
         lines = [line.rstrip("\r") for line in text.split("\n") if line.strip()][:n]
         if not lines:
-            raise InputError(
-                located("a table must not be empty, however the file has blank lines only", file=str(self.path))
-            )
+            problem = "a table must not be empty, however the file has blank lines only"
+            raise InputError(located(problem, file=str(self.path)))
         return lines
+
+    def cells(self, lines: list[str], separator: str) -> list[list[str]]:
+        """Some first lines as cells, a record each."""
+        with self._named_errors():
+            return [cells for cells in csv.reader(lines, delimiter=separator) if cells]
 
     def raw_lines(self) -> Iterator[bytes]:
         """The lines as bytes."""
-        with self.open() as stream:
+        with self._named_errors(), self.open() as stream:
             yield from stream
 
     def records(self, separator: str) -> Iterator[tuple[int, list[str]]]:
         """The records, each with the line it begins in, counted from 1; a blank line is an empty record."""
-        with self.open() as stream:
+        with self._named_errors(), self.open() as stream:
             text = io.TextIOWrapper(stream, "utf-8-sig", errors="replace", newline="")
             reader = csv.reader(text, delimiter=separator)
             line = 1
@@ -118,16 +125,21 @@ class TextFile:
 
     def lines(self) -> pl.Series:
         """All lines without their ends, fast; a blank line is null."""
-        return pl.read_csv(
-            self.source(),
-            separator="\x01",
-            has_header=False,
-            quote_char=None,
-            new_columns=["line"],
-            schema_overrides={"line": pl.String},
-            infer_schema_length=0,
-            encoding="utf8-lossy",
-        )["line"]
+        return _lines(self.source())
+
+    @contextmanager
+    def _named_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, EOFError, zlib.error, csv.Error) as problem:
+            raise InputError(located(f"the file cannot be read ({problem})", file=str(self.path))) from None
+
+
+def _lines(source: Path | io.BytesIO) -> pl.Series:
+    frame = pl.read_csv(
+        source, separator="\x01", has_header=False, quote_char=None, infer_schema_length=0, encoding="utf8-lossy"
+    )
+    return frame.to_series()
 
 
 def _whole_lines(stream: IO[bytes]) -> bytes:
@@ -146,9 +158,7 @@ def _whole_lines(stream: IO[bytes]) -> bytes:
 def _unzstd(path: Path) -> bytes:
     """The bytes of a zstd file. Only polars can unpack it here, as a table with one column of lines."""
     try:
-        lines = pl.read_csv(
-            path, separator="\x01", has_header=False, quote_char=None, infer_schema_length=0, encoding="utf8-lossy"
-        )
+        lines = _lines(path)
     except (OSError, pl.exceptions.PolarsError) as problem:
         raise InputError(located(f"the compressed file cannot be unpacked ({problem})", file=str(path))) from None
-    return ("\n".join(lines.to_series().fill_null("").to_list()) + "\n").encode()
+    return ("\n".join(lines.fill_null("").to_list()) + "\n").encode()

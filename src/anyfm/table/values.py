@@ -72,7 +72,15 @@ def plain(series: pl.Series) -> pl.Series:
         )
     if getattr(kind, "time_zone", None) is not None:
         x = x.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
-    return on(series, conversion(x))
+    converted = on(series, conversion(x))
+    if kind in (pl.Time, pl.Duration):
+        return pl.Series(series.name, _divided(converted, 1e6), nan_to_null=True)
+    return converted
+
+
+def _divided(whole: pl.Series, divisor: float) -> NDArray[np.float64]:
+    """Whole numbers divided, NaN where null. By numpy: polars' quotient depends on the number of rows by one ulp."""
+    return whole.to_numpy().astype(np.float64) / divisor
 
 
 def on(series: pl.Series, expression: pl.Expr) -> pl.Series:
@@ -87,8 +95,8 @@ _CONVERSIONS: dict[Any, Callable[[pl.Expr], pl.Expr]] = {
     pl.Categorical: lambda x: x.cast(pl.String),
     pl.Enum: lambda x: x.cast(pl.String),
     pl.Datetime: lambda x: x.cast(pl.Datetime("us")),
-    pl.Time: lambda x: x.cast(pl.Int64).cast(pl.Float64) / 1e9,
-    pl.Duration: lambda x: x.cast(pl.Duration("us")).cast(pl.Int64).cast(pl.Float64) / 1e6,
+    pl.Time: lambda x: x.cast(pl.Int64) // 1000,
+    pl.Duration: lambda x: x.cast(pl.Duration("us")).cast(pl.Int64),
 }
 
 
@@ -127,7 +135,7 @@ def numbers(series: pl.Series) -> NDArray[np.float64]:
     elif series.dtype == pl.Date:
         x = x.cast(pl.Int64) * 86_400
     elif series.dtype.base_type() == pl.Datetime:
-        x = x.cast(pl.Int64).cast(pl.Float64) / 1e6
+        return _divided(on(series, x.cast(pl.Int64)), 1e6)
     return on(series, x.cast(pl.Float64)).to_numpy()
 
 

@@ -58,8 +58,7 @@ class Vocabulary(Coder):
         cls, series: pl.Series, *, min_count: int = 1, weight: pl.Series | None = None, key: str | None = None
     ) -> tuple[Vocabulary, Coded]:
         """Learn the values of a column and encode it, in one pass."""
-        series = plain(series).rename("raw")
-        distinct = _distinct(series, weight)
+        distinct = _distinct(series := plain(series), weight)
         key = key or key_of(distinct["raw"])
         missing = pl.Series("missing", missing_mask(distinct["raw"]))
         table = distinct.with_columns(keys(distinct["raw"], key).alias("key"), missing)
