@@ -76,7 +76,8 @@ void check_fit(AnyModel& model, const BoundRows& bound) {
     throw std::invalid_argument("the rows were checked for more features than the model has");
 }
 
-double step(AnyModel& model, const BoundRows& bound, In<int64_t> order, bool logistic, float learning_rate) {
+double step(AnyModel& model, const BoundRows& bound, In<int64_t> order, std::optional<std::pair<float, float>> range,
+            float learning_rate, float crowding) {
   check_fit(model, bound);
   if (!bound.rows.y) throw std::invalid_argument("training needs rows with a target");
   if (bound.n_owners != model.n_threads()) throw std::invalid_argument("the rows were bound for other threads");
@@ -85,7 +86,8 @@ double step(AnyModel& model, const BoundRows& bound, In<int64_t> order, bool log
   nb::gil_scoped_release release;
   for (int64_t i = 0; i < n; ++i)
     if (first[i] < 0 || first[i] >= bound.rows.n_rows) throw std::out_of_range("row index out of bounds");
-  return model.step(bound.rows, bound.owners, first, n, logistic ? Loss::logistic : Loss::squared, learning_rate);
+  const Loss loss = range ? Loss{true, range->first, range->second} : Loss{};
+  return model.step(bound.rows, bound.owners, first, n, loss, Adagrad{learning_rate, crowding});
 }
 
 void logits(AnyModel& model, const BoundRows& bound, Out out, bool threaded) {
@@ -122,7 +124,7 @@ float logit(AnyModel& model, In<int32_t> ids, MaybeIn<float> values, MaybeIn<int
 std::vector<std::vector<double>> penalties(AnyModel& model, In<int32_t> field_of,
                                            std::vector<std::vector<double>> precisions, std::vector<double> guesses,
                                            std::vector<double> strengths, std::vector<std::pair<double, double>> bounds,
-                                           double noise, bool estimate) {
+                                           double noise, float crowding, bool estimate) {
   const std::vector<PenaltyGroup> groups = model.penalty_groups();
   if (precisions.size() != groups.size() || guesses.size() != groups.size() || strengths.size() != groups.size() ||
       bounds.size() != groups.size())
@@ -142,7 +144,8 @@ std::vector<std::vector<double>> penalties(AnyModel& model, In<int32_t> field_of
     for (size_t j = 0; j < field_of.size(); ++j)
       if (fields[j] < 0 || fields[j] >= n_fields) throw std::out_of_range("no such field");
     Table& table = model.table();
-    if (estimate) estimate_priors(table, groups, model.count_column(), fields, priors, noise, model.pool());
+    if (estimate)
+      estimate_priors(table, groups, model.count_column(), fields, priors, noise, Adagrad{0, crowding}, model.pool());
     set_penalties(table, groups, model.count_column(), fields, priors, noise, model.pool());
   }
   for (size_t g = 0; g < groups.size(); ++g) precisions[g] = std::move(priors[g].precision);
@@ -195,11 +198,12 @@ NB_MODULE(ANYFM_MODULE, m) {
                      const size_t shape[1] = {2};
                      return nb::ndarray<nb::numpy, float, nb::ndim<1>>(&model.bias().value, 1, shape, nb::find(model));
                    })
-      .def("step", &step, arg("rows"), arg("order"), arg("logistic"), arg("learning_rate"))
+      .def("step", &step, arg("rows"), arg("order"), arg("range").none(), arg("learning_rate"), arg("crowding"))
       .def("penalties", &penalties, arg("field_of"), arg("precisions"), arg("guesses"), arg("strengths"), arg("bounds"),
-           arg("noise"), arg("estimate"))
+           arg("noise"), arg("crowding"), arg("estimate"))
       .def("logits", &logits, arg("rows"), arg("out"), arg("threaded"))
       .def("logit", &logit, arg("ids"), arg("values").none() = nb::none(), arg("fields").none() = nb::none());
+  m.def("block_rows", &block_rows_for, arg("n_rows"));
   m.def("linear", &make_linear, arg("n_features"), arg("normalize"), arg("training"), arg("n_threads"));
   m.def("fm", &make_fm, arg("n_features"), arg("n_factors"), arg("normalize"), arg("training"), arg("n_threads"));
 }

@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "adagrad.hpp"
 #include "pool.hpp"
 #include "table.hpp"
 
@@ -79,7 +80,8 @@ inline void set_penalties(Table& table, const std::vector<PenaltyGroup>& groups,
 
 // One step of the estimate: replaces λ of every field in every group that is not fixed.
 inline void estimate_priors(const Table& table, const std::vector<PenaltyGroup>& groups, int64_t count_column,
-                            const int32_t* field_of, std::vector<Prior>& priors, double noise, Pool& pool) {
+                            const int32_t* field_of, std::vector<Prior>& priors, double noise, const Adagrad& adagrad,
+                            Pool& pool) {
   const size_t n_fields = priors[0].precision.size(), n_groups = groups.size();
   const double information = 1 / (noise * noise);
   std::vector<double> moments(n_fields * n_groups * detail::kChunks), counts(n_fields * detail::kChunks);
@@ -91,11 +93,12 @@ inline void estimate_priors(const Table& table, const std::vector<PenaltyGroup>&
       if (!(record[count_column] > 0)) continue;
       const size_t field = field_of[j];
       count[field] += 1;
+      const double crowd = adagrad.crowd(record[count_column]);
       for (size_t g = 0; g < n_groups; ++g) {
         const PenaltyGroup& group = groups[g];
         const double grown = detail::mean(record + group.accumulator, group.n_accumulators) - record[group.previous];
         moment[g * n_fields + field] += detail::mean_square(record + group.first, group.n) +
-                                        1 / (priors[g].precision[field] + information * std::max(0.0, grown));
+                                        1 / (priors[g].precision[field] + information * std::max(0.0, grown) / crowd);
       }
     }
   });

@@ -109,8 +109,9 @@ class Fm {
       g[c] = V::splat(gx) * (V::load(sums + c * N) - (kUnit ? v[c] : v[c] * V::splat(x)));
       squares = squares + g[c] * g[c];
     }
-    a[0] += gx * gx;
-    a[1] += sum(squares) * inverse_n_factors_;
+    const float crowd = adagrad_.crowd(record[count_column()]);
+    a[0] += gx * gx * crowd;
+    a[1] += sum(squares) * (inverse_n_factors_ * crowd);
     const Step of_w = adagrad_.step(a[0], weight * d[0]), of_v = adagrad_.step(a[1], weight * d[1]);
     *w = adagrad_.apply(of_w, *w, gx);
     const V keep = V::splat(of_v.root * of_v.inverse), rate = V::splat(adagrad_.learning_rate * of_v.inverse);

@@ -53,7 +53,9 @@ class Linear {
   template <bool kUnit>
   ANYFM_INLINE void step(int32_t id, float x, const float*, float dlogit, float weight) {
     float* r = table_[id];
-    adagrad_.update(r[kWeight], r[kAccumulator], weight * r[kPenalty], kUnit ? dlogit : dlogit * x);
+    const float g = kUnit ? dlogit : dlogit * x;
+    r[kAccumulator] += g * g * adagrad_.crowd(r[kCount]);
+    r[kWeight] = adagrad_.apply(adagrad_.step(r[kAccumulator], weight * r[kPenalty]), r[kWeight], g);
   }
 
  private:

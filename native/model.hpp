@@ -53,8 +53,8 @@ class AnyModel {
   explicit AnyModel(int n_threads) : pool_(n_threads) {}
   virtual ~AnyModel() = default;
 
-  virtual double step(const Rows& rows, const Ownership& owners, const int64_t* order, int64_t n, Loss loss,
-                      float learning_rate) = 0;
+  virtual double step(const Rows& rows, const Ownership& owners, const int64_t* order, int64_t n, const Loss& loss,
+                      Adagrad adagrad) = 0;
   virtual void logits(const Rows& rows, float* out, bool threaded) = 0;
   virtual Table& table() = 0;
   virtual Bias& bias() = 0;
@@ -70,7 +70,7 @@ class AnyModel {
 
 // How a model trains and scores: linear and FM by parts of rows.
 template <class Model>
-double train(Model& model, const Rows& rows, const Ownership& owners, const int64_t* order, int64_t n, Loss loss,
+double train(Model& model, const Rows& rows, const Ownership& owners, const int64_t* order, int64_t n, const Loss& loss,
              Pool& pool) {
   return rows.values || model.normalize() ? train_parts<false>(model, rows, owners, order, n, loss, pool)
                                           : train_parts<true>(model, rows, owners, order, n, loss, pool);
@@ -87,9 +87,9 @@ class ModelOf final : public AnyModel {
   template <class... Args>
   ModelOf(int n_threads, Args&&... args) : AnyModel(n_threads), model_(std::forward<Args>(args)...) {}
 
-  double step(const Rows& rows, const Ownership& owners, const int64_t* order, int64_t n, Loss loss,
-              float learning_rate) override {
-    model_.adagrad().learning_rate = learning_rate;
+  double step(const Rows& rows, const Ownership& owners, const int64_t* order, int64_t n, const Loss& loss,
+              Adagrad adagrad) override {
+    model_.adagrad() = adagrad;
     return train(model_, rows, owners, order, n, loss, pool_.get());
   }
   void logits(const Rows& rows, float* out, bool threaded) override {

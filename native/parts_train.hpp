@@ -59,10 +59,11 @@ ANYFM_INLINE void prefetch_owned(const Model& model, const Block& block, int i, 
 }
 
 template <bool kUnit, class Model>
-double train_parts(Model& model, const Rows& rows, const Ownership& owners, const int64_t* order, int64_t n, Loss loss,
-                   Pool& pool) {
+double train_parts(Model& model, const Rows& rows, const Ownership& owners, const int64_t* order, int64_t n,
+                   const Loss& loss, Pool& pool) {
   const int n_threads = pool.size();
   const int64_t size = model.part_size();
+  const int block_rows = block_rows_for(rows.n_rows);
   std::vector<float> parts[2];  // by row and part; two, so that one barrier a block is enough
   for (std::vector<float>& part : parts) part.resize(static_cast<size_t>(size * kParts * kBlockRows));
   Barrier barrier(n_threads);
@@ -73,10 +74,10 @@ double train_parts(Model& model, const Rows& rows, const Ownership& owners, cons
     Bias bias = model.bias();  // every thread steps a copy of its own
     Block block{&rows, order, n, 0, {}, {}, {}};
     double seen = 0;
-    for (int64_t start = 0, parity = 0; start < n; start += kBlockRows, parity = 1 - parity) {
+    for (int64_t start = 0, parity = 0; start < n; start += block_rows, parity = 1 - parity) {
       block.order = order + start;
       block.n_left = n - start;
-      block.size = static_cast<int>(std::min<int64_t>(kBlockRows, n - start));
+      block.size = static_cast<int>(std::min<int64_t>(block_rows, n - start));
       float* block_parts = parts[parity].data();
       for (int i = 0; i < block.size; ++i) {
         prefetch_owned(model, block, i, owners, t);

@@ -1,6 +1,7 @@
 // What the training loops of all models share: blocks of rows, and how far ahead the cache is told of them.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
@@ -15,6 +16,12 @@ namespace anyfm {
 // values; at 256 that diverges.
 constexpr int kBlockRows = 64;
 
+// A small table has at least this many blocks an epoch, down to blocks of one row.
+constexpr int64_t kFewestBlocks = 64;
+inline int block_rows_for(int64_t n_rows) {
+  return static_cast<int>(std::min<int64_t>(kBlockRows, std::max<int64_t>(1, n_rows / kFewestBlocks)));
+}
+
 // A block of rows in training order, with what its forward half found.
 struct Block {
   const Rows* rows;
@@ -28,7 +35,7 @@ struct Block {
   Row row(int i) const { return (*rows)[order[i]]; }
 
   // Notes what the logit z of row i means: its loss, and the derivative of it.
-  void take_loss(int i, float z, Loss kind) {
+  void take_loss(int i, float z, const Loss& kind) {
     const int64_t at = order[i];
     const LossValue value = loss_value(kind, z, rows->y[at]);
     weight[i] = rows->row_weight(at);

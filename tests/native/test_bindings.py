@@ -60,7 +60,7 @@ def test_row_indices_out_of_bounds(order: list[int]) -> None:
     model = kernels.fm(5, n_factors=4, normalize=False, training=True, n_threads=2)
     rows = bound(IDS, 2, y=np.zeros(2, np.float32))
     with pytest.raises(IndexError):
-        model.step(rows, np.array(order, np.int64), logistic=True, learning_rate=0.1)
+        model.step(rows, np.array(order, np.int64), range=None, learning_rate=0.1, crowding=0.0)
 
 
 def test_rows_checked_for_a_larger_model() -> None:

@@ -19,8 +19,7 @@ from anyfm.threads import available_threads
 
 # Where the sums of squared gradients start: of the linear weights, of the factors.
 _ACCUMULATOR_START = np.array([1.0, 0.1], np.float32)
-# The kernels' block, and into how many parts an epoch is cut to let its steps fall.
-_BLOCK_ROWS = 64
+# Into how many parts an epoch is cut to let its steps fall.
 _ANNEALING_STEPS = 16
 # Rows below which scoring stays on the calling thread: waking the others would cost more.
 _THREADED_ROWS = 4096
@@ -134,8 +133,17 @@ class NativeEngine(Engine):
             strengths=[prior.strength if fixed is None else np.inf for prior, fixed in priors],
             bounds=[(prior.lowest, prior.highest) for prior, _ in priors],
             noise=max(noise, 1e-6),
+            crowding=self._crowding,
             estimate=estimate,
         )
+
+    @property
+    def _crowding(self) -> float:
+        """Of a feature with one occurrence: how often it is expected in a block, over what does no harm there."""
+        assert self._recipe is not None
+        harmless = 2 if self.model.config.task == "regression" else 8  # the squared loss's gradient is not bounded
+        block_rows: int = kernels.block_rows(self._recipe.n_rows)
+        return block_rows / (harmless * self._recipe.total_weight)
 
     def begin_epoch(self, epoch: int) -> None:
         if epoch > 1:
@@ -148,11 +156,15 @@ class NativeEngine(Engine):
             raise SettingError("an engine must be prepared before its first step")
         bound = self._bind(rows)
         step_size = self._recipe.step_size(self.model.config.learning_rate)
-        logistic = self.model.config.task == "binary"
         loss = 0.0
         for first, last, share in self._annealed(len(order)):
-            rate = step_size * share
-            loss += self._native.step(bound, order[first:last], logistic=logistic, learning_rate=rate)
+            loss += self._native.step(
+                bound,
+                order[first:last],
+                range=self._recipe.target_range,
+                learning_rate=step_size * share,
+                crowding=self._crowding,
+            )
         self._seen += loss, len(order) if rows.weight is None else float(rows.weight[order].sum())
         return loss * self._recipe.scale**2
 
@@ -164,7 +176,8 @@ class NativeEngine(Engine):
         """
         assert self._recipe is not None
         total = self._recipe.n_rows
-        grid = -(-total // (_ANNEALING_STEPS * _BLOCK_ROWS)) * _BLOCK_ROWS
+        block: int = kernels.block_rows(total)
+        grid = -(-total // (_ANNEALING_STEPS * block)) * block
         first = 0
         while first < n_rows:
             at = self._done % max(total, 1)

@@ -44,19 +44,25 @@ class Recipe:
     field_of : int32 array of shape (n_features,)
         Each feature's field.
     n_rows : int
+    total_weight : float
+        The summed row weights.
     squared_norm : float
         m, the weighted mean of Σ x² over the rows.
     centre, scale : float
         For regression, the mean and the standard deviation of the target: training sees (y / scale) and starts its
         bias at centre / scale. For binary tasks, the log odds of the base rate and 1.
+    target_range : tuple of float, optional
+        For regression, the least and the greatest target over scale, and a margin of 1 on either side.
     """
 
     counts: Floats
     field_of: NDArray[np.int32]
     n_rows: int
+    total_weight: float
     squared_norm: float
     centre: float
     scale: float
+    target_range: tuple[float, float] | None
 
     @property
     def linear_prior(self) -> PriorGuess:
@@ -85,20 +91,25 @@ def recipe(train: Rows, *, n_features: int, n_fields: int, task: str, normalize:
     weight = np.ones(train.n_rows) if train.weight is None else train.weight.astype(np.float64)
     total = max(weight.sum(), 1e-30)
     mean = float(y @ weight) / total
+    target_range: tuple[float, float] | None
     if task == "regression":
         deviation = float(np.sqrt((y - mean) ** 2 @ weight / total))
-        scale = deviation if deviation > 0 else 1.0
+        scale = deviation if deviation > 0 else max(abs(mean), 1.0)
         centre = mean
+        target_range = (float(y.min()) / scale - 1, float(y.max()) / scale + 1)
     else:
         share = min(max(mean, 1e-6), 1 - 1e-6)
         centre, scale = float(np.log(share / (1 - share))), 1.0
+        target_range = None
     return Recipe(
         counts=_counts(train, weight, n_features),
         field_of=_field_of(train, n_features, n_fields),
         n_rows=train.n_rows,
+        total_weight=total,
         squared_norm=1.0 if normalize else _squared_norm(train, weight / total),
         centre=centre,
         scale=scale,
+        target_range=target_range,
     )
 
 
