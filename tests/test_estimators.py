@@ -21,7 +21,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import anyfm
 from anyfm.config import TrainingConfig
-from anyfm.errors import DivergenceError, InputError, SettingError
+from anyfm.errors import InputError, SettingError
 from anyfm.estimators import FMClassifier, FMRegressor, LinearClassifier, LinearRegressor
 from anyfm.models import MODELS, specification_logits
 from anyfm.predictor import load
@@ -45,14 +45,9 @@ def expected_to_fail(_: Any) -> dict[str, str]:
     }
 
 
-# With its default learning rate FMRegressor diverges on small tables: see test_fm_regression_of_few_values below.
-CHECKED = [
-    *(kind(n_threads=1) for kind in (*CLASSIFIERS, LinearRegressor)),
-    FMRegressor(n_threads=1, learning_rate=0.1),
-]
-
-
-@parametrize_with_checks(CHECKED, expected_failed_checks=expected_to_fail)
+@parametrize_with_checks(
+    [kind(n_threads=1) for kind in (*CLASSIFIERS, *REGRESSORS)], expected_failed_checks=expected_to_fail
+)
 def test_the_checks_of_scikit_learn(estimator: Any, check: Any) -> None:
     check(estimator)
 
@@ -520,9 +515,6 @@ def test_a_constant_target_of_a_regression_is_predicted(kind: Any) -> None:
     np.testing.assert_allclose(kind(learning_rate=0.1).fit(X, np.full(60, 7.0)).predict(X), 7.0, atol=0.01)
 
 
-@pytest.mark.xfail(
-    raises=DivergenceError, strict=True, reason="frequent features take many steps on the logits of one block"
-)
 @pytest.mark.parametrize("n", [200, 1000, 50_000])
 def test_fm_regression_of_few_values(n: int) -> None:
     rng = np.random.default_rng(0)
