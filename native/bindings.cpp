@@ -215,8 +215,9 @@ std::vector<double> field_penalties(AnyFfm& model, In<int32_t> field_of, std::ve
   nb::gil_scoped_release release;
   for (size_t j = 0; j < field_of.size(); ++j)
     if (fields[j] < 0 || fields[j] >= model.n_fields()) throw std::out_of_range("no such field");
-  model.field_penalties(fields, precision, estimate, Evidence{guess, strength, 1e-2, 1e4, noise}, start, epochs);
-  return precision;
+  Prior prior{std::move(precision), guess, strength};
+  model.field_penalties(fields, prior, noise, estimate, start, epochs);
+  return prior.precision;
 }
 
 }  // namespace
@@ -233,6 +234,7 @@ NB_MODULE(ANYFM_MODULE, m) {
                   nb::keep_alive<0, 7>());
   nb::class_<AnyModel>(m, "Model")
       .def_prop_ro("n_threads", &AnyModel::n_threads)
+      .def_prop_ro("n_fields", &AnyModel::n_fields)
       .def_prop_ro("columns", &AnyModel::columns)
       .def_prop_ro("table",
                    [](AnyModel& model) {

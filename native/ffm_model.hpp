@@ -17,23 +17,24 @@ class AnyFfm : public AnyModel {
   // Copies the factors of features first … first + n − 1 out of the table or into it.
   virtual void read_factors(float* to, int64_t first, int64_t n) = 0;
   virtual void write_factors(const float* from, int64_t first, int64_t n) = 0;
-  virtual void field_penalties(const int32_t* field_of, std::vector<double>& precision, bool estimate,
-                               const Evidence& evidence, double start, int epochs) = 0;
+  // Sets the penalties from the prior, whose λ of each pair of fields is estimated anew first if asked for.
+  virtual void field_penalties(const int32_t* field_of, Prior& prior, double noise, bool estimate, double start,
+                               int epochs) = 0;
 };
 
 // One step of the estimate of evidence.hpp for each pair of fields (f, g): the prior precision of the vectors of the
 // features of field f toward field g. What an epoch added to an accumulator is taken as what it holds beyond `start`,
 // divided by `epochs`. Of a large field some 16,384 features are looked at.
 template <int C>
-void estimate_field_penalties(const Ffm<C>& model, const int32_t* field_of, std::vector<double>& precision,
-                              const Evidence& evidence, double start, int epochs, Pool& pool) {
+void estimate_field_prior(const Ffm<C>& model, const int32_t* field_of, Prior& prior, double noise, double start,
+                          int epochs, Pool& pool) {
   constexpr int64_t kEnough = 16384;
   const Table& table = model.table();
   const int64_t n_fields = model.groups().n_fields(), n_pairs = n_fields * n_fields;
   std::vector<int64_t> sizes(n_fields, 0);
   for (int64_t j = 0; j < table.n_records(); ++j) ++sizes[field_of[j]];
   std::vector<double> moments(n_pairs * detail::kChunks), counts(n_fields * detail::kChunks);
-  const double information = 1 / (evidence.noise * evidence.noise * std::max(1, epochs));
+  const double information = 1 / (noise * noise * std::max(1, epochs));
   const double share = 1.0 / model.options().n_factors;
   detail::for_chunks(table.n_records(), pool, [&](int chunk, int64_t begin, int64_t end) {
     std::vector<int64_t> met(n_fields, 0);
@@ -52,18 +53,18 @@ void estimate_field_penalties(const Ffm<C>& model, const int32_t* field_of, std:
             square += v * v;
           }
         const double grown = std::max(0.0, record[model.weights() + g] - start);
-        moment[g] += square * share + 1 / (precision[f * n_fields + g] + information * grown);
+        moment[g] += square * share + 1 / (prior.precision[f * n_fields + g] + information * grown);
       }
     }
   });
   for (int64_t f = 0; f < n_fields; ++f)
     for (int64_t g = 0; g < n_fields; ++g) {
-      double moment = evidence.strength / evidence.guess, count = evidence.strength;
+      double moment = prior.strength / prior.guess, count = prior.strength;
       for (int chunk = 0; chunk < detail::kChunks; ++chunk) {
         moment += moments[chunk * n_pairs + f * n_fields + g];
         count += counts[chunk * n_fields + f];
       }
-      precision[f * n_fields + g] = std::min(evidence.high, std::max(evidence.low, count / moment));
+      prior.precision[f * n_fields + g] = std::min(kHighestPrecision, std::max(kLowestPrecision, count / moment));
     }
 }
 
@@ -99,10 +100,10 @@ class FfmOf final : public AnyFfm {
       model_.write_factors(from + begin * floats(), first + begin, end - begin);
     });
   }
-  void field_penalties(const int32_t* field_of, std::vector<double>& precision, bool estimate,
-                       const Evidence& evidence, double start, int epochs) override {
-    if (estimate) estimate_field_penalties(model_, field_of, precision, evidence, start, epochs, pool_.get());
-    model_.set_field_penalties(precision, evidence.noise);
+  void field_penalties(const int32_t* field_of, Prior& prior, double noise, bool estimate, double start,
+                       int epochs) override {
+    if (estimate) estimate_field_prior(model_, field_of, prior, noise, start, epochs, pool_.get());
+    model_.set_field_penalties(prior.precision, noise);
   }
 
  private:

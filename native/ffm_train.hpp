@@ -65,7 +65,7 @@ double train(Ffm<C>& model, const Rows& rows, const Ownership&, const int64_t* o
     if (t >= n_workers) return;
     typename Ffm<C>::Scratch scratch = model.make_scratch();
     Bias bias = model.bias();
-    Block block{&rows, order, 0, {}, {}, {}};
+    Block block{&rows, order, n, 0, {}, {}, {}};
     int parity = 0;
     for (int64_t start = 0; start < n; start += block_rows, parity = 1 - parity) {
       block.order = order + start;
@@ -89,6 +89,7 @@ double train(Ffm<C>& model, const Rows& rows, const Ownership&, const int64_t* o
       for (int u : shares[t])
         for (int i = 0; i < block.size; ++i) {
           if (next + i < n) model.prefetch(units[u], rows[order[next + i]]);
+          if (next + i + block_rows < n && u == shares[t][0]) prefetch_ids(rows[order[next + i + block_rows]]);
           if (block.weight[i] != 0) model.update(units[u], i, block.dlogit[i], block.weight[i], scratch);
         }
     }

@@ -123,7 +123,7 @@ def draw_start(
         native.write_factors(start, first=first)
 
 
-def start_penalties(model: Model, made: Recipe, *, n_fields: int) -> list[float]:
+def start_precision(model: Model, made: Recipe, *, n_fields: int) -> list[float]:
     """The precision of each pair of fields, row by row, before the first epoch."""
     fixed = model.config.l2_factors
     return [guess_precision(made) if fixed is None else fixed] * n_fields**2
