@@ -11,6 +11,7 @@
 #include <optional>
 #include <stdexcept>
 
+#include "ffm_model.hpp"
 #include "fm.hpp"
 #include "linear.hpp"
 #include "model.hpp"
@@ -31,12 +32,13 @@ using MaybeIn = std::optional<In<T>>;
 struct BoundRows {
   Rows rows;
   int64_t n_features;
+  int n_fields;
   int n_owners;
   Ownership owners;
 
   static BoundRows* make(In<int32_t> ids, int64_t n_rows, MaybeIn<int64_t> offsets, MaybeIn<float> values,
                          MaybeIn<int32_t> fields, MaybeIn<float> y, MaybeIn<float> weight, int64_t n_features,
-                         int n_owners) {
+                         int n_owners, int n_fields) {
     Rows rows;
     rows.ids = ids.data();
     rows.n_rows = n_rows;
@@ -67,13 +69,19 @@ struct BoundRows {
       high = std::max(high, rows.ids[e]);
     }
     if (low < 0 || high >= n_features) throw std::out_of_range("feature id out of bounds");
-    return new BoundRows{rows, n_features, n_owners, Ownership(rows, n_owners)};
+    if (n_fields > 0) {
+      check_fields(rows, n_fields);
+      rows.one_field_each = one_field_each(rows, n_features);
+    }
+    return new BoundRows{rows, n_features, n_fields, n_owners, Ownership(rows, n_owners)};
   }
 };
 
 void check_fit(AnyModel& model, const BoundRows& bound) {
   if (bound.n_features > model.table().n_records())
     throw std::invalid_argument("the rows were checked for more features than the model has");
+  if (model.n_fields() > 0 && (bound.n_fields == 0 || bound.n_fields > model.n_fields()))
+    throw std::invalid_argument("the rows were not checked for the fields of the model");
 }
 
 double step(AnyModel& model, const BoundRows& bound, In<int64_t> order, std::optional<std::pair<float, float>> range,
@@ -101,7 +109,6 @@ void logits(AnyModel& model, const BoundRows& bound, Out out, bool threaded) {
 // One row straight from its arrays: the short way of single-row scoring.
 float logit(AnyModel& model, In<int32_t> ids, MaybeIn<float> values, MaybeIn<int32_t> fields) {
   const int64_t n = static_cast<int64_t>(ids.size());
-  const int64_t offsets[2] = {0, n};
   for (int64_t s = 0; s < n; ++s)
     if (ids.data()[s] < 0 || ids.data()[s] >= model.table().n_records())
       throw std::out_of_range("feature id out of bounds");
@@ -109,11 +116,12 @@ float logit(AnyModel& model, In<int32_t> ids, MaybeIn<float> values, MaybeIn<int
     throw std::invalid_argument("values and fields must have the length of ids");
   Rows row;
   row.ids = ids.data();
-  row.offsets = offsets;
+  row.n_slots = n;
   row.values = values ? values->data() : nullptr;
   row.fields = fields ? fields->data() : nullptr;
   row.n_rows = 1;
   row.n_entries = n;
+  if (model.n_fields() > 0) check_fields(row, model.n_fields());
   float z;
   model.logits(row, &z, false);
   return z;
@@ -171,6 +179,54 @@ std::unique_ptr<AnyModel> make_fm(int64_t n_features, int n_factors, bool normal
   return make(n_features, n_factors, normalize, training, n_threads);
 }
 
+std::unique_ptr<AnyFfm> make_ffm(int64_t n_features, int n_fields, int n_factors, bool normalize, bool linear,
+                                 bool coordinates, bool training, int n_threads) {
+  if (n_factors < 1 || n_factors > 256) throw std::invalid_argument("n_factors must be from 1 to 256");
+  if (n_fields < 1) throw std::invalid_argument("n_fields must be at least 1");
+  const FfmOptions options{n_fields, n_factors, normalize, linear, coordinates};
+  if (n_factors <= 4) return std::make_unique<FfmOf<1>>(n_threads, n_features, options, training);
+  if (n_factors <= 8) return std::make_unique<FfmOf<2>>(n_threads, n_features, options, training);
+  return std::make_unique<FfmOf<0>>(n_threads, n_features, options, training);
+}
+
+using Cube = nb::ndarray<float, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
+
+void check_cube(AnyFfm& model, const Cube& cube, int64_t first) {
+  if (first < 0 || first + static_cast<int64_t>(cube.shape(0)) > model.table().n_records() ||
+      static_cast<int>(cube.shape(1)) != model.n_fields() || static_cast<int>(cube.shape(2)) != model.n_factors())
+    throw std::invalid_argument("factors must have the shape (n_features, n_fields, n_factors)");
+}
+
+// The factors of features first, first + 1, …
+void read_factors(AnyFfm& model, Cube to, int64_t first) {
+  check_cube(model, to, first);
+  nb::gil_scoped_release release;
+  model.read_factors(to.data(), first, static_cast<int64_t>(to.shape(0)));
+}
+
+void write_factors(AnyFfm& model, Cube from, int64_t first) {
+  check_cube(model, from, first);
+  nb::gil_scoped_release release;
+  model.write_factors(from.data(), first, static_cast<int64_t>(from.shape(0)));
+}
+
+// λ of each pair of fields, as `penalties`; accumulators have grown from `start` for `epochs` epochs.
+std::vector<double> field_penalties(AnyFfm& model, In<int32_t> field_of, std::vector<double> precision, bool estimate,
+                                    double guess, double strength, std::pair<double, double> bounds, double noise,
+                                    double start, int epochs) {
+  const size_t n_fields = static_cast<size_t>(model.n_fields());
+  if (precision.size() != n_fields * n_fields) throw std::invalid_argument("one precision for each pair of fields");
+  if (static_cast<int64_t>(field_of.size()) != model.table().n_records())
+    throw std::invalid_argument("one field per feature");
+  const int32_t* fields = field_of.data();
+  nb::gil_scoped_release release;
+  for (size_t j = 0; j < field_of.size(); ++j)
+    if (fields[j] < 0 || fields[j] >= model.n_fields()) throw std::out_of_range("no such field");
+  Prior prior{std::move(precision), guess, strength, bounds.first, bounds.second};
+  model.field_penalties(fields, prior, noise, estimate, start, epochs);
+  return prior.precision;
+}
+
 }  // namespace
 }  // namespace anyfm
 
@@ -181,11 +237,12 @@ NB_MODULE(ANYFM_MODULE, m) {
   nb::class_<BoundRows>(m, "BoundRows")
       .def_static("make", &BoundRows::make, nb::rv_policy::take_ownership, arg("ids"), arg("n_rows"),
                   arg("offsets").none(), arg("values").none(), arg("fields").none(), arg("y").none(),
-                  arg("weight").none(), arg("n_features"), arg("n_owners"), nb::keep_alive<0, 1>(),
+                  arg("weight").none(), arg("n_features"), arg("n_owners"), arg("n_fields") = 0, nb::keep_alive<0, 1>(),
                   nb::keep_alive<0, 3>(), nb::keep_alive<0, 4>(), nb::keep_alive<0, 5>(), nb::keep_alive<0, 6>(),
                   nb::keep_alive<0, 7>());
   nb::class_<AnyModel>(m, "Model")
       .def_prop_ro("n_threads", &AnyModel::n_threads)
+      .def_prop_ro("n_fields", &AnyModel::n_fields)
       .def_prop_ro("columns", &AnyModel::columns)
       .def_prop_ro("table",
                    [](AnyModel& model) {
@@ -204,6 +261,19 @@ NB_MODULE(ANYFM_MODULE, m) {
       .def("logits", &logits, arg("rows"), arg("out"), arg("threaded"))
       .def("logit", &logit, arg("ids"), arg("values").none() = nb::none(), arg("fields").none() = nb::none());
   m.def("block_rows", &block_rows_for, arg("n_rows"));
+  nb::class_<AnyFfm, AnyModel>(m, "FieldAwareModel")
+      .def("read_factors", &read_factors, arg("to"), arg("first") = 0)
+      .def("write_factors", &write_factors, arg("start").noconvert(), arg("first") = 0)
+      .def("field_penalties", &field_penalties, arg("field_of"), arg("precision"), arg("estimate"), arg("guess"),
+           arg("strength"), arg("bounds"), arg("noise"), arg("start"), arg("epochs"));
+  m.def("ffm", &make_ffm, arg("n_features"), arg("n_fields"), arg("n_factors"), arg("normalize"), arg("linear"),
+        arg("coordinates"), arg("training"), arg("n_threads"));
+  m.def(
+      "ffm_floats",
+      [](int n_fields, int n_factors, bool coordinates, bool training) {
+        return ffm_stride({n_fields, n_factors, false, true, coordinates}, training);
+      },
+      arg("n_fields"), arg("n_factors"), arg("coordinates"), arg("training"));
   m.def("linear", &make_linear, arg("n_features"), arg("normalize"), arg("training"), arg("n_threads"));
   m.def("fm", &make_fm, arg("n_features"), arg("n_factors"), arg("normalize"), arg("training"), arg("n_threads"));
 }

@@ -61,6 +61,7 @@ class AnyModel {
   virtual Columns columns() const = 0;
   virtual int64_t count_column() const = 0;
   virtual std::vector<PenaltyGroup> penalty_groups() const = 0;
+  virtual int n_fields() const { return 0; }  // 0: the model does not look at fields
   Pool& pool() { return pool_.get(); }
   int n_threads() const { return pool_.size(); }
 

@@ -24,6 +24,7 @@ struct Rows {
   int64_t n_rows = 0;
   int64_t n_slots = 0;
   int64_t n_entries = 0;
+  bool one_field_each = true;  // no feature stands in two fields; known for rows bound for a field-aware model
 
   int64_t begin(int64_t i) const { return offsets ? offsets[i] : i * n_slots; }
 

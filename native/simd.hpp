@@ -2,13 +2,22 @@
 // No intrinsics: the same source is compiled for baseline, AVX2 and AVX-512.
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
 #include <cstring>
+#include <utility>
 
 namespace anyfm {
 
 #if defined(__GNUC__) || defined(__clang__)
 #define ANYFM_PREFETCH(address) __builtin_prefetch((address), 1, 3)
+#define ANYFM_PREFETCH_FAR(address) __builtin_prefetch((address), 0, 2)  // into the second level of cache
 #define ANYFM_INLINE inline __attribute__((always_inline))
+#ifdef __has_builtin
+#if __has_builtin(__builtin_shufflevector)
+#define ANYFM_HAS_SHUFFLE
+#endif
+#endif
 
 template <int N>
 struct Lanes;  // spelt out, since GCC drops the attribute from a type that depends on N
@@ -16,6 +25,7 @@ struct Lanes;  // spelt out, since GCC drops the attribute from a type that depe
   template <>                                                           \
   struct Lanes<N> {                                                     \
     typedef float Type __attribute__((vector_size(N * sizeof(float)))); \
+    typedef int Bits __attribute__((vector_size(N * sizeof(float))));   \
   };
 ANYFM_LANES(2)
 ANYFM_LANES(4)
@@ -38,9 +48,19 @@ struct Vec {
   friend ANYFM_INLINE Vec operator-(Vec a, Vec b) { return {a.v - b.v}; }
   friend ANYFM_INLINE Vec operator*(Vec a, Vec b) { return {a.v * b.v}; }
   ANYFM_INLINE float at(int i) const { return v[i]; }
+  // Every lane's bits as an integer n become minus − (n >> shift).
+  ANYFM_INLINE Vec bits_from(int minus, int shift) const {
+    typename Lanes<N>::Bits n;
+    std::memcpy(&n, &v, sizeof n);
+    n = minus - (n >> shift);
+    Vec r;
+    std::memcpy(&r.v, &n, sizeof n);
+    return r;
+  }
 };
 #else
 #define ANYFM_PREFETCH(address) ((void)(address))
+#define ANYFM_PREFETCH_FAR(address) ((void)(address))
 #define ANYFM_INLINE inline
 
 template <int N>
@@ -71,8 +91,54 @@ struct Vec {
     return a;
   }
   float at(int i) const { return v[i]; }
+  Vec bits_from(int minus, int shift) const {
+    Vec r;
+    for (int i = 0; i < N; ++i) {
+      int32_t n;
+      std::memcpy(&n, v + i, sizeof n);
+      n = minus - (n >> shift);
+      std::memcpy(r.v + i, &n, sizeof n);
+    }
+    return r;
+  }
 };
 #endif
+
+// Lane j of the result is lane Index::at(j) of a and b laid end to end.
+template <class Index, int N, size_t... J>
+ANYFM_INLINE Vec<N> shuffle(Vec<N> a, Vec<N> b, std::index_sequence<J...>) {
+#ifdef ANYFM_HAS_SHUFFLE
+  return {__builtin_shufflevector(a.v, b.v, Index::at(static_cast<int>(J))...)};
+#else
+  float from[2 * N], to[N];
+  a.store(from);
+  b.store(from + N);
+  ((to[J] = from[Index::at(static_cast<int>(J))]), ...);
+  return Vec<N>::load(to);
+#endif
+}
+template <class Index, int N>
+ANYFM_INLINE Vec<N> shuffle(Vec<N> a, Vec<N> b) {
+  return shuffle<Index>(a, b, std::make_index_sequence<N>());
+}
+
+// 1 / √a and 1 / a without the divider: a first guess from the bits of the number, two or three steps of Newton's.
+// Relative error below 5e-6 and 1e-6; a must be positive and normal (0 gives something finite for the root).
+template <int N>
+ANYFM_INLINE Vec<N> inverse_root(Vec<N> a) {
+  Vec<N> y = a.bits_from(0x5f375a86, 1);
+  const Vec<N> half = a * Vec<N>::splat(0.5f), three_halves = Vec<N>::splat(1.5f);
+  y = y * (three_halves - half * y * y);
+  return y * (three_halves - half * y * y);
+}
+template <int N>
+ANYFM_INLINE Vec<N> inverse(Vec<N> a) {
+  Vec<N> y = a.bits_from(0x7ef311c3, 0);
+  const Vec<N> two = Vec<N>::splat(2.0f);
+  y = y * (two - a * y);
+  y = y * (two - a * y);
+  return y * (two - a * y);
+}
 
 // The sum of the lanes, halving pairwise so that it costs log2(N) additions.
 template <int N>

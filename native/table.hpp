@@ -13,6 +13,10 @@
 #include "rows.hpp"
 #include "trainer.hpp"
 
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
+
 namespace anyfm {
 
 // Which columns of a record hold what: name → (first column, number of columns).
@@ -26,6 +30,11 @@ class Table {
     if (!memory_) throw std::bad_alloc();
     const uintptr_t at = reinterpret_cast<uintptr_t>(memory_);
     data_ = reinterpret_cast<float*>((at + kCacheLine - 1) / kCacheLine * kCacheLine);
+#ifdef MADV_HUGEPAGE  // a random record then costs no walk through the page tables
+    constexpr uintptr_t kPage = 4096;
+    const uintptr_t first = (at + kPage - 1) / kPage * kPage, last = (at + bytes) / kPage * kPage;
+    if (bytes >= (size_t{1} << 23)) madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE);
+#endif
   }
   Table(const Table&) = delete;
   Table& operator=(const Table&) = delete;

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anyfm._native import kernels
+from anyfm.engines import field_factors
 from anyfm.engines.base import Engine, State
 from anyfm.engines.recipe import PriorGuess, Recipe, recipe
 from anyfm.errors import InputError, SettingError, however
@@ -25,7 +26,11 @@ _ANNEALING_STEPS = 16
 _THREADED_ROWS = 4096
 
 
-def _make(model: Model, *, n_features: int, training: bool, n_threads: int) -> Any:
+def _make(model: Model, *, n_features: int, n_fields: int, training: bool, n_threads: int) -> Any:
+    if model.name == "ffm":
+        return field_factors.make(
+            model, n_features=n_features, n_fields=n_fields, training=training, n_threads=n_threads
+        )
     normalize = model.config.normalize
     if model.name == "linear":
         return kernels.linear(n_features, normalize=normalize, training=training, n_threads=n_threads)
@@ -33,10 +38,10 @@ def _make(model: Model, *, n_features: int, training: bool, n_threads: int) -> A
         return kernels.fm(
             n_features, n_factors=model.config.n_factors, normalize=normalize, training=training, n_threads=n_threads
         )
-    raise SettingError(however("the native engine computes linear and fm", model=model.name))
+    raise SettingError(however("the native engine computes linear, fm and ffm", model=model.name))
 
 
-def _bind(rows: Rows, *, n_features: int, n_owners: int) -> Any:
+def _bind(rows: Rows, *, n_features: int, n_owners: int, n_fields: int) -> Any:
     """Check `rows` once and hand their arrays to the kernels."""
     try:
         return kernels.BoundRows.make(
@@ -49,6 +54,7 @@ def _bind(rows: Rows, *, n_features: int, n_owners: int) -> Any:
             rows.weight,
             n_features=n_features,
             n_owners=n_owners,
+            n_fields=n_fields,
         )
     except IndexError:
         rows.check_bounds(n_features)
@@ -57,13 +63,13 @@ def _bind(rows: Rows, *, n_features: int, n_owners: int) -> Any:
 
 def _logits(native: Any, rows: Rows, n_features: int) -> Floats:
     out = np.empty(rows.n_rows, np.float32)
-    bound = _bind(rows, n_features=n_features, n_owners=1)
+    bound = _bind(rows, n_features=n_features, n_owners=1, n_fields=native.n_fields)
     native.logits(bound, out, threaded=rows.n_rows >= _THREADED_ROWS)
     return out
 
 
 class NativeEngine(Engine):
-    """Trains linear and FM with block-wise Adagrad on several threads.
+    """Trains linear, FM and FFM with block-wise Adagrad on several threads.
 
     Parameters
     ----------
@@ -77,11 +83,19 @@ class NativeEngine(Engine):
         self.model = model
         self.n_features = n_features
         self.n_fields = n_fields
-        self._native = _make(model, n_features=n_features, training=True, n_threads=n_threads or available_threads())
+        self._native = _make(
+            model,
+            n_features=n_features,
+            n_fields=n_fields,
+            training=True,
+            n_threads=n_threads or available_threads(),
+        )
         self._columns = {name: slice(first, first + n) for name, (first, n) in self._native.columns}
         self._bound: tuple[Rows, Any] | None = None
         self._recipe: Recipe | None = None
         self._precisions: list[list[float]] = []  # λ of each field: of the linear weights, of the factors
+        self._field_precision: list[float] = []  # FFM: λ of each pair of fields
+        self._noise = 1.0  # variance of the target's noise in the loss's units, when penalties were last set
         self._seen = np.zeros(2)  # since the last estimate: summed loss and summed weight, in the loss's own units
         self._done = 0  # rows since the epoch began
 
@@ -100,12 +114,19 @@ class NativeEngine(Engine):
         self._native.table[:] = 0
         self._column("count")[:, 0] = made.counts
         self._column("accumulators")[:] = _ACCUMULATOR_START[: self._column("accumulators").shape[1]]
-        self._native.bias[:] = made.centre / made.scale, 1.0
+        has_bias = self.model.name != "ffm" or config.linear
+        self._native.bias[:] = made.centre / made.scale if has_bias else 0.0, 1.0
         self._precisions = [
             [prior.start if fixed is None else fixed] * self.n_fields for prior, fixed in self._priors()
         ]
+        if self.model.name == "ffm":
+            self._column("field_accumulators")[:] = field_factors.accumulator_start(self.model)
+            self._field_precision = field_factors.start_precision(self.model, made, n_fields=self.n_fields)
         self._set_penalties(estimate=False)
         rng = np.random.default_rng(seed)
+        if self.model.name == "ffm":
+            field_factors.draw_start(self._native, self.model, made, train, n_fields=self.n_fields, rng=rng)
+            return
         for name in self.model.parameter_specs(self.n_features, self.n_fields):
             if name not in ("bias", "linear"):
                 target = self._column(name)
@@ -119,12 +140,13 @@ class NativeEngine(Engine):
         assert self._recipe is not None
         config = self.model.config
         groups = [(self._recipe.linear_prior, config.l2_linear)]
-        return groups if self.model.name == "linear" else [*groups, (self._recipe.factor_prior, config.l2_factors)]
+        return groups if self.model.name != "fm" else [*groups, (self._recipe.factor_prior, config.l2_factors)]
 
-    def _set_penalties(self, *, estimate: bool) -> None:
+    def _set_penalties(self, *, estimate: bool, epochs: int = 0) -> None:
         assert self._recipe is not None
         squared_loss = self.model.config.task == "regression"
         noise = 2 * self._seen[0] / self._seen[1] if squared_loss and self._seen[1] > 0 else 1.0
+        self._noise = max(noise, 1e-6)
         priors = self._priors()
         self._precisions = self._native.penalties(
             field_of=self._recipe.field_of,
@@ -132,9 +154,23 @@ class NativeEngine(Engine):
             guesses=[prior.hyper for prior, _ in priors],
             strengths=[prior.strength if fixed is None else np.inf for prior, fixed in priors],
             bounds=[(prior.lowest, prior.highest) for prior, _ in priors],
-            noise=max(noise, 1e-6),
+            noise=self._noise,
             crowding=self._crowding,
             estimate=estimate,
+        )
+        if self.model.name == "ffm":
+            self._set_field_penalties(estimate=estimate, epochs=epochs)
+
+    def _set_field_penalties(self, *, estimate: bool, epochs: int = 0) -> None:
+        assert self._recipe is not None
+        self._field_precision = field_factors.set_penalties(
+            self._native,
+            self.model,
+            self._recipe,
+            self._field_precision,
+            estimate=estimate,
+            noise=self._noise,
+            epochs=epochs,
         )
 
     @property
@@ -147,7 +183,7 @@ class NativeEngine(Engine):
 
     def begin_epoch(self, epoch: int) -> None:
         if epoch > 1:
-            self._set_penalties(estimate=True)
+            self._set_penalties(estimate=True, epochs=epoch - 1)
         self._seen[:] = 0
         self._done = 0
 
@@ -172,18 +208,20 @@ class NativeEngine(Engine):
         """Cut the next `n_rows` rows where the step size changes: first, last, share of the full step size.
 
         Each epoch takes full steps for its first half and then steps that fall to nothing, so that validation sees
-        parameters without the noise of the last few rows. The cuts lie on a grid of the epoch, wherever the calls do.
+        parameters without the noise of the last few rows; libffm's rule knows only full steps. The cuts lie on a grid
+        of the epoch, wherever the calls do.
         """
         assert self._recipe is not None
         total = self._recipe.n_rows
         block: int = kernels.block_rows(total)
         grid = -(-total // (_ANNEALING_STEPS * block)) * block
+        full = getattr(self.model.config, "adagrad", "") == "libffm"
         first = 0
         while first < n_rows:
             at = self._done % max(total, 1)
             last = min(n_rows, first + grid - at % grid, first + total - at)
             progress = (at - at % grid) / total
-            yield first, last, min(1.0, 2 * (1 - progress))
+            yield first, last, 1.0 if full else min(1.0, 2 * (1 - progress))
             self._done += last - first
             first = last
 
@@ -201,24 +239,30 @@ class NativeEngine(Engine):
             scaled = rows
             if self._scale != 1 and rows.y is not None:
                 scaled = rows.labelled(rows.y / np.float32(self._scale), rows.weight)
-            bound = _bind(scaled, n_features=self.n_features, n_owners=self._native.n_threads)
+            bound = _bind(
+                scaled, n_features=self.n_features, n_owners=self._native.n_threads, n_fields=self._native.n_fields
+            )
             self._bound = (rows, bound)
         return self._bound[1]
 
     def parameters(self) -> State:
         specs = self.model.parameter_specs(self.n_features, self.n_fields)
         state: State = {"bias": self._native.bias[:1].copy()}
-        state |= {name: self._column(name).reshape(spec.shape) for name, spec in specs.items() if spec.per_feature}
+        state |= {name: _parameter(self._native, name, spec.shape) for name, spec in specs.items() if spec.per_feature}
         return {name: _scaled(name, array, self._scale) for name, array in state.items()}
 
     def state(self) -> State:
-        return {
+        state: State = {
             "table": self._native.table.copy(),
             "bias": self._native.bias.copy(),
             "precisions": np.array(self._precisions),
             "seen": self._seen.copy(),
             "target": np.array([0.0, 1.0] if self._recipe is None else [self._recipe.centre, self._recipe.scale]),
         }
+        if self.model.name == "ffm":
+            state["field_precision"] = np.array(self._field_precision)
+            state["noise"] = np.array([self._noise])
+        return state
 
     def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
         held = {"table": self._native.table, "bias": self._native.bias, "seen": self._seen}
@@ -232,6 +276,20 @@ class NativeEngine(Engine):
             centre, scale = state["target"].tolist()
             self._recipe = replace(self._recipe, centre=centre, scale=scale)
             self._bound = None
+        if self.model.name == "ffm" and self._recipe is not None:
+            self._field_precision, self._noise = state["field_precision"].tolist(), float(state["noise"][0])
+            self._set_field_penalties(estimate=False)
+
+
+def _parameter(native: Any, name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """One parameter of all features, out of the kernel's table."""
+    if name == "field_factors":
+        factors = np.empty(shape, np.float32)
+        native.read_factors(factors)
+        return factors
+    first, n = dict(native.columns)[name]
+    column: NDArray[np.float32] = native.table[:, first : first + n]
+    return column.reshape(shape)
 
 
 def _scaled(name: str, array: NDArray[np.float32], scale: float) -> NDArray[np.float32]:
@@ -262,12 +320,18 @@ class NativeScorer:
         self.n_features = len(parameters["linear"])
         self.n_fields = n_fields
         self._native = _make(
-            model, n_features=self.n_features, training=False, n_threads=n_threads or available_threads()
+            model,
+            n_features=self.n_features,
+            n_fields=n_fields,
+            training=False,
+            n_threads=n_threads or available_threads(),
         )
         table = self._native.table
         for name, (first, n) in self._native.columns:
             if name in parameters:
                 table[:, first : first + n] = parameters[name].reshape(self.n_features, n)
+        if "field_factors" in parameters:
+            self._native.write_factors(np.ascontiguousarray(parameters["field_factors"], dtype=np.float32))
         self._native.bias[0] = parameters["bias"][0]
 
     def logits(self, rows: Rows) -> Floats:

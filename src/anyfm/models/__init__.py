@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from anyfm.models.base import Gathered, Model, ModelConfig, ParameterSpec, gather, specification_logits
+from anyfm.models.ffm import FFM, FFMConfig
 from anyfm.models.fm import FM, FMConfig
 from anyfm.models.linear import Linear, LinearConfig
 
-MODELS: dict[str, type[Model]] = {"linear": Linear, "fm": FM}
+MODELS: dict[str, type[Model]] = {"linear": Linear, "fm": FM, "ffm": FFM}
 
 __all__ = [
+    "FFM",
     "FM",
     "MODELS",
+    "FFMConfig",
     "FMConfig",
     "Gathered",
     "Linear",

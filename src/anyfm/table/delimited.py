@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import logging
+import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,13 @@ import polars as pl
 
 from anyfm.errors import InputError, SettingError, however, located
 from anyfm.table import diagnosis
-from anyfm.table.textfile import TextFile
+from anyfm.table.textfile import READ_ERRORS, TextFile
 
 log = logging.getLogger(__name__)
 INFER_ROWS = 10_000
 SNIFF_LINES = 50
 SEPARATORS = (",", "\t", ";", "|")
+_UNPARSED = re.compile(r"could not parse .*\(column number (\d+)\)", re.DOTALL)
 _NO_NUMBERS = ("inf", "nan", "infinity")
 
 
@@ -135,13 +137,17 @@ def _parse(
                 schema_overrides=overrides,
             )
             break
-        except pl.exceptions.PolarsError as problem:
-            if infer is None or "could not parse" not in str(problem):
+        except READ_ERRORS as problem:
+            if isinstance(problem, OSError):
+                raise InputError(located(f"the file cannot be read ({problem})", file=str(file.path))) from None
+            place = _UNPARSED.search(str(problem))
+            column = raw[int(place[1]) - 1] if place and int(place[1]) <= len(raw) else None
+            if column is None or column in overrides:
                 raise InputError(diagnosis.diagnose(file, separator, len(labels), str(problem))) from None
-            log.warning("file %s: %s; read again with that column as text", file.path, str(problem).splitlines()[0])
+            log.warning("file %s: %s; read again with other types", file.path, str(problem).splitlines()[0])
+            if infer is None:  # no type of number holds it
+                overrides[column] = pl.String
             infer = None
-        except OSError as problem:
-            raise InputError(located(f"the file cannot be read ({problem})", file=str(file.path))) from None
     if frame.width != len(labels):
         raise InputError(diagnosis.diagnose(file, separator, len(labels), f"{frame.width} columns"))
     frame.columns = labels
@@ -160,7 +166,7 @@ def read_lines(path: Path) -> pl.DataFrame:
     raw = TextFile(path).read()
     try:
         frame = pl.read_ndjson(io.BytesIO(raw), infer_schema_length=None)
-    except pl.exceptions.PolarsError as problem:
+    except READ_ERRORS as problem:
         raise InputError(diagnosis.diagnose_lines(raw, str(path), str(problem))) from None
     if frame.width == 0:
         raise InputError(located("a table must not be empty", file=str(path)))

@@ -28,6 +28,7 @@ from anyfm.table.values import is_moment, is_text, plain
 from anyfm.table.vocabulary import Vocabulary
 
 log = logging.getLogger(__name__)
+BLOCK_ROWS = 4096
 CODERS: dict[str, Any] = {kind.type: kind for kind in (Vocabulary, Tags, Bins, Scaled, Part)}
 
 
@@ -171,10 +172,12 @@ class Encoder:
     def _fixed(self, n_rows: int, coded: list[Coded]) -> Rows:
         ids = np.empty((n_rows, self.n_fields), np.int32)
         values = np.ones(ids.shape, np.float32) if self._has_values else None
-        for slot, codes in enumerate(coded):
-            np.add(codes.ids, np.int32(self._offsets[slot]), out=ids[:, slot])
-            if values is not None and codes.values is not None:
-                values[:, slot] = codes.values
+        for start in range(0, n_rows, BLOCK_ROWS):  # a block stays in the cache while its columns are filled in
+            block = slice(start, start + BLOCK_ROWS)
+            for slot, codes in enumerate(coded):
+                np.add(codes.ids[block], np.int32(self._offsets[slot]), out=ids[block, slot])
+                if values is not None and codes.values is not None:
+                    values[block, slot] = codes.values[block]
         return Rows(ids=ids, values=values)
 
     def _ragged(self, n_rows: int, coded: list[Coded]) -> Rows:

@@ -12,6 +12,7 @@ import polars as pl
 
 from anyfm.errors import InputError, located
 from anyfm.table.delimited import read_delimited, read_lines
+from anyfm.table.textfile import READ_ERRORS
 
 log = logging.getLogger(__name__)
 
@@ -96,7 +97,7 @@ def _read_binary(path: Path, kind: str, columns: Sequence[str] | None) -> pl.Dat
             wanted = None if columns is None else [name for name in have if name in set(columns)]
             return pl.read_parquet(path, columns=wanted, glob=False)
         return pl.read_ipc(path)
-    except (OSError, pl.exceptions.PolarsError) as problem:
+    except READ_ERRORS as problem:
         text = str(problem).splitlines()[0]
         label = "Parquet" if kind == "parquet" else "Arrow IPC"
         raise InputError(

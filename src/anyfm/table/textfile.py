@@ -16,6 +16,9 @@ import polars as pl
 
 from anyfm.errors import InputError, SettingError, located
 
+READ_ERRORS = (OSError, RuntimeError, pl.exceptions.PolarsError, pl.exceptions.PanicException)
+"""What polars raises at bad bytes; a panic of it is no exception by Python's rules, but is caught as one."""
+
 FIRST_BYTES = 1 << 16
 csv.field_size_limit(2**31 - 1)
 
@@ -159,6 +162,10 @@ def _unzstd(path: Path) -> bytes:
     """The bytes of a zstd file. Only polars can unpack it here, as a table with one column of lines."""
     try:
         lines = _lines(path)
-    except (OSError, pl.exceptions.PolarsError) as problem:
+    except READ_ERRORS as problem:
         raise InputError(located(f"the compressed file cannot be unpacked ({problem})", file=str(path))) from None
+    if len(lines) and (lines[0] or "").startswith(
+        "(\ufffd/\ufffd"
+    ):  # some versions of polars pass on what they cannot unpack
+        raise InputError(located("the compressed file cannot be unpacked", file=str(path)))
     return ("\n".join(lines.fill_null("").to_list()) + "\n").encode()

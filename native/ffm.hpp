@@ -1,0 +1,463 @@
+// The field-aware factorization machine. The formula stands in src/anyfm/models/ffm.py.
+//
+// Record of a feature: [planes of its vectors toward every field | their accumulators | w a d count h], the vectors in
+// planes of four factors (field_step.hpp), the last five as in linear.hpp. Scoring keeps [planes | w]. The vectors'
+// penalties are not kept by feature and field: the penalty of one occurrence is that of the two fields divided by the
+// feature's count.
+//
+// Two forms of rows: `plain` rows hold one feature of every field, and `mixed` rows any number of each, field by field
+// summed first: with S(f, g) = Σ x v over the features of field f toward g, the pairs of fields f ≠ g give
+// ⟨S(f, g), S(g, f)⟩, and the pairs within field f give ½ (‖S(f, f)‖² − Σ x² ‖v‖²).
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
+#include "adagrad.hpp"
+#include "evidence.hpp"
+#include "field_groups.hpp"
+#include "field_step.hpp"
+#include "rows.hpp"
+#include "table.hpp"
+
+namespace anyfm {
+
+struct FfmOptions {
+  int n_fields, n_factors;
+  bool normalize;
+  bool linear;       // bias and linear terms
+  bool coordinates;  // one accumulator per coordinate, as libffm
+};
+
+// Floats of one record.
+inline int64_t ffm_stride(const FfmOptions& options, bool training) {
+  const int64_t padded = FieldGroups(options.n_fields).padded();
+  const int64_t weights = padded * ((options.n_factors + 3) / 4 * 4);
+  const int64_t rest = training ? (options.coordinates ? weights : padded) + 5 : 1;
+  return (weights + rest + 15) / 16 * 16;
+}
+
+// C planes of four factors (0: known at run time only).
+template <int C>
+class Ffm {
+ public:
+  using Unit = FieldGroups::Unit;
+  static constexpr int kMaxWidth = 16;
+
+  struct Entry {
+    float* record;
+    int32_t field;
+    float x;
+    float inverse_count;
+  };
+
+  // What one thread needs: a block of rows made ready, and room for S(·, ·) of one unit.
+  struct Scratch {
+    const Rows* rows = nullptr;
+    const int64_t* order = nullptr;  // nullptr: row i is row `first` + i
+    int64_t first = 0;
+    int size = 0;
+    bool plain = false;
+    const int32_t* slot_of_field = nullptr;
+    std::vector<float> scale;       // by row
+    std::vector<Entry> entries;     // mixed rows: by row and group
+    std::vector<int64_t> starts;    // mixed rows: where each row's groups start
+    std::vector<float> to_a, to_b;  // (field of a, plane, field of b, 4), and the other way round
+
+    Row row(int i) const { return (*rows)[order ? order[i] : first + i]; }
+  };
+
+  Ffm(int64_t n_features, FfmOptions options, bool training)
+      : options_(options),
+        trained_(training),
+        groups_(options.n_fields),
+        planes_((options.n_factors + 3) / 4),
+        table_(n_features, ffm_stride(options, training)),
+        adagrad_{},
+        shrink_(static_cast<size_t>(options.n_fields) * groups_.padded(), 0.0f),
+        plain_shrink_(shrink_),
+        inverse_counts_(training ? n_features : 0, 1.0f),
+        nothing_(weights(), 0.0f) {}
+
+  Columns columns() const {
+    return {{"linear", {weights() + accumulators(), 1}},
+            {"accumulators", {weights() + accumulators() + 1, 1}},
+            {"count", {count_column(), 1}},
+            {"field_accumulators", {weights(), accumulators()}}};
+  }
+  int64_t count_column() const { return weights() + accumulators() + 3; }
+  std::vector<PenaltyGroup> penalty_groups() const {
+    const int64_t w = weights() + accumulators();
+    return {{w, 1, w + 1, 1, w + 2, w + 4}};
+  }
+  Table& table() { return table_; }
+  const Table& table() const { return table_; }
+  Bias& bias() { return bias_; }
+  const Bias& bias() const { return bias_; }
+  Adagrad& adagrad() { return adagrad_; }
+  const FfmOptions& options() const { return options_; }
+  const FieldGroups& groups() const { return groups_; }
+
+  // Rows that fit the second cache twice over, at most as many as a block of the other models has.
+  int block_rows() const {
+    int64_t rows = 8;
+    while (rows < kBlockRows && 2 * rows * options_.n_fields * table_.stride() * 4 <= (int64_t{3} << 18)) rows *= 2;
+    return static_cast<int>(rows);
+  }
+
+  Scratch make_scratch() const {
+    const size_t room = static_cast<size_t>(groups_.width()) * groups_.width() * planes() * 4;
+    Scratch scratch;
+    scratch.to_a.resize(room);
+    scratch.to_b.resize(room);
+    return scratch;
+  }
+
+  // Makes n rows ready for `forward` and `update`.
+  void take(const Rows& rows, const std::vector<int32_t>& slot_of_field, const int64_t* order, int64_t first, int n,
+            Scratch& scratch) const {
+    scratch.rows = &rows;
+    scratch.order = order;
+    scratch.first = first;
+    scratch.size = n;
+    scratch.plain = !slot_of_field.empty();
+    scratch.slot_of_field = slot_of_field.data();
+    scratch.scale.assign(n, 1.0f);
+    if (options_.normalize)
+      for (int i = 0; i < n; ++i) scratch.scale[i] = inverse_norm(scratch.row(i));
+    if (!scratch.plain) sort_entries(scratch);
+  }
+
+  // The part of row i's logit that belongs to a unit.
+  float forward(Unit unit, int i, Scratch& scratch) const {
+    const float r = scratch.scale[i];
+    float linear = 0, pairs = 0;
+    if (scratch.plain) {
+      const Row row = scratch.row(i);
+      Group a(*this, scratch, row, unit.a), b(*this, scratch, row, unit.b);
+      pairs = row.values ? plain_pairs<false>(unit, a, b) : plain_pairs<true>(unit, a, b);
+      if (options_.linear && groups_.has_linear(unit))
+        for (int s = 0; s < a.size; ++s) linear += a.x[s] * a.record[s][linear_column()];
+    } else {
+      const Span a = span(scratch, i, unit.a), b = span(scratch, i, unit.b);
+      pairs = mixed_pairs(unit, a, b, scratch);
+      if (options_.linear && groups_.has_linear(unit))
+        for (const Entry* e = a.begin; e != a.end; ++e) linear += e->x * e->record[linear_column()];
+    }
+    return r * (r * pairs + linear);
+  }
+
+  // One Adagrad step of the parameters that belong to a unit, for row i.
+  void update(Unit unit, int i, float dlogit, float weight, Scratch& scratch) {
+    const float r = scratch.scale[i];
+    const FieldStep step{dlogit * r * r, adagrad_.learning_rate, weight, 1.0f / static_cast<float>(options_.n_factors)};
+    const bool linear = options_.linear && groups_.has_linear(unit);
+    if (scratch.plain) {
+      const Row row = scratch.row(i);
+      const Group a(*this, scratch, row, unit.a), b(*this, scratch, row, unit.b);
+      plain_update(unit, a, b, step, scratch);
+      if (linear)
+        for (int s = 0; s < a.size; ++s) step_linear(a.record[s], dlogit * r * a.x[s], weight);
+    } else {
+      const Span a = span(scratch, i, unit.a), b = span(scratch, i, unit.b);
+      mixed_update(unit, a, b, step, scratch);
+      if (linear)
+        for (const Entry* e = a.begin; e != a.end; ++e) step_linear(e->record, dlogit * r * e->x, weight);
+    }
+  }
+
+  // Announces to the cache what a unit will read of a row.
+  void prefetch(Unit unit, const Row& row) const {
+    if (row.fields || row.size != options_.n_fields) {
+      for (int64_t s = 0; s < row.size; ++s) {
+        const int group = (row.fields ? row.fields[s] : static_cast<int>(s)) / groups_.width();
+        if (group == unit.a) prefetch_run(row.ids[s], unit.b);
+        if (group == unit.b && unit.a != unit.b) prefetch_run(row.ids[s], unit.a);
+      }
+      return;
+    }
+    for (int s = groups_.begin(unit.a); s < groups_.end(unit.a); ++s) prefetch_run(row.ids[s], unit.b);
+    if (unit.a != unit.b)
+      for (int s = groups_.begin(unit.b); s < groups_.end(unit.b); ++s) prefetch_run(row.ids[s], unit.a);
+  }
+
+  // Announces all weights of a row that is to be scored.
+  void prefetch(const Row& row) const {
+    for (int64_t s = 0; s < row.size; ++s) {
+      const float* record = table_[row.ids[s]];
+      for (int64_t at = 0; at <= weights(); at += 16) ANYFM_PREFETCH_FAR(record + at);
+    }
+  }
+
+  // λ of the vectors of field f toward field g at precision[f n_fields + g], times `noise` (see evidence.hpp).
+  void set_field_penalties(const std::vector<double>& precision, double noise) {
+    for (int f = 0; f < options_.n_fields; ++f)
+      for (int g = 0; g < options_.n_fields; ++g) {
+        const size_t at = static_cast<size_t>(f) * groups_.padded() + g;
+        shrink_[at] = static_cast<float>(noise * precision[static_cast<size_t>(f) * options_.n_fields + g]);
+        plain_shrink_[at] = f == g ? 0.0f : shrink_[at];
+      }
+    for (int64_t j = 0; j < table_.n_records() && !options_.coordinates; ++j)
+      inverse_counts_[j] = 1.0f / std::max(1.0f, table_[j][count_column()]);
+  }
+
+  // Copies the factors of features first … first + n − 1 out of the table or into it; (n, n_fields, n_factors).
+  void read_factors(float* to, int64_t first, int64_t n) const {
+    for_factors(first, n, [&](int64_t at, const float* w) { to[at] = *w; }, *this);
+  }
+  void write_factors(const float* from, int64_t first, int64_t n) {
+    for_factors(first, n, [&](int64_t at, float* w) { *w = from[at]; }, *this);
+  }
+
+  ANYFM_INLINE int planes() const { return C ? C : planes_; }
+  int64_t plane() const { return static_cast<int64_t>(groups_.padded()) * 4; }
+  int64_t weights() const { return plane() * planes(); }
+  int64_t accumulators() const { return !trained_ ? 0 : options_.coordinates ? weights() : groups_.padded(); }
+
+ private:
+  using V = Vec<4>;
+  struct Span {
+    const Entry *begin, *end;
+  };
+
+  // The features of one group of fields of a plain row, by field; fields of padding have an empty record.
+  struct Group {
+    float* record[kMaxWidth];
+    float x[kMaxWidth];
+    float inverse_count[kMaxWidth];
+    int first, size, padded;
+
+    Group(const Ffm& model, const Scratch& scratch, const Row& row, int group)
+        : first(model.groups_.begin(group)),
+          size(model.groups_.end(group) - first),
+          padded(model.groups_.padded_end(group) - first) {
+      for (int f = 0; f < padded; ++f) {
+        record[f] = const_cast<float*>(model.nothing_.data());
+        x[f] = 0;
+        if (f >= size) continue;
+        const int32_t slot = scratch.slot_of_field[first + f];
+        const int32_t id = row.ids[slot];
+        record[f] = const_cast<float*>(model.table_[id]);
+        x[f] = row.values ? row.values[slot] : 1.0f;
+        if (!model.inverse_counts_.empty()) inverse_count[f] = model.inverse_counts_[id];
+      }
+    }
+  };
+
+  int64_t linear_column() const { return weights() + accumulators(); }
+
+  void step_linear(float* record, float g, float weight) const {
+    float* w = record + linear_column();
+    adagrad_.update(w[0], w[1], weight * w[2], g);
+  }
+
+  void prefetch_run(int32_t id, int group) const {
+    const float* record = table_[id];
+    const int first = groups_.begin(group) * 4, last = groups_.padded_end(group) * 4;
+    for (int c = 0; c < planes(); ++c)
+      for (int at = first; at < last; at += 16) ANYFM_PREFETCH_FAR(record + c * plane() + at);
+    if (!trained_) return;
+    if (options_.coordinates) {
+      for (int c = 0; c < planes(); ++c)
+        for (int at = first; at < last; at += 16) ANYFM_PREFETCH_FAR(record + weights() + c * plane() + at);
+    } else {
+      ANYFM_PREFETCH_FAR(record + weights() + first / 4);
+    }
+    if (group == groups_.n_groups() - 1) ANYFM_PREFETCH_FAR(record + linear_column());
+  }
+
+  template <bool kUnit>
+  ANYFM_INLINE static V product(const Group& a, int s, int at_s, const Group& b, int t, int at_t) {
+    const V both = V::load(a.record[s] + at_s) * V::load(b.record[t] + at_t);
+    return kUnit ? both : both * V::splat(a.x[s] * b.x[t]);
+  }
+
+  template <bool kUnit>
+  float plain_pairs(Unit unit, const Group& a, const Group& b) const {
+    V z[4] = {V::splat(0), V::splat(0), V::splat(0), V::splat(0)};
+    for (int c = 0; c < planes(); ++c) {
+      const int base = c * static_cast<int>(plane());
+      const int to_a = base + 4 * a.first, to_b = base + 4 * b.first;
+      for (int t = 0; t < b.padded; t += 4) {
+        const int full = unit.a == unit.b ? t : a.size;
+        for (int s = 0; s < full; ++s)
+          for (int u = 0; u < 4; ++u) z[u] = z[u] + product<kUnit>(a, s, to_b + 4 * (t + u), b, t + u, to_a + 4 * s);
+        if (unit.a != unit.b) continue;
+        for (int u = 1; u < 4; ++u)
+          for (int s = t; s < t + u; ++s)
+            z[u] = z[u] + product<kUnit>(a, s, to_b + 4 * (t + u), b, t + u, to_a + 4 * s);
+      }
+    }
+    return sum((z[0] + z[1]) + (z[2] + z[3]));
+  }
+
+  // Lays x v of the features of `from` toward each field of `to` side by side, one row for each field of `to`.
+  template <bool kUnit>
+  ANYFM_INLINE void gather(const Group& from, const Group& to, float* out) const {
+    const int64_t width = 4 * groups_.width();
+    for (int c = 0; c < planes(); ++c)
+      for (int t = 0; t < from.padded; ++t) {
+        const float* v = from.record[t] + c * plane() + 4 * to.first;
+        float* column = out + c * width + 4 * t;
+        const V x = V::splat(from.x[t]);
+        for (int s = 0; s < to.size; ++s) {
+          const V value = V::load(v + 4 * s);
+          (kUnit ? value : value * x).store(column + s * width * planes());
+        }
+      }
+  }
+
+  ANYFM_INLINE FieldRun run(float* record, int32_t field, int first, const float* partner, const float* shrink) const {
+    return {record + 4 * first,
+            plane(),
+            record + weights() + (options_.coordinates ? 4 * first : first),
+            partner,
+            4 * groups_.width(),
+            shrink ? shrink : plain_shrink_.data() + static_cast<int64_t>(field) * groups_.padded() + first};
+  }
+
+  ANYFM_INLINE void plain_side(const Group& own, const Group& other, FieldStep step, const float* partners) {
+    const int64_t width = 4 * groups_.width() * planes();
+    for (int s = 0; s < own.size; ++s) {
+      FieldStep mine = step;
+      mine.kappa *= own.x[s];
+      mine.penalty *= own.inverse_count[s];
+      step_fields<C>(mine, run(own.record[s], own.first + s, other.first, partners + s * width, nullptr), other.padded,
+                     planes(), options_.coordinates);
+    }
+  }
+
+  void plain_update(Unit unit, const Group& a, const Group& b, FieldStep step, Scratch& scratch) {
+    float *to_a = scratch.to_a.data(), *to_b = scratch.to_b.data();
+    const bool unit_values = !scratch.rows->values;
+    unit_values ? gather<true>(b, a, to_a) : gather<false>(b, a, to_a);
+    if (unit.a == unit.b) {
+      const int64_t width = 4 * groups_.width();
+      for (int s = 0; s < a.size; ++s)
+        for (int c = 0; c < planes(); ++c) V::splat(0).store(to_a + (s * planes() + c) * width + 4 * s);
+    } else {
+      unit_values ? gather<true>(a, b, to_b) : gather<false>(a, b, to_b);
+      plain_side(b, a, step, to_b);
+    }
+    plain_side(a, b, step, to_a);
+  }
+
+  // --- mixed rows ---
+
+  static Span span(const Scratch& scratch, int i, int group, int n_groups) {
+    const int64_t* starts = scratch.starts.data() + static_cast<int64_t>(i) * n_groups + group;
+    return {scratch.entries.data() + starts[0], scratch.entries.data() + starts[1]};
+  }
+  Span span(const Scratch& scratch, int i, int group) const { return span(scratch, i, group, groups_.n_groups()); }
+
+  void sort_entries(Scratch& scratch) const {
+    scratch.entries.clear();
+    scratch.starts.clear();
+    for (int i = 0; i < scratch.size; ++i) {
+      const Row row = scratch.row(i);
+      for (int group = 0; group < groups_.n_groups(); ++group) {
+        scratch.starts.push_back(static_cast<int64_t>(scratch.entries.size()));
+        for (int64_t s = 0; s < row.size; ++s) {
+          const int32_t field = row.fields ? row.fields[s] : static_cast<int32_t>(s);
+          if (field / groups_.width() != group) continue;
+          const int32_t id = row.ids[s];
+          scratch.entries.push_back({const_cast<float*>(table_[id]), field, row.values ? row.values[s] : 1.0f,
+                                     inverse_counts_.empty() ? 0.0f : inverse_counts_[id]});
+        }
+      }
+    }
+    scratch.starts.push_back(static_cast<int64_t>(scratch.entries.size()));
+  }
+
+  // S(g, f) for the fields g of `from`'s group at (f, plane, g, 4), f in `group`.
+  void sum_entries(Span from, int from_group, int group, float* out) const {
+    const int64_t width = 4 * groups_.width();
+    const int first = groups_.begin(group), n = groups_.end(group) - first;
+    std::fill(out, out + n * planes() * width, 0.0f);
+    for (const Entry* e = from.begin; e != from.end; ++e)
+      for (int c = 0; c < planes(); ++c)
+        for (int s = 0; s < n; ++s) {
+          float* at = out + (s * planes() + c) * width + 4 * (e->field - groups_.begin(from_group));
+          (V::load(at) + V::load(e->record + c * plane() + 4 * (first + s)) * V::splat(e->x)).store(at);
+        }
+  }
+
+  float mixed_pairs(Unit unit, Span a, Span b, Scratch& scratch) const {
+    const int64_t width = 4 * groups_.width();
+    sum_entries(b, unit.b, unit.a, scratch.to_a.data());
+    V z = V::splat(0), own = V::splat(0);
+    for (const Entry* e = a.begin; e != a.end; ++e) {
+      V toward = V::splat(0);
+      for (int c = 0; c < planes(); ++c) {
+        const float* partner = scratch.to_a.data() + ((e->field - groups_.begin(unit.a)) * planes() + c) * width;
+        const float* v = e->record + c * plane() + 4 * groups_.begin(unit.b);
+        for (int t = 0; t < groups_.end(unit.b) - groups_.begin(unit.b); ++t)
+          toward = toward + V::load(v + 4 * t) * V::load(partner + 4 * t);
+        const V self = V::load(e->record + c * plane() + 4 * e->field) * V::splat(e->x);
+        own = own + self * self;
+      }
+      z = z + toward * V::splat(e->x);
+    }
+    return unit.a == unit.b ? 0.5f * sum(z - own) : sum(z);
+  }
+
+  void mixed_side(Span own, int own_group, Span other, int other_group, FieldStep step, float* partners) {
+    const int64_t width = 4 * groups_.width();
+    const int first = groups_.begin(other_group), n = groups_.padded_end(other_group) - first;
+    int present[kMaxWidth] = {};
+    for (const Entry* e = other.begin; e != other.end; ++e) ++present[e->field - first];
+    float shrink[kMaxWidth];
+    for (const Entry* e = own.begin; e != own.end; ++e) {
+      const float* of_field = shrink_.data() + static_cast<int64_t>(e->field) * groups_.padded() + first;
+      for (int t = 0; t < n; ++t) shrink[t] = present[t] - (first + t == e->field) > 0 ? of_field[t] : 0.0f;
+      float* partner = partners + (e->field - groups_.begin(own_group)) * planes() * width;
+      FieldStep mine = step;
+      mine.kappa *= e->x;
+      mine.penalty *= e->inverse_count;
+      const bool within = own_group == other_group;
+      const int64_t at = 4 * (e->field - first);
+      V kept[64];
+      for (int c = 0; within && c < planes(); ++c) {  // a feature is no partner of itself
+        kept[c] = V::load(partner + c * width + at);
+        const V self = V::load(e->record + c * plane() + 4 * e->field) * V::splat(e->x);
+        (present[e->field - first] > 1 ? kept[c] - self : V::splat(0)).store(partner + c * width + at);
+      }
+      step_fields<C>(mine, run(e->record, e->field, first, partner, shrink), n, planes(), options_.coordinates);
+      for (int c = 0; within && c < planes(); ++c) kept[c].store(partner + c * width + at);
+    }
+  }
+
+  void mixed_update(Unit unit, Span a, Span b, FieldStep step, Scratch& scratch) {
+    sum_entries(b, unit.b, unit.a, scratch.to_a.data());
+    if (unit.a != unit.b) {
+      sum_entries(a, unit.a, unit.b, scratch.to_b.data());
+      mixed_side(b, unit.b, a, unit.a, step, scratch.to_b.data());
+    }
+    mixed_side(a, unit.a, b, unit.b, step, scratch.to_a.data());
+  }
+
+  template <class F, class Self>
+  static void for_factors(int64_t first, int64_t n, F&& f, Self& self) {
+    const int n_fields = self.options_.n_fields, n_factors = self.options_.n_factors;
+    for (int64_t j = 0; j < n; ++j) {
+      auto* record = self.table_[first + j];
+      for (int g = 0; g < n_fields; ++g)
+        for (int k = 0; k < n_factors; ++k)
+          f((j * n_fields + g) * n_factors + k, record + (k / 4) * self.plane() + 4 * g + k % 4);
+    }
+  }
+
+  FfmOptions options_;
+  bool trained_;
+  FieldGroups groups_;
+  int planes_;
+  Table table_;
+  Bias bias_;
+  Adagrad adagrad_;
+  std::vector<float> shrink_, plain_shrink_;  // penalties by field and other field, padded
+  std::vector<float> inverse_counts_;
+  std::vector<float> nothing_;
+};
+
+}  // namespace anyfm

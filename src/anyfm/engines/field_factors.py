@@ -1,0 +1,163 @@
+"""What the native engine does differently for field-aware factors: their memory, their start and their penalties."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from anyfm._native import kernels
+from anyfm.engines.recipe import PriorGuess, Recipe
+from anyfm.errors import SettingError, however
+from anyfm.models import Model
+from anyfm.rows import Floats, Rows
+
+_log = logging.getLogger(__name__)
+_CHUNK = 65_536  # features whose factors are drawn at a time
+_MEMINFO = Path("/proc/meminfo")
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+def available_memory() -> int | None:
+    """Bytes that this process may still take, None where the system does not say."""
+    limits = []
+    try:
+        for line in _MEMINFO.read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                limits.append(int(line.split()[1]) * 1024)
+    except OSError:
+        pass
+    try:
+        most, used = ((_CGROUP / name).read_text().strip() for name in ("memory.max", "memory.current"))
+        if most != "max":
+            limits.append(max(0, int(most) - int(used)))
+    except OSError:
+        pass
+    return min(limits) if limits else None
+
+
+def table_bytes(model: Model, *, n_features: int, n_fields: int, training: bool) -> int:
+    """Bytes of the table of all features."""
+    floats: int = kernels.ffm_floats(
+        n_fields=n_fields,
+        n_factors=model.config.n_factors,
+        coordinates=model.config.adagrad == "libffm",
+        training=training,
+    )
+    return n_features * floats * 4
+
+
+def make(model: Model, *, n_features: int, n_fields: int, training: bool, n_threads: int) -> Any:
+    """The kernel of `model`; SettingError if its tables do not fit the memory that is free."""
+    config = model.config
+    table = table_bytes(model, n_features=n_features, n_fields=n_fields, training=training)
+    needed = 2 * table if training else table  # training keeps a copy of its best epoch
+    available = available_memory()
+    _log.info(
+        "FFM of %d features, %d fields and %d factors: %.3g GB", n_features, n_fields, config.n_factors, needed / 1e9
+    )
+    if available is not None and needed > available:
+        raise SettingError(
+            however(
+                "the factors of all features must fit the free memory (fold rare values by a larger min_count, or take"
+                " fewer n_factors)",
+                needed_bytes=needed,
+                available_bytes=available,
+                n_features=n_features,
+                n_fields=n_fields,
+                n_factors=config.n_factors,
+            )
+        )
+    return kernels.ffm(
+        n_features,
+        n_fields=n_fields,
+        n_factors=config.n_factors,
+        normalize=config.normalize,
+        linear=config.linear,
+        coordinates=config.adagrad == "libffm",
+        training=training,
+        n_threads=n_threads,
+    )
+
+
+def prior_guess(made: Recipe) -> PriorGuess:
+    """The precision of a factor before the data speak: it grows with the root of FM's, since a pair has factors of
+    its own."""
+    start = 8 * float(np.sqrt(made.factor_prior.start / 8))
+    return PriorGuess(start=start, hyper=start, lowest=start / 30, highest=start * 10)
+
+
+def _deviation(model: Model, made: Recipe) -> float:
+    """The standard deviation of the factors at their start."""
+    config = model.config
+    return float(config.init * (8 / config.n_factors) ** 0.25 / np.sqrt(prior_guess(made).start))
+
+
+def accumulator_start(model: Model) -> float:
+    """Where the sums of squared gradients of the factors start."""
+    return 1.0 if model.config.adagrad == "libffm" else 0.1
+
+
+def _one_of_each(train: Rows) -> bool:
+    """Whether no row can hold two features of one field."""
+    return train.offsets is None and (train.fields is None or len(np.unique(train.fields)) == len(train.fields))
+
+
+def draw_start(
+    native: Any, model: Model, made: Recipe, train: Rows, *, n_fields: int, rng: np.random.Generator
+) -> None:
+    """Draw the factors evenly: around 0 with standard deviation init / √λ, or libffm's U(0, 1) / √n_factors.
+
+    What no pair of the training rows uses starts at zero: a feature without an entry (except under libffm's rule), and
+    the vector of a feature toward its own field where rows hold one feature of each field.
+    """
+    config = model.config
+    libffm = config.adagrad == "libffm"
+    width = 1 / np.sqrt(config.n_factors) if libffm else np.sqrt(12) * _deviation(model, made)
+    shift = np.float32(0 if libffm else width / 2)
+    n_features = len(made.counts)
+    unused_own = _one_of_each(train)
+    for first in range(0, n_features, _CHUNK):
+        counts = made.counts[first : first + _CHUNK]
+        start: Floats = rng.random((len(counts), n_fields, config.n_factors), dtype=np.float32)
+        start *= np.float32(width)
+        start -= shift
+        if not libffm:
+            start[counts == 0] = 0
+        if unused_own:
+            start[np.arange(len(counts)), made.field_of[first : first + _CHUNK]] = 0
+        native.write_factors(start, first=first)
+
+
+def start_precision(model: Model, made: Recipe, *, n_fields: int) -> list[float]:
+    """The precision of each pair of fields, row by row, before the first epoch."""
+    fixed = model.config.l2_factors
+    return [prior_guess(made).start if fixed is None else fixed] * n_fields**2
+
+
+def set_penalties(
+    native: Any,
+    model: Model,
+    made: Recipe,
+    precision: list[float],
+    *,
+    estimate: bool,
+    noise: float,
+    epochs: int,
+) -> list[float]:
+    """Hand the penalties to the kernel, estimated anew if asked for; gives the precisions used."""
+    guess = prior_guess(made)
+    used: list[float] = native.field_penalties(
+        field_of=made.field_of,
+        precision=precision,
+        estimate=estimate and model.config.l2_factors is None,
+        guess=guess.hyper,
+        strength=guess.strength,
+        bounds=(guess.lowest, guess.highest),
+        noise=noise,
+        start=accumulator_start(model),
+        epochs=epochs,
+    )
+    return used

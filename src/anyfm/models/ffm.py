@@ -1,0 +1,80 @@
+"""The field-aware factorization machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from anyfm.config import choice, flag, integer, optional, real, setting
+from anyfm.models.base import Array, Gathered, Model, ModelConfig, ParameterSpec, linear_terms
+
+
+@dataclass(frozen=True, kw_only=True)
+class FFMConfig(ModelConfig):
+    """Settings of the field-aware factorization machine."""
+
+    n_factors: int = setting(8, integer(1, 256), "length of each latent vector; a feature has one for every field")
+    learning_rate: float = setting(0.3, real(0, above=True), "Adagrad's step, divided by the norm of an average row")
+    l2_linear: float | None = setting(
+        None, optional(real(0)), "L2 penalty of each linear weight in the summed loss; none: estimated for each field"
+    )
+    l2_factors: float | None = setting(
+        None, optional(real(0)), "L2 penalty of each factor; none: estimated for each pair of fields"
+    )
+    init: float = setting(0.1, real(0), "standard deviation of the factors at the start, relative to their prior")
+    normalize: bool = setting(False, flag(), "divide each row by its Euclidean norm")
+    linear: bool = setting(True, flag(), "whether the model has a bias and linear terms")
+    adagrad: str = setting(
+        "vector",
+        choice("vector", "libffm"),
+        "one accumulator for each vector, or libffm's rule: one for each coordinate, starting at 1, l2_factors a part "
+        "of each row's gradient, factors starting from U(0, 1) / √n_factors",
+    )
+
+
+PRESETS: Mapping[str, Mapping[str, Any]] = {
+    "libffm": {
+        "n_factors": 4,
+        "learning_rate": 0.2,
+        "l2_factors": 2e-5,
+        "normalize": True,
+        "linear": False,
+        "adagrad": "libffm",
+    },
+}
+"""Named settings: ``libffm`` is the model of the program libffm with that program's defaults."""
+
+
+class FFM(Model):
+    r"""Field-aware factorization machine (Juan, Zhuang, Chin, Lin, RecSys 2016, equation 4), with bias and linear part.
+
+    .. math::
+        z(x) = w_0 + \sum_i w_i x_i + \sum_{i<j} \langle v_{i,f(j)}, v_{j,f(i)} \rangle x_i x_j
+
+    Feature i of field f(i) has one latent vector for every field that it can meet: :math:`v_{i,g}` is the one it shows
+    to features of field g. Sums run over the entries of a row, so several features of one field are legal (tags, for
+    instance): the pair of i and j within field f uses :math:`v_{i,f}` and :math:`v_{j,f}`, like any other.
+    With :math:`v_{i,g}` the same for all g it is the factorization machine.
+    """
+
+    name = "ffm"
+    config_type = FFMConfig
+
+    def parameter_specs(self, n_features: int, n_fields: int) -> dict[str, ParameterSpec]:
+        return {
+            "bias": ParameterSpec((1,), per_feature=False),
+            "linear": ParameterSpec((n_features,), per_feature=True),
+            "field_factors": ParameterSpec((n_features, n_fields, self.config.n_factors), per_feature=True),
+        }
+
+    def logits(self, batch: Gathered) -> Array:
+        scaled = batch.parameters["field_factors"] * batch.values[..., None, None]  # (B, S, F, K)
+        n_rows, n_slots = batch.values.shape
+        row, slot = np.arange(n_rows)[:, None, None], np.arange(n_slots)[:, None]
+        toward = scaled[row, slot, batch.fields[:, None, :]]  # (B, S, S, K): of slot i toward the field of slot j
+        products = (toward * toward.swapaxes(1, 2)).sum(-1)
+        pairs = 0.5 * (products.sum((1, 2)) - products.diagonal(0, 1, 2).sum(-1))
+        return batch.parameters["bias"] + linear_terms(batch).sum(1) + pairs
