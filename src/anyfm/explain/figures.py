@@ -247,7 +247,7 @@ def bars(labels: Sequence[str], series: Sequence[tuple[str, Doubles]], title: st
         for index, (name, values) in enumerate(series)
     ]
     return {
-        "data": traces,
+        "data": traces[::-1],  # plotly stacks a group from below
         "layout": {
             "xaxis": _axis(title, **({"tickformat": ".0%"} if percent else {})),
             "yaxis": _labels(labels, places),
@@ -363,9 +363,7 @@ def _partial_effect(effect: Any) -> Figure:
     labels = [text(value, length=16) for value in effect.values]
     counts = ["" if not np.isfinite(count) else f"<br>{count:,.0f} training rows" for count in effect.count]
     common = {
-        "customdata": [
-            f"{text(value, length=80)}{count}" for value, count in zip(effect.values, counts, strict=True)
-        ],
+        "customdata": [f"{text(value, length=80)}{count}" for value, count in zip(effect.values, counts, strict=True)],
         "hovertemplate": "%{customdata}<br>effect %{x:+.3f}<extra></extra>",
     }
     step = max(1, len(places) // 40)

@@ -85,6 +85,8 @@ def json_in_script(value: Any) -> str:
 def legend(figure: Figure) -> str:
     """Names and colours of a figure's traces, where there are several; plotly's own would cover narrow figures."""
     named = [trace for trace in figure["data"] if trace.get("name")]
+    if named and named[0].get("type") == "bar" and named[0].get("orientation") == "h":
+        named.reverse()  # as they stand in the figure, from above
     if len(named) < 2:
         return ""
     items = []
@@ -104,7 +106,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, numeric: Sequen
 
     def cells(tag: str, row: Sequence[str]) -> str:
         return "".join(
-            f'<{tag}{" class=number" if place in right else ""}>{cell}</{tag}>' for place, cell in enumerate(row)
+            f"<{tag}{' class=number' if place in right else ''}>{cell}</{tag}>" for place, cell in enumerate(row)
         )
 
     body = "".join(f"<tr>{cells('td', row)}</tr>" for row in rows)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,7 +79,14 @@ class Measurement:
     models: list[Measured]
 
 
-def measure(models: Sequence[tuple[str, Artifact]], table: Any, *, data: str, n_explained: int = 20_000) -> Measurement:
+def measure(
+    models: Sequence[tuple[str, Artifact]],
+    table: Any,
+    *,
+    data: str,
+    n_explained: int = 20_000,
+    read_options: Mapping[str, Any] | None = None,
+) -> Measurement:
     """Measure models on one table with targets.
 
     Parameters
@@ -92,6 +99,8 @@ def measure(models: Sequence[tuple[str, Artifact]], table: Any, *, data: str, n_
         What the table is called.
     n_explained : int
         Terms are measured on at most so many rows, drawn at random; everything else on all.
+    read_options : mapping, optional
+        Further arguments of `read_table`.
 
     Raises
     ------
@@ -106,7 +115,7 @@ def measure(models: Sequence[tuple[str, Artifact]], table: Any, *, data: str, n_
     for _, artifact in models:
         encoder = artifact.require_encoder()
         if encoder.text_columns not in frames:
-            frames[encoder.text_columns] = _read(table, encoder.text_columns)
+            frames[encoder.text_columns] = _read(table, encoder.text_columns, read_options or {})
         frame = frames[encoder.text_columns]
         encoded.append((frame, encoder.encode(frame, labelled=True)))
     logits = [
@@ -123,10 +132,10 @@ def measure(models: Sequence[tuple[str, Artifact]], table: Any, *, data: str, n_
     return Measurement(data, task, target, first.n_rows, mean_target, measured)
 
 
-def _read(table: Any, text_columns: frozenset[str]) -> Frame:
+def _read(table: Any, text_columns: frozenset[str], options: Mapping[str, Any]) -> Frame:
     from anyfm.table.readers import read_table
 
-    return read_table(table, text_columns=text_columns)
+    return read_table(table, text_columns=text_columns, **options)
 
 
 def _what_they_predict(models: Sequence[tuple[str, Artifact]]) -> tuple[str, str]:

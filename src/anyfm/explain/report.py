@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ def write_report(
     *,
     data: str | None = None,
     n_explained: int = N_EXPLAINED,
+    read_options: Mapping[str, Any] | None = None,
 ) -> Measurement:
     """Measure models on a table and write the page.
 
@@ -43,6 +44,8 @@ def write_report(
         What the table is called in the page; by default its file name.
     n_explained : int
         Terms are measured on at most so many rows; everything else on all.
+    read_options : mapping, optional
+        Further arguments of `anyfm.table.readers.read_table`.
 
     Raises
     ------
@@ -56,7 +59,7 @@ def write_report(
     names = iter(model_names(paths))
     loaded = [model if isinstance(model, tuple) else (next(names), load_artifact(model)) for model in models]
     called = data if data is not None else Path(table).name if isinstance(table, (str, Path)) else "the table"
-    measurement = measure(loaded, table, data=called, n_explained=n_explained)
+    measurement = measure(loaded, table, data=called, n_explained=n_explained, read_options=read_options)
     try:
         Path(out).parent.mkdir(parents=True, exist_ok=True)
         Path(out).write_text(render(measurement, script), encoding="utf-8")

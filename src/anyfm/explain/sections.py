@@ -66,9 +66,7 @@ def _trained(models: Sequence[Measured]) -> str:
         fact("validation rows", lambda m: f"{m.artifact.training.get('valid_rows', 0):,}"),
         fact("fields", lambda m: f"{m.artifact.n_fields}"),
         fact("features", lambda m: f"{m.artifact.n_features:,}"),
-        fact(
-            "parameters", lambda m: f"{m.artifact.model.n_parameters(m.artifact.n_features, m.artifact.n_fields):,}"
-        ),
+        fact("parameters", lambda m: f"{m.artifact.model.n_parameters(m.artifact.n_features, m.artifact.n_fields):,}"),
         fact("epochs", _epochs),
         fact("settings", lambda m: _settings(m.artifact.model.config.to_dict())),
         fact("written by", lambda m: f"anyfm {m.artifact.anyfm_version}"),
@@ -79,7 +77,7 @@ def _trained(models: Sequence[Measured]) -> str:
 def _target(model: Measured) -> str:
     target = model.artifact.require_encoder().schema.target
     assert target is not None
-    return f"{target.name}, {target.positive!r} counts as 1" if target.task == "binary" else f"{target.name}, a number"
+    return f"{target.name}, {target.positive} counts as 1" if target.task == "binary" else f"{target.name}, a number"
 
 
 def _epochs(model: Measured) -> str:
@@ -251,7 +249,9 @@ def _field_bars(page: Page, index: int, model: Measured, names: list[str]) -> st
         "Which fields matter",
         f"Read it: how much worse the {loss} gets when a field's values are shuffled among the rows, effects in pairs "
         "included. This asks the model as a black box, and so checks the other figures.",
-        figures.bars([names[i] for i in order], [("increase", model.importance.increase[order])], f"increase of {loss}"),
+        figures.bars(
+            [names[i] for i in order], [("increase", model.importance.increase[order])], f"increase of {loss}"
+        ),
     )
 
 
@@ -298,7 +298,9 @@ def _value_pairs(page: Page, index: int, model: Measured) -> str:
         [("model", effects, None, None), ("rows alone", observed, lower, upper)],
         "interaction",
         line_at=0.0,
-        details=[f"{figures.text(label, length=120)}<br>{p.n_rows:,} rows" for label, p in zip(labels, found, strict=True)],
+        details=[
+            f"{figures.text(label, length=120)}<br>{p.n_rows:,} rows" for label, p in zip(labels, found, strict=True)
+        ],
     )
     rows = [
         [
@@ -306,7 +308,9 @@ def _value_pairs(page: Page, index: int, model: Measured) -> str:
             f"{p.n_rows:,}",
             number(p.effect, 3, sign=True),
             "" if p.observed is None else number(p.observed, 3, sign=True),
-            "" if p.lower is None or p.upper is None else f"{number(p.lower, 2, sign=True)} … {number(p.upper, 2, sign=True)}",
+            ""
+            if p.lower is None or p.upper is None
+            else f"{number(p.lower, 2, sign=True)} … {number(p.upper, 2, sign=True)}",
             "yes" if p.is_confirmed else "no",
         ]
         for label, p in zip(labels, found, strict=True)
@@ -359,7 +363,8 @@ def _error_dots(found: Sequence[ErrorOfValue], title: str, what: str, line_at: f
         title,
         line_at=line_at,
         details=[
-            f"{error.n_rows:,} rows<br>predicted {error.predicted:.4f}, observed {error.observed:.4f}" for error in found
+            f"{error.n_rows:,} rows<br>predicted {error.predicted:.4f}, observed {error.observed:.4f}"
+            for error in found
         ],
     )
 

@@ -101,7 +101,9 @@ def value_pairs(
     candidates = []
     for pair, found in parts.items():
         fields = int(measured.field_pairs.first[pair]), int(measured.field_pairs.second[pair])
-        entries = _Entries(*(np.concatenate([getattr(part, name) for part in found]) for name in _Entries.__annotations__))
+        entries = _Entries(
+            *(np.concatenate([getattr(part, name) for part in found]) for name in _Entries.__annotations__)
+        )
         candidates += _of_fields(artifact, rows, logits, fields, entries, min_count=min_count, n=n)
     candidates.sort(key=lambda pair: (-abs(pair.effect), pair.field, pair.value, pair.other_field, pair.other_value))
     return candidates[:n]
