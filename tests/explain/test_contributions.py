@@ -92,7 +92,8 @@ class TestDeepFM:
         found, expected = explain_rows(deep, given), explain_rows(shallow, given)
         assert found.pairs == pytest.approx(expected.pairs)
         assert found.linear == pytest.approx(expected.linear)
-        assert found.deep is not None and np.abs(found.deep).max() > 0.01
+        assert found.deep is not None
+        assert np.abs(found.deep).max() > 0.01
 
     @pytest.mark.parametrize("activation", ["relu", "tanh", "sigmoid"])
     def test_the_residual_is_small_and_falls_with_more_steps(self, activation):
@@ -200,7 +201,8 @@ def test_what_cannot_be_explained_is_refused(predictor):
 
 def test_no_rows_are_explained_too():
     found = explain(artifact("fm"), rows("fixed").slice(0, 0))
-    assert found.n_rows == 0 and len(found.table()) == 0
+    assert found.n_rows == 0
+    assert len(found.table()) == 0
 
 
 @pytest.mark.parametrize("name", list(MODELS))

@@ -105,7 +105,7 @@ def planted(request, made):
 
 
 def concordance(found, truth):
-    """Goodman and Kruskal's gamma: of the pairs of different truth, those in the right order less those in the wrong."""
+    """Goodman and Kruskal's gamma: of the pairs of different truth, those in order less those out of order."""
     order = np.sign(np.subtract.outer(found, found)) * np.sign(np.subtract.outer(truth, truth))
     return order.sum() / np.abs(order).sum()
 
@@ -138,7 +138,8 @@ def test_the_strongest_value_pairs_are_confirmed_by_their_rows(planted):
     covered = sum(pair.lower - 0.4 <= pair.effect <= pair.upper + 0.4 for pair in found)
     assert covered >= 16
     without = value_pairs(artifact_, replace(given, y=None), strengths(artifact_, given), n=3)
-    assert without[0].observed is None and not without[0].is_confirmed
+    assert without[0].observed is None
+    assert not without[0].is_confirmed
 
 
 def test_importance_orders_fields_as_planted(planted, made):
@@ -153,7 +154,8 @@ def test_partial_effects_hold_the_planted_ones(planted, made):
     artifact_, given = planted
     names = artifact_.encoder.field_names
     effect = partial_effect(artifact_, given, names.index("age"))
-    assert effect.ordered and len(effect.values) == len(effect.effect) == len(effect.count)
+    assert effect.ordered
+    assert len(effect.values) == len(effect.effect) == len(effect.count)
     spread = np.sqrt(np.average(effect.effect**2, weights=effect.count))
     assert spread == pytest.approx(made.truth["fields"]["age"], rel=0.35)
 

@@ -208,16 +208,21 @@ def errors_by_value(artifact: Artifact, rows: Rows, logits: Doubles) -> tuple[fl
     variance = mean(predicted * (1 - predicted)) if binary else np.maximum(mean(gap**2) - mean_gap**2, 0.0)
     gap_half = Z_95 * np.sqrt(variance / np.maximum(mass, 1e-300))
     names = field_names(artifact)
+    enough = np.flatnonzero((counts >= max(30, rows.n_rows / 1000)) & (mass > 0)).tolist()
     found = [
         ErrorOfValue(
-            f"{names[field_of[i]]}={value_name(artifact, i)}",
-            int(counts[i]),
-            *(float(v) for v in (mean_loss[i], mean_loss[i] - loss_half[i], mean_loss[i] + loss_half[i])),
-            float(mean_predicted[i]),
-            float(mean_observed[i]),
-            *(float(v) for v in (mean_gap[i], mean_gap[i] - gap_half[i], mean_gap[i] + gap_half[i])),
+            name=f"{names[field_of[i]]}={value_name(artifact, i)}",
+            n_rows=int(counts[i]),
+            loss=float(mean_loss[i]),
+            loss_lower=float(mean_loss[i] - loss_half[i]),
+            loss_upper=float(mean_loss[i] + loss_half[i]),
+            predicted=float(mean_predicted[i]),
+            observed=float(mean_observed[i]),
+            gap=float(mean_gap[i]),
+            gap_lower=float(mean_gap[i] - gap_half[i]),
+            gap_upper=float(mean_gap[i] + gap_half[i]),
         )
-        for i in np.flatnonzero((counts >= max(30, rows.n_rows / 1000)) & (mass > 0)).tolist()
+        for i in enough
     ]
     return float(np.average(loss, weights=weight)), found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,7 +79,7 @@ def partial_effect(artifact: Artifact, rows: Rows, field: int, *, n_values: int 
         if not ordered:
             known = known[np.argsort(-coder.counts[known], kind="stable")][:n_values]
         if coder.type == "part":
-            known = known[np.argsort([_number(labels[local]) for local in known], kind="stable")]
+            known = known[np.argsort([_number(labels[local]) for local in known.tolist()], kind="stable")]
         trials = [(int(local), 1.0) for local in known]
         names, counts = [labels[local] for local in known], coder.counts[known].astype(np.float64)
     chosen, score = sample(rows, N_EFFECT_ROWS), scorer(artifact)
@@ -167,7 +168,8 @@ def _replaced(rows: Rows, field: int, other: Rows) -> Rows:
         assert other.values is not None
         values[:, of_field] = other.values[:, of_field] if other.offsets is None else other.values[:, None]
         return replace(rows, ids=ids, values=values)
-    kept, taken = _entries(rows), _entries(other)
+    kept: tuple[Any, ...] = _entries(rows)
+    taken: tuple[Any, ...] = _entries(other)
     stays, comes = kept[3] != field, taken[3] == field
     row, ids_, values_, fields = (
         np.concatenate([mine[stays], theirs[comes]]) for mine, theirs in zip(kept, taken, strict=True)

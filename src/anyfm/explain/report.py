@@ -14,8 +14,9 @@ from anyfm import __version__
 from anyfm.artifact import Artifact, load_artifact
 from anyfm.errors import InputError, MissingDependencyError, located
 from anyfm.explain import sections
-from anyfm.explain.html import Page, escaped
+from anyfm.explain.markup import Page, escaped
 from anyfm.explain.measured import Measurement, measure, model_names
+from anyfm.explain.overview import overview
 
 N_EXPLAINED = 20_000
 _TABS = ("overview", "quality", "why", "errors", "rows")
@@ -95,7 +96,7 @@ def render(measurement: Measurement, plotly: str) -> str:
     """
     page = Page()
     content = {
-        "overview": sections.overview(page, measurement),
+        "overview": overview(page, measurement),
         "quality": sections.quality(page, measurement),
         "why": sections.why(page, measurement),
         "errors": sections.errors(page, measurement),

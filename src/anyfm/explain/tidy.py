@@ -63,7 +63,7 @@ def _texts(texts: Sequence[str]) -> Any:
 def _columns(
     given: Contributions,
 ) -> tuple[Doubles, list[str], NDArray[np.int64], NDArray[np.int64], Doubles | None]:
-    """Terms side by side (n_rows, T), and for each its kind, first and second field (−1: none); attention (n_rows, T)."""
+    """Terms side by side, (n_rows, T); of each the kind, first and second field (−1: none); attention, (n_rows, T)."""
     n_rows, n_fields = given.linear.shape
     each = np.arange(n_fields)
     none = np.full(n_fields, _NONE)

@@ -197,7 +197,7 @@ def _estimate(
     effect = np.zeros(n_groups)
 
     def summed(of_entries: Doubles) -> Doubles:
-        return np.bincount(group, weights=of_entries, minlength=n_groups)
+        return np.bincount(group, weights=of_entries, minlength=n_groups).astype(np.float64)
 
     if artifact.model.config.task == "binary":
         information = np.ones(n_groups)
