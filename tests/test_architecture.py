@@ -39,6 +39,7 @@ KNOWN_BY: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("torch", "torchrec", "fbgemm_gpu"), ("engines.*", "training.torch*")),
     "sklearn": ("estimators", "estimators.*"),
     "typer": ("cli", "cli.*"),
+    "plotly": ("explain.report",),
     **dict.fromkeys(("http", "socketserver", "wsgiref"), ("serve", "serve.*")),
     **dict.fromkeys(("pickle", "marshal", "shelve"), ()),  # a saved model is data, never code
 }

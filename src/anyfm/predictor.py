@@ -14,6 +14,7 @@ from anyfm.engines.native import NativeScorer
 from anyfm.rows import Floats, Ids, Rows
 
 if TYPE_CHECKING:
+    from anyfm.explain.contributions import Contributions
     from anyfm.table.encoder import Encoded
     from anyfm.table.readers import Frame
     from anyfm.table.schema import Schema
@@ -126,6 +127,23 @@ class Predictor:
 
         rows = table if isinstance(table, Rows) else self.encode(table, labelled=True).rows
         return metrics.evaluate(self.task, _target(rows), self.logits(rows), rows.weight)
+
+    def explain(self, table: Any) -> Contributions:
+        """Every row's logit as the sum of its terms: bias, fields, pairs of fields.
+
+        Parameters
+        ----------
+        table : Rows, or whatever `encode` takes
+        """
+        from anyfm.explain.contributions import explain
+
+        return explain(self.artifact, table)
+
+    def factors(self) -> Frame:
+        """What was learnt of every value, keyed by field and value; see `explain.factors.factors_table`."""
+        from anyfm.explain.factors import factors_table
+
+        return factors_table(self.artifact)
 
     def _response(self, logit: float) -> float:
         if not self._binary:

@@ -1,4 +1,5 @@
-"""The command line: ``anyfm train``, ``evaluate``, ``predict``, ``inspect``, ``generate``, ``convert``, ``demo``.
+"""The command line: ``anyfm train``, ``evaluate``, ``predict``, ``explain``, ``report``, ``inspect``, ``generate``,
+``convert``, ``demo``.
 
 Each command reads its arguments, calls the library and shows the result; it computes nothing itself.
 """
@@ -10,7 +11,7 @@ from typing import Annotated
 import typer
 
 from anyfm import __version__
-from anyfm.cli import converting, demo, generating, inspecting, scoring, training
+from anyfm.cli import converting, demo, explaining, generating, inspecting, reporting, scoring, training
 from anyfm.cli.errors import PlainErrors
 
 app = typer.Typer(
@@ -42,6 +43,8 @@ def _options(
 app.command("train")(training.train)
 app.command("evaluate")(scoring.evaluate)
 app.command("predict")(scoring.predict)
+app.command("explain")(explaining.explain)
+app.command("report")(reporting.report)
 app.command("inspect")(inspecting.inspect)
 app.command("models")(inspecting.models)
 app.command("generate")(generating.generate)

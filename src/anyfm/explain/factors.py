@@ -1,0 +1,51 @@
+"""What a model has learnt, keyed by field and value: linear weights and factors as a table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from anyfm.artifact import Artifact
+
+if TYPE_CHECKING:
+    from anyfm.table.readers import Frame
+
+
+def factors_table(artifact: Artifact) -> Frame:
+    """The learnt numbers of every value, as a polars data frame; `table.readers.write_table` writes it as Parquet.
+
+    Returns
+    -------
+    polars DataFrame
+        Columns field, value (text; <unseen> and <missing> for those), count (in training), linear, and the factors
+        factor_1 … factor_k. FFM has a vector for each field that a value can meet: a row for each, told apart by the
+        column toward.
+
+    Raises
+    ------
+    ArtifactError
+        The model has no encoder, so that its ids have no names.
+    """
+    from anyfm.table.readers import read_table
+
+    encoder = artifact.require_encoder()
+    offsets = encoder.field_offsets
+    sizes = np.diff(offsets)
+    labels = [str(label) for field in range(encoder.n_fields) for label in encoder.field_values(field)]
+    keys: dict[str, Any] = {
+        "field": np.repeat(np.array(encoder.field_names, object), sizes),
+        "value": np.array(labels, object),
+        "count": np.asarray(encoder.counts, np.float64),
+        "linear": artifact.parameters["linear"],
+    }
+    factors = artifact.parameters.get("factors")
+    by_field = artifact.parameters.get("field_factors")
+    if by_field is not None:
+        n_fields = by_field.shape[1]
+        keys = {name: np.repeat(column, n_fields) for name, column in keys.items()}
+        keys["toward"] = np.tile(np.array(encoder.field_names, object), len(labels))
+        factors = by_field.reshape(-1, by_field.shape[2])
+    if factors is not None:
+        keys |= {f"factor_{number + 1}": np.ascontiguousarray(factors[:, number]) for number in range(factors.shape[1])}
+    return read_table(keys)

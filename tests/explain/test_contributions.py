@@ -1,0 +1,216 @@
+"""The terms of a row add up to its logit, and each is what the formula says."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+import pytest
+
+from anyfm.engines.native import NativeScorer
+from anyfm.errors import InputError, SettingError
+from anyfm.explain.contributions import explain, explain_rows
+from anyfm.models import MODELS
+from anyfm.models.base import gather
+from anyfm.predictor import Predictor
+from anyfm.workflow import train_table
+from tests.explain.models import CASES, FIELD_SIZE, KINDS, N_FIELDS, artifact, model, rows
+
+
+def specification(made, of_rows):
+    """The logits in float64, from the model's own expression."""
+    specs = made.model.parameter_specs(made.n_features, made.n_fields)
+    normalize = bool(getattr(made.model.config, "normalize", False))
+    return made.model.logits(gather(made.parameters, of_rows, specs, normalize=normalize))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("name", "settings"), CASES, ids=str)
+def test_terms_add_up_to_the_logit(name, settings, kind):
+    made, given = artifact(name, **settings), rows(kind)
+    found = explain_rows(made, given)
+    expected = specification(made, given)
+    assert found.logits == pytest.approx(expected, rel=1e-9, abs=1e-9)
+    engine = NativeScorer(made.model, made.parameters, n_fields=made.n_fields, n_threads=1).logits(given)
+    assert np.abs(found.logits - engine).max() < 1e-5 * max(1.0, np.abs(expected).max())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", [name for name in ("fm", "ffm") if name in MODELS])
+def test_a_pair_term_is_the_sum_over_its_entries(name, kind):
+    made, given = artifact(name), rows(kind)
+    found = explain_rows(made, given)
+    factors = made.parameters["factors" if name == "fm" else "field_factors"].astype(float)
+    for row in range(given.n_rows):
+        one = given.slice(row, row + 1)
+        ids = one.ids.reshape(-1)
+        x = np.ones(len(ids)) if one.values is None else one.values.reshape(-1).astype(float)
+        expected = np.zeros((N_FIELDS, N_FIELDS))
+        for i in range(len(ids)):
+            for j in range(i):
+                f, g = sorted((ids[i] // FIELD_SIZE, ids[j] // FIELD_SIZE))
+                u, v = (ids[i], ids[j]) if f == ids[i] // FIELD_SIZE else (ids[j], ids[i])
+                product = factors[u] @ factors[v] if name == "fm" else factors[u, g] @ factors[v, f]
+                expected[f, g] += product * x[i] * x[j]
+        pairs = found.field_pairs
+        assert found.pairs[row] == pytest.approx(expected[pairs.first, pairs.second], abs=1e-9)
+        expected[pairs.first, pairs.second] = 0
+        assert not expected.any()  # no pair of fields was forgotten
+
+
+@pytest.mark.skipif("afm" not in MODELS, reason="there is no AFM yet")
+@pytest.mark.parametrize("kind", KINDS)
+def test_attention_weights_of_a_row_sum_to_one(kind):
+    made, given = artifact("afm"), rows(kind)
+    found = explain_rows(made, given)
+    lengths = np.full(given.n_rows, N_FIELDS) if given.offsets is None else np.diff(given.offsets)
+    assert found.attention.sum(axis=1)[lengths >= 2] == pytest.approx(1.0)
+    assert not found.attention[lengths < 2].any()
+
+
+@pytest.mark.skipif("afm" not in MODELS, reason="there is no AFM yet")
+def test_attention_weighs_the_term():
+    made, given = artifact("afm"), rows("fixed")
+    found = explain_rows(made, given)
+    factors, projection = made.parameters["factors"].astype(float), made.parameters["projection"].astype(float)
+    of_slots = factors[given.ids]
+    pairs = found.field_pairs
+    unweighed = (of_slots[:, pairs.first] * of_slots[:, pairs.second]) @ projection
+    assert found.pairs == pytest.approx(found.attention * unweighed)
+
+
+@pytest.mark.skipif("deepfm" not in MODELS, reason="there is no DeepFM yet")
+class TestDeepFM:
+    def test_the_fm_half_is_exact(self):
+        deep, given = artifact("deepfm", n_factors=8, hidden="6"), rows("fixed")
+        shallow = replace(
+            deep, model=model("fm"), parameters={k: deep.parameters[k] for k in ("bias", "linear", "factors")}
+        )
+        found, expected = explain_rows(deep, given), explain_rows(shallow, given)
+        assert found.pairs == pytest.approx(expected.pairs)
+        assert found.linear == pytest.approx(expected.linear)
+        assert found.deep is not None
+        assert np.abs(found.deep).max() > 0.01
+
+    @pytest.mark.parametrize("activation", ["relu", "tanh", "sigmoid"])
+    def test_the_residual_is_small_and_falls_with_more_steps(self, activation):
+        from anyfm.explain.deep import perceptron
+
+        made = artifact("deepfm", n_factors=4, hidden="16,8", activation=activation)
+        network = perceptron(made.model, made.parameters)
+        vectors = np.random.default_rng(0).normal(size=(50, N_FIELDS, 4))
+        coarse, fine = (np.abs(network.attribute(vectors, n_steps=n).residual).mean() for n in (4, 64))
+        assert fine < coarse / 3
+        scale = np.abs(network.logits(vectors.reshape(50, -1))).mean()
+        assert fine < 0.02 * scale
+
+    def test_a_linear_perceptron_is_attributed_without_residual(self):
+        from anyfm.explain.deep import perceptron
+
+        made = artifact("deepfm", n_factors=2, hidden="3")
+        made.parameters["hidden_0_bias"][:] = 1000  # ReLU never bends
+        network = perceptron(made.model, made.parameters)
+        part = network.attribute(np.random.default_rng(0).normal(size=(20, N_FIELDS, 2)))
+        assert part.residual == pytest.approx(np.zeros(20), abs=1e-8)
+
+
+@pytest.fixture(scope="module")
+def predictor():
+    rng = np.random.default_rng(0)
+    n = 2_000
+    columns = {
+        "colour": rng.choice(["red", "green", "blue"], n),
+        "size": rng.normal(10, 3, n).round(2),
+        "tags": ["|".join(rng.choice(["a", "b", "c", "d"], rng.integers(0, 4), replace=False)) for _ in range(n)],
+        "click": rng.integers(0, 2, n),
+    }
+    fields = {"tags": {"kind": "tags", "separator": "|"}, "colour": "categorical", "size": "numeric"}
+    return Predictor(train_table(columns, "click", fields=fields, settings={"n_epochs": 2}).artifact), columns
+
+
+def test_names_and_original_values(predictor):
+    scorer, columns = predictor
+    found = scorer.explain({name: column[:4] for name, column in columns.items()})
+    assert found.field_names == ("colour", "size", "tags")
+    assert found.values[0] == tuple(columns["colour"][:4])
+    assert found.values[1] == tuple(f"{value:.10g}" for value in columns["size"][:4])
+    assert found.logits == pytest.approx(scorer.logits(columns)[:4], abs=1e-5)
+    strongest = found.terms(0)[1:]
+    assert [abs(term.contribution) for term in strongest] == sorted(
+        (abs(t.contribution) for t in strongest), reverse=True
+    )
+    assert found.describe(0, top=2).count("\n") == 4  # the bias, two terms and the rest
+
+
+def test_rows_are_named_by_the_encoder(predictor):
+    scorer, columns = predictor
+    encoded = scorer.encode({name: column[:30] for name, column in columns.items()}).rows
+    found = scorer.explain(encoded)
+    assert found.values[0] == tuple(columns["colour"][:30])
+    tags = [set(text.split("|")) if text else {"<missing>"} for text in columns["tags"][:30]]
+    assert [set(text.split(" | ")) for text in found.values[2]] == tags
+    assert found.logits == pytest.approx(scorer.explain(columns).logits[:30])
+
+
+@pytest.mark.parametrize("top", [None, 0, 2, 100])
+def test_the_tidy_table_adds_up(predictor, top):
+    scorer, columns = predictor
+    found = scorer.explain(columns)
+    frame = found.table(top=top)
+    totals = frame.group_by("row").agg(pl.col("contribution").sum()).sort("row")
+    assert totals["row"].to_list() == list(range(1, 2_001))
+    assert totals["contribution"].to_numpy() == pytest.approx(found.logits)
+    assert frame.columns == ["row", "kind", "field", "value", "other_field", "other_value", "contribution", "attention"]
+    assert frame.schema["other_value"] == pl.String
+    pair = frame.filter(kind="pair", row=7, field="colour", other_field="size")
+    if top is None:
+        assert pair["value"].item() == columns["colour"][6]
+        assert pair["other_value"].item() == f"{columns['size'][6]:.10g}"
+        assert len(frame.to_pandas()) == len(frame)
+
+
+@pytest.mark.parametrize("ending", [".parquet", ".csv", ".jsonl", ".json"])
+def test_contributions_are_written(predictor, tmp_path, ending):
+    scorer, columns = predictor
+    found = scorer.explain({name: column[:5] for name, column in columns.items()})
+    found.write(tmp_path / f"out{ending}")
+    if ending == ".json":
+        content = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
+        sums = [sum(term["contribution"] for term in row["terms"]) for row in content["rows"]]
+        assert sums == pytest.approx(found.logits)
+        assert sums == pytest.approx([row["logit"] for row in content["rows"]])
+        return
+    read = {".parquet": pl.read_parquet, ".csv": pl.read_csv, ".jsonl": pl.read_ndjson}[ending]
+    frame = read(tmp_path / f"out{ending}")
+    totals = frame.group_by("row").agg(pl.col("contribution").sum()).sort("row")["contribution"]
+    assert totals.to_numpy() == pytest.approx(found.logits)
+
+
+def test_what_cannot_be_explained_is_refused(predictor):
+    scorer, columns = predictor
+    with pytest.raises(InputError, match="size"):
+        scorer.explain({"colour": columns["colour"], "tags": columns["tags"]})
+    with pytest.raises(SettingError, match="row=3"):
+        scorer.explain({name: column[:3] for name, column in columns.items()}).terms(3)
+    with pytest.raises(InputError, match="feature id"):
+        explain(artifact("fm"), replace(rows("fixed"), ids=rows("fixed").ids + 1))
+
+
+def test_no_rows_are_explained_too():
+    found = explain(artifact("fm"), rows("fixed").slice(0, 0))
+    assert found.n_rows == 0
+    assert len(found.table()) == 0
+
+
+@pytest.mark.parametrize("name", list(MODELS))
+def test_ten_thousand_rows_of_39_fields_take_less_than_5_seconds(name):
+    made = artifact(name, n_fields=39, n_features=39 * 100)
+    ids = np.random.default_rng(0).integers(0, 100, (10_000, 39)) + 100 * np.arange(39)
+    given = replace(rows("fixed"), ids=ids.astype(np.int32), y=None)
+    began = time.process_time()  # of all threads together
+    found = explain_rows(made, given)
+    assert time.process_time() - began < 5 * (4 if name == "deepfm" else 1)
+    assert found.pairs.shape == ((10_000, 0) if name == "linear" else (10_000, 741))
