@@ -355,7 +355,7 @@ def _looks_like_codes(column: _Column, span: int) -> bool:
     Of a quantity the frequencies of neighbours c and d are about equal, up to chance, and (c − d)² / (c + d) has the
     median of χ² with one degree of freedom, 0.45; of codes it is much more. The median forgives heaps at round numbers.
     """
-    if column.n_distinct < 100 or column.n_present < 5 * column.n_distinct or column.n_distinct < 0.5 * span:
+    if column.n_distinct < 100 or column.n_present < 5 * column.n_distinct or column.n_distinct < 0.3 * span:
         return False
     counts = column.distinct.sort("x")["count"].to_numpy().astype(np.float64)
     left, right = counts[:-1], counts[1:]
