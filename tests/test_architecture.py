@@ -20,7 +20,7 @@ PACKAGE = REPOSITORY / "src" / "anyfm"
 # From top to bottom. A room (a module or folder right under anyfm/) imports its own layer and those below.
 LAYERS = (
     ("__init__", "__main__", "estimators", "cli", "serve"),
-    ("workflow",),
+    ("workflow", "prepare"),
     ("explain", "training", "artifact", "predictor"),
     ("engines",),
     ("models", "dataset", "table"),

@@ -1,4 +1,7 @@
-"""The whole way from a raw table to a trained model, in one call. The command line and the demo are faces of it."""
+"""The whole way from a raw table, or a text file of ids, to a trained model, in one call.
+
+The command line and the demo are faces of it.
+"""
 
 from __future__ import annotations
 
@@ -11,84 +14,44 @@ import numpy as np
 
 from anyfm.artifact import Artifact
 from anyfm.config import TrainingConfig, from_mapping, parse_setting, setting_names
+from anyfm.dataset.text import Source, source_format
 from anyfm.engines.base import Engine
-from anyfm.errors import InputError, SettingError, however, located
+from anyfm.errors import SettingError, however
 from anyfm.models import MODELS, Model
+from anyfm.models.ffm import PRESETS as FFM_PRESETS
+from anyfm.prepare import DEFAULT_FRACTION, MIN_COUNT, Table, TextTable, Validation, prepare_table, prepare_text
 from anyfm.rows import Rows
 from anyfm.training.callbacks import Callback
 from anyfm.training.history import History
 from anyfm.training.loop import evaluate, fit
-from anyfm.training.split import split_by, split_fraction
 
 if TYPE_CHECKING:
-    from anyfm.table.encoder import Encoded, Encoder
-    from anyfm.table.readers import Frame
-    from anyfm.table.report import EncodingReport
-    from anyfm.table.schema import Schema
+    from anyfm.table.encoder import Encoder
 
-DEFAULT_FRACTION = 0.1
-MIN_COUNT = 2
+__all__ = [
+    "DEFAULT_FRACTION",
+    "MIN_COUNT",
+    "PRESETS",
+    "Table",
+    "TextTable",
+    "TrainedModel",
+    "Validation",
+    "make_engine",
+    "model_settings",
+    "prepare_table",
+    "prepare_text",
+    "train_encoded",
+    "train_rows",
+    "train_table",
+    "train_text",
+    "training_memory",
+    "with_preset",
+]
+
+PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {"ffm": FFM_PRESETS}
+"""Named settings by model."""
+
 _TIMES = ("seconds", "rows_per_second", "valid_seconds")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Validation:
-    """Which rows are held out to choose the best epoch: at most one of a table of their own, or some of the rows.
-
-    Parameters
-    ----------
-    source : path, data frame or mapping, optional
-        A table of its own.
-    by : str, optional
-        Hold out the last `fraction` of the rows in the order of this column, such as a time. The column is then no
-        feature, unless it is given a kind on purpose.
-    fraction : float
-        The share of the rows to hold out, at random unless `by` is given; 0 holds out none, and training runs all
-        its epochs.
-    """
-
-    source: Any = None
-    by: str | None = None
-    fraction: float = DEFAULT_FRACTION
-
-    def __post_init__(self) -> None:
-        if self.source is not None and self.by is not None:
-            raise SettingError("validation rows must come from a table or from a column's order, however: both came")
-        if not 0 <= self.fraction < 1:
-            raise SettingError(
-                however("the validation fraction must be at least 0 and below 1", valid_fraction=self.fraction)
-            )
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Table:
-    """A table ready for training: divided and encoded once, for any number of models.
-
-    Parameters
-    ----------
-    train, valid : Rows
-        `valid` is None where nothing is held out.
-    reports : dict of str to EncodingReport
-        What was unseen and missing in "train" and "valid".
-    seconds : dict of str to float
-        How long "read" and "encode" took.
-    """
-
-    encoder: Encoder
-    train: Rows
-    valid: Rows | None
-    reports: dict[str, EncodingReport]
-    seconds: dict[str, float]
-
-    @property
-    def schema(self) -> Schema:
-        return self.encoder.schema
-
-    @property
-    def task(self) -> str:
-        target = self.schema.target
-        assert target is not None
-        return target.task
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -102,7 +65,7 @@ class TrainedModel:
     history : History
     metrics : dict of str to float
         On the validation rows, at the best epoch; empty without such rows.
-    table : Table
+    table : Table or TextTable
     seconds : dict of str to float
         "read", "encode", "train" (the epochs without their validation) and "total".
     """
@@ -110,7 +73,7 @@ class TrainedModel:
     artifact: Artifact
     history: History
     metrics: dict[str, float]
-    table: Table
+    table: Table | TextTable
     seconds: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -124,6 +87,7 @@ def train_table(
     target: str,
     *,
     model: str = "fm",
+    preset: str | None = None,
     settings: Mapping[str, Any] | None = None,
     validation: Validation | None = None,
     task: str = "auto",
@@ -145,8 +109,11 @@ def train_table(
         The column to predict.
     model : str
         One of `anyfm.models.MODELS`.
+    preset : str, optional
+        One of the model's `PRESETS`, such as "libffm" of the model "ffm".
     settings : mapping, optional
-        Settings of the model and of `TrainingConfig` by name; text is read as on the command line.
+        Settings of the model and of `TrainingConfig` by name; text is read as on the command line. They overrule the
+        preset.
     validation : Validation, optional
         By default a tenth of the rows at random.
     task : {"auto", "binary", "regression"}
@@ -170,8 +137,9 @@ def train_table(
         A setting breaks its rule, the data cannot be used, or training diverged.
     """
     began = time.perf_counter()
-    model_settings(model, settings or {})  # wrong settings are told before a large table is read
-    seed = _training_config(settings or {}).seed
+    settings = with_preset(model, preset, settings)
+    model_settings(model, settings)  # wrong settings are told before a large table is read
+    seed = _training_config(settings).seed
     table = prepare_table(
         source,
         target,
@@ -190,93 +158,77 @@ def train_table(
     return replace(trained, seconds={**trained.seconds, "total": time.perf_counter() - began})
 
 
-def prepare_table(
-    source: Any,
-    target: str,
+def train_text(
+    source: Source,
     *,
+    format: str = "auto",
+    model: str = "fm",
+    preset: str | None = None,
+    settings: Mapping[str, Any] | None = None,
     validation: Validation | None = None,
     task: str = "auto",
-    positive: Any = None,
-    weight: str | None = None,
-    fields: Mapping[str, Any] | None = None,
-    min_count: int = MIN_COUNT,
-    read_options: Mapping[str, Any] | None = None,
-    seed: int = 0,
-) -> Table:
-    """Read, divide and encode a table; see `train_table`. Vocabularies and bins come from the training rows alone."""
-    from anyfm.table.encoder import Encoder
-    from anyfm.table.inference import infer_schema
-    from anyfm.table.readers import read_table
+    on_table: Callable[[TextTable], None] | None = None,
+    callbacks: Sequence[Callback] = (),
+) -> TrainedModel:
+    """Train a model on libsvm or libffm text files, whose ids were made elsewhere.
 
-    validation = validation if validation is not None else Validation()
-    overrides = dict(fields or {})
-    if validation.by is not None:
-        overrides.setdefault(validation.by, "ignore")
+    The model has no encoder: it scores text files of the same ids (`Predictor.read_text`), and rows.
 
-    options = dict(read_options or {})
+    Parameters
+    ----------
+    source : path, glob or list of paths
+    format : {"auto", "libsvm", "libffm"}
+        "auto": by the suffix.
+    model, preset, settings, callbacks
+        As for `train_table`.
+    validation : Validation, optional
+        By default a tenth of the rows at random. A file of its own is read in the sizes of the training file.
+    task : {"auto", "binary", "regression"}
+        "auto" is binary if the labels are 0 and 1, or -1 and 1.
+    on_table : callable, optional
+        Called with the rows before training begins.
 
-    def fit_encode(part: Frame) -> tuple[Encoder, Encoded]:
-        schema = infer_schema(
-            part, target=target, weight=weight, task=task, positive=positive, overrides=overrides, min_count=min_count
-        )
-        return Encoder.fit_encode(part, schema)
-
-    clock = _Clock()
-    frame = read_table(source, **options)
-    training, held_out = frame, None
-    if validation.source is None and validation.fraction > 0:
-        training, held_out = _divide(frame, validation, target=target, seed=seed)
-    clock.add("read")
-    try:
-        encoder, encoded = fit_encode(training)
-        clock.add("encode")
-        if validation.source is not None:
-            held_out = read_table(validation.source, **{"text_columns": encoder.text_columns, **options})
-            clock.add("read")
-        encoded_valid = None if held_out is None else encoder.encode(held_out, labelled=True)
-        clock.add("encode")
-    except InputError:
-        if training is not frame:
-            fit_encode(frame)  # raises again, now with the row of the table instead of the row of its part
-        raise
-    reports = {"train": encoded.report}
-    if encoded_valid is not None:
-        reports["valid"] = encoded_valid.report
-    valid = None if encoded_valid is None else encoded_valid.rows
-    return Table(encoder=encoder, train=encoded.rows, valid=valid, reports=reports, seconds=clock.seconds)
-
-
-class _Clock:
-    """Adds up the seconds since the last call, by name."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {"read": 0.0, "encode": 0.0}
-        self._last = time.perf_counter()
-
-    def add(self, name: str) -> None:
-        now = time.perf_counter()
-        self.seconds[name] += now - self._last
-        self._last = now
+    Raises
+    ------
+    SettingError, InputError, DivergenceError
+        A setting breaks its rule, a file cannot be read (the text names file, line and column) or lacks the fields
+        that the model needs, or training diverged.
+    """
+    began = time.perf_counter()
+    settings = with_preset(model, preset, settings)
+    model_settings(model, settings)
+    _refuse_without_fields(model, source_format(source, format))
+    seed = _training_config(settings).seed
+    table = prepare_text(source, format=format, validation=validation, task=task, seed=seed)
+    if on_table is not None:
+        on_table(table)
+    trained = train_encoded(table, model=model, settings=settings, callbacks=callbacks)
+    return replace(trained, seconds={**trained.seconds, "total": time.perf_counter() - began})
 
 
 def train_encoded(
-    table: Table,
+    table: Table | TextTable,
     *,
     model: str = "fm",
+    preset: str | None = None,
     settings: Mapping[str, Any] | None = None,
     callbacks: Sequence[Callback] = (),
 ) -> TrainedModel:
-    """Train one model on a table that is encoded already; see `train_table`."""
+    """Train one model on a table that is encoded already, or on text that is read; see `train_table`."""
     began = time.perf_counter()
-    encoder = table.encoder
+    record = {}
+    if isinstance(table, TextTable):
+        _refuse_without_fields(model, table.format)
+        record = {"format": table.format, "negative_label": table.negative_label}
     artifact, history = train_rows(
         table.train,
         table.valid,
         model=model,
-        settings={**(settings or {}), "task": table.task},
-        n_features=encoder.n_features,
-        n_fields=encoder.n_fields,
-        encoder=encoder,
+        settings={**with_preset(model, preset, settings), "task": table.task},
+        n_features=table.n_features,
+        n_fields=table.n_fields,
+        encoder=table.encoder,
+        record=record,
         callbacks=callbacks,
     )
     seconds = {
@@ -297,9 +249,13 @@ def train_rows(
     n_features: int,
     n_fields: int,
     encoder: Encoder | None = None,
+    record: Mapping[str, Any] | None = None,
     callbacks: Sequence[Callback] = (),
 ) -> tuple[Artifact, History]:
-    """Train one model on rows with targets; `encoder` is what encoded them, if it was ours. See `train_table`."""
+    """Train one model on rows with targets; see `train_table`.
+
+    `encoder` is what encoded the rows, if it was ours; `record` what else the artifact shall say of its training.
+    """
     config = _training_config(settings)
     member = MODELS[_known_model(model)](model_settings(model, settings))
     engine = make_engine(member, n_features=n_features, n_fields=n_fields, n_threads=config.n_threads)
@@ -310,7 +266,7 @@ def train_rows(
         n_features=n_features,
         n_fields=n_fields,
         encoder=encoder,
-        training=_training_record(train, valid, config),
+        training={**_training_record(train, valid, config), **(record or {})},
         metrics={"valid": {} if valid is None else evaluate(engine, valid)},
         history=_without_times(history),
     )
@@ -322,6 +278,41 @@ def make_engine(model: Model, *, n_features: int, n_fields: int, n_threads: int 
     from anyfm.engines.native import NativeEngine
 
     return NativeEngine(model, n_features=n_features, n_fields=n_fields, n_threads=n_threads)
+
+
+def training_memory(model: str, settings: Mapping[str, Any], *, n_features: int, n_fields: int) -> str | None:
+    """In words, the memory that training an FFM takes, computed before any is taken; None for the other models."""
+    from anyfm.engines.field_factors import memory_text
+
+    if model != "ffm":
+        return None
+    member = MODELS[model](model_settings(model, settings))
+    return memory_text(member, n_features=n_features, n_fields=n_fields, training=True)
+
+
+def with_preset(model: str, preset: str | None, settings: Mapping[str, Any] | None) -> dict[str, Any]:
+    """`settings` over those of the preset, if one is named.
+
+    Raises
+    ------
+    SettingError
+        The model has no such preset.
+    """
+    if preset is None:
+        return dict(settings or {})
+    named = PRESETS.get(_known_model(model), {})
+    if preset not in named:
+        known = ", ".join(f"{name} (of {member})" for member, presets in PRESETS.items() for name in presets)
+        raise SettingError(however(f"the preset must be one of {known}", preset=preset, model=model))
+    return {**named[preset], **(settings or {})}
+
+
+def _refuse_without_fields(model: str, format: str) -> None:
+    if MODELS[_known_model(model)].needs_fields and format == "libsvm":
+        raise SettingError(
+            however(f"{model} needs the field of every entry, which only libffm files hold", format=format)
+            + ". Give a libffm file (field:id:value), or train fm or linear."
+        )
 
 
 def model_settings(model: str, settings: Mapping[str, Any]) -> Any:
@@ -357,22 +348,6 @@ def _known_model(model: str) -> str:
     if model not in MODELS:
         raise SettingError(however(f"the model must be one of {', '.join(MODELS)}", model=model))
     return model
-
-
-def _divide(frame: Frame, validation: Validation, *, target: str, seed: int) -> tuple[Frame, Frame]:
-    for column in (target, validation.by):
-        if column is not None and column not in frame.columns:
-            raise InputError(located("the table has no such column", column=column, remedy=_columns(frame)))
-    if validation.by is not None:
-        training, held_out = split_by(frame[validation.by].to_numpy(), validation.fraction)
-    else:
-        training, held_out = split_fraction(len(frame), validation.fraction, seed=seed)
-    return frame[training], frame[held_out]
-
-
-def _columns(frame: Frame) -> str:
-    names = ", ".join(frame.columns[:20])
-    return f"It has {names}{' …' if len(frame.columns) > 20 else ''}"
 
 
 def _training_record(train: Rows, valid: Rows | None, config: TrainingConfig) -> dict[str, Any]:

@@ -136,7 +136,7 @@ def read_text(
     _check_range("n_fields", n_fields, 1, MAX_FEATURES)
     _check_range("n_threads", n_threads, 0, 1024)
     paths = _paths(source)
-    format = _format(format, paths)
+    format = source_format(paths, format)
     limits = _Limits(format, n_features, n_fields, task, drop_unseen=unseen == "drop")
     parser = kernels.TextParser.make(
         fields=format == "libffm",
@@ -190,7 +190,7 @@ def write_text(rows: Rows, path: str | os.PathLike[str], *, format: str = "auto"
         An id, field, value or target cannot be written, or the file cannot.
     """
     path = os.fspath(path)
-    format = _format(format, [path])
+    format = source_format([path], format)
     if Path(path).suffix.lower() in (".gz", ".zst", ".bz2", ".xz", ".zip"):
         raise SettingError(however("text files are written without compression", path=path))
     _check_writable(rows, format)
@@ -338,10 +338,12 @@ def _paths(source: Source) -> list[str]:
     return found
 
 
-def _format(format: str, paths: list[str]) -> str:
+def source_format(source: Source, format: str = "auto") -> str:
+    """The format of text files: as given, or, for "auto", what the suffix of all of them stands for."""
     if format != "auto":
         _check_choice("format", format, FORMATS)
         return format
+    paths = _paths(source)
     formats = {text_format(path) for path in paths}
     found = formats.pop()
     if found is None or formats:

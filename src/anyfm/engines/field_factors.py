@@ -49,15 +49,27 @@ def table_bytes(model: Model, *, n_features: int, n_fields: int, training: bool)
     return n_features * floats * 4
 
 
+def needed_bytes(model: Model, *, n_features: int, n_fields: int, training: bool) -> int:
+    """Bytes that scoring or training takes: training keeps a copy of its best epoch."""
+    table = table_bytes(model, n_features=n_features, n_fields=n_fields, training=training)
+    return 2 * table if training else table
+
+
+def memory_text(model: Model, *, n_features: int, n_fields: int, training: bool) -> str:
+    """The same in words: sizes of the model, and gigabytes."""
+    needed = needed_bytes(model, n_features=n_features, n_fields=n_fields, training=training)
+    features = f"{n_features / 1e6:.3g} M" if n_features >= 1e6 else f"{n_features:,}"
+    memory = f"{needed / 1e9:.2g} GB" if needed >= 1e8 else f"{needed / 1e6:.2g} MB"
+    copy = ", half of it for the best epoch so far" if training else ""
+    return f"FFM: {features} features × {n_fields} fields × {model.config.n_factors} factors: {memory}{copy}"
+
+
 def make(model: Model, *, n_features: int, n_fields: int, training: bool, n_threads: int) -> Any:
     """The kernel of `model`; SettingError if its tables do not fit the memory that is free."""
     config = model.config
-    table = table_bytes(model, n_features=n_features, n_fields=n_fields, training=training)
-    needed = 2 * table if training else table  # training keeps a copy of its best epoch
+    needed = needed_bytes(model, n_features=n_features, n_fields=n_fields, training=training)
     available = available_memory()
-    _log.info(
-        "FFM of %d features, %d fields and %d factors: %.3g GB", n_features, n_fields, config.n_factors, needed / 1e9
-    )
+    _log.info("%s", memory_text(model, n_features=n_features, n_fields=n_fields, training=training))
     if available is not None and needed > available:
         raise SettingError(
             however(

@@ -59,6 +59,8 @@ def _bind(rows: Rows, *, n_features: int, n_owners: int, n_fields: int) -> Any:
     except IndexError:
         rows.check_bounds(n_features)
         raise
+    except ValueError as error:  # fields: out of bounds, or not named
+        raise InputError(however(f"the rows do not fit the model's {n_fields} fields", reason=str(error))) from None
 
 
 def _logits(native: Any, rows: Rows, n_features: int) -> Floats:
@@ -345,4 +347,8 @@ class NativeScorer:
         except IndexError:
             raise InputError(
                 however(f"a feature id must lie in 0 … {self.n_features - 1}", ids=[int(i) for i in ids])
+            ) from None
+        except ValueError as error:
+            raise InputError(
+                however(f"values and fields must fit the ids and {self.n_fields} fields", reason=str(error))
             ) from None

@@ -69,6 +69,7 @@ class Model(ABC):
 
     name: ClassVar[str]
     config_type: ClassVar[type[ModelConfig]]
+    needs_fields: ClassVar[bool] = False  # whether the logit depends on which field an entry is of
 
     def __init__(self, config: ModelConfig | None = None) -> None:
         self.config: Any = config if config is not None else self.config_type()

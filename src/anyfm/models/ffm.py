@@ -62,6 +62,7 @@ class FFM(Model):
 
     name = "ffm"
     config_type = FFMConfig
+    needs_fields = True
 
     def parameter_specs(self, n_features: int, n_fields: int) -> dict[str, ParameterSpec]:
         return {
