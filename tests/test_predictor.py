@@ -12,7 +12,7 @@ import pytest
 
 from anyfm.artifact import Artifact, save_artifact
 from anyfm.errors import ArtifactError, InputError
-from anyfm.models import MODELS, specification_logits
+from anyfm.models import FFM, MODELS, FFMConfig, specification_logits
 from anyfm.predictor import Predictor, load
 from anyfm.rows import Rows
 
@@ -127,3 +127,20 @@ def test_one_encoded_row_takes_microseconds():
         return best
 
     assert best_of(20) < 50e-6  # 10 µs on an idle machine; the limit leaves room for a busy one
+
+
+def test_the_fields_of_one_row_count_for_ffm():
+    model = FFM(FFMConfig(n_factors=2))
+    rng = np.random.default_rng(0)
+    specs = model.parameter_specs(6, 3)
+    parameters = {name: rng.normal(size=spec.shape).astype(np.float32) for name, spec in specs.items()}
+    predictor = Predictor(Artifact(model=model, parameters=parameters, n_features=6, n_fields=3))
+    ids, values = np.array([0, 2, 5, 4], np.int32), np.array([1, -2, 0.5, 3], np.float32)
+    fields = np.array([2, 0, 0, 1], np.int32)
+    row = Rows(ids=ids, offsets=np.array([0, 4]), values=values, fields=fields)
+    expected = specification_logits(model, parameters, row)[0]
+    assert predictor.predict_ids(ids, values, fields) == pytest.approx(1 / (1 + np.exp(-expected)), rel=1e-5)
+    with pytest.raises(InputError, match="fields"):
+        predictor.predict_ids(ids, values)  # four slots, three fields
+    with pytest.raises(InputError, match="fields"):
+        predictor.predict_ids(ids, values, fields + 1)

@@ -96,7 +96,7 @@ class Artifact:
         if self.encoder is None:
             raise ArtifactError(
                 "this model was trained on rows that were already encoded, so that it cannot read a raw table. "
-                "Give it encoded rows"
+                "Give it encoded rows, or a libsvm or libffm file of the same ids"
             )
         return self.encoder
 

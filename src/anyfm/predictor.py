@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from anyfm.artifact import Artifact, load_artifact
 from anyfm.engines.native import NativeScorer
 from anyfm.rows import Floats, Ids, Rows
 
 if TYPE_CHECKING:
+    from anyfm.dataset.text import Source, TextRows
     from anyfm.explain.contributions import Contributions
     from anyfm.table.encoder import Encoded
     from anyfm.table.readers import Frame
@@ -79,6 +81,49 @@ class Predictor:
         """
         return self.artifact.require_encoder().encode(self.read(table), labelled=labelled)
 
+    def read_text(self, source: Source, *, format: str = "auto", labelled: bool = True) -> TextRows:
+        """Read libsvm or libffm files of the ids that this model was trained on; its ``rows`` can be scored.
+
+        Entries whose id (or, where the model uses it, field) lies beyond those of training are left out of their rows
+        and counted.
+
+        Parameters
+        ----------
+        source : path, glob or list of paths
+        format : {"auto", "libsvm", "libffm"}
+            "auto": by the suffix.
+        labelled : bool
+            Whether the labels must be those of the model's task. Without, they may be any numbers.
+
+        Raises
+        ------
+        SettingError, InputError
+            The model was trained on a table, a file is not of the format, or it lacks the fields that the model needs.
+        """
+        from anyfm.dataset.text import read_text, source_format
+        from anyfm.errors import InputError, SettingError, however
+
+        artifact = self.artifact
+        if artifact.encoder is not None:
+            raise InputError(
+                "this model was trained on a table, whose values it codes itself, so that it cannot read ids. Give it "
+                "a table"
+            )
+        format = source_format(source, format)
+        with_fields = artifact.model.needs_fields
+        if with_fields and format == "libsvm":
+            raise SettingError(
+                however(f"{artifact.model.name} needs the field of every entry: a libffm file", format=format)
+            )
+        return read_text(
+            source,
+            format=format,
+            n_features=artifact.n_features,
+            n_fields=artifact.n_fields if with_fields else None,
+            unseen="drop",
+            task=self.task if labelled else "regression",
+        )
+
     def logits(self, table: Any) -> Floats:
         """The logit of every row, float32 of shape (n_rows,); for regression, the prediction itself.
 
@@ -106,20 +151,22 @@ class Predictor:
             logit = self._scorer.logit(rows.ids, rows.values, rows.fields)
         return self._response(logit)
 
-    def predict_ids(self, ids: Ids, values: Floats | None = None) -> float:
-        """The same for one row that is encoded already: slot s holds a feature of field s.
+    def predict_ids(self, ids: Ids, values: Floats | None = None, fields: NDArray[np.int32] | None = None) -> float:
+        """The same for one row that is encoded already.
 
         Parameters
         ----------
         ids : int32 array of shape (n_slots,)
         values : float32 array of shape (n_slots,), optional
+        fields : int32 array of shape (n_slots,), optional
+            The field of each slot, for models that use it; absent: slot s holds a feature of field s.
 
         Raises
         ------
         InputError
-            An id lies outside the model's features.
+            An id or field lies outside the model's, or the arrays differ in length.
         """
-        return self._response(self._scorer.logit(ids, values))
+        return self._response(self._scorer.logit(ids, values, fields))
 
     def evaluate(self, table: Any) -> dict[str, float]:
         """The metrics of the model's task on a table with the target, or on rows with y; see `metrics.evaluate`."""
