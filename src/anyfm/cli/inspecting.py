@@ -33,6 +33,8 @@ def inspect(
     if encoder is not None:
         output.results.print(schema_table(encoder.schema, encoder))
         facts.insert(1, ("target", target_text(encoder.schema)))
+    elif "format" in artifact.training:
+        facts.insert(1, ("reads", f"{artifact.training['format']} files of the ids it was trained on"))
     output.facts([*facts, *((f"valid {name}", text) for name, text in metric_facts(artifact.metrics.get("valid", {})))])
     output.finish(
         {
@@ -54,10 +56,11 @@ def models(
     name: Annotated[str | None, typer.Argument(metavar="[MODEL]", help="One model only.")] = None,
 ) -> None:
     """List the models and their settings, with defaults and rules."""
-    from anyfm.cli.showing import Output, table
+    from anyfm.cli.showing import Output, settings_text, table
     from anyfm.config import TrainingConfig
     from anyfm.errors import SettingError, however
     from anyfm.models import MODELS
+    from anyfm.workflow import PRESETS
 
     if name is not None and name not in MODELS:
         raise SettingError(however(f"the model must be one of {', '.join(MODELS)}", model=name))
@@ -68,3 +71,5 @@ def models(
         for item in dataclasses.fields(kind):
             shown.add_row(item.name, str(item.default), item.metadata["help"], item.metadata["rule"].text)
         output.results.print(shown)
+        for preset, settings in PRESETS.get(title, {}).items():
+            output.results.print(f"--preset {preset}: {settings_text(settings)}\n", markup=False)
