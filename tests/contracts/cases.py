@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from anyfm.models import FM, FMConfig, Linear, LinearConfig, Model
+from anyfm.models import FFM, FM, FFMConfig, FMConfig, Linear, LinearConfig, Model
+from anyfm.models.ffm import PRESETS
 from anyfm.rows import Rows
 
 N_FIELDS, FIELD_SIZE = 5, 7
@@ -20,6 +21,9 @@ def models(task: str = "binary") -> dict[str, Model]:
         "linear-normalized": Linear(LinearConfig(task=task, normalize=True)),
         **{f"fm-{k}": FM(FMConfig(task=task, n_factors=k)) for k in (1, 4, 7, 8, 16, 20, 37, 256)},
         "fm-normalized": FM(FMConfig(task=task, n_factors=3, normalize=True)),
+        **{f"ffm-{k}": FFM(FFMConfig(task=task, n_factors=k)) for k in (1, 4, 5, 8)},
+        "ffm-normalized": FFM(FFMConfig(task=task, n_factors=3, normalize=True)),
+        "ffm-libffm": FFM(FFMConfig(**PRESETS["libffm"], task=task)),
     }
 
 

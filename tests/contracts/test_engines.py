@@ -57,7 +57,7 @@ def test_scorer_gives_the_engine_s_logits(name: str, kind: str) -> None:
     np.testing.assert_allclose(scorer.logits(scored), logits, rtol=1e-5, atol=1e-5)
     for i in range(5):
         row = scored.slice(i, i + 1)
-        one = scorer.logit(row.ids.reshape(-1), None if row.values is None else row.values.reshape(-1))
+        one = scorer.logit(row.ids.reshape(-1), None if row.values is None else row.values.reshape(-1), row.fields)
         np.testing.assert_allclose(one, logits[i], rtol=1e-5, atol=1e-5)
 
 
@@ -181,6 +181,27 @@ def test_ids_out_of_bounds_name_their_row(bad: int) -> None:
     engine = engine_for(models()["fm-4"])
     with pytest.raises(InputError, match=rf"row 7.*{bad}"):
         engine.logits(data)
+
+
+@pytest.mark.parametrize("bad", [-1, N_FIELDS])
+def test_fields_out_of_bounds_are_refused(bad: int) -> None:
+    model = models()["ffm-4"]
+    engine = trained(model, rows("ragged"))
+    data = rows("ragged", 10)
+    assert data.fields is not None
+    data.fields[3] = bad
+    with pytest.raises(InputError, match=f"{N_FIELDS} fields"):
+        engine.logits(data)
+    scorer = NativeScorer(model, engine.parameters(), n_fields=N_FIELDS)
+    with pytest.raises(InputError, match=f"{N_FIELDS} fields"):
+        scorer.logit(data.ids[:5], None, data.fields[:5])
+
+
+def test_ragged_rows_of_ffm_must_name_their_fields() -> None:
+    data = rows("ragged", 10)
+    nameless = Rows(ids=data.ids, offsets=data.offsets, y=data.y)
+    with pytest.raises(InputError, match="name the field"):
+        trained(models()["ffm-4"], rows("ragged")).logits(nameless)
 
 
 def test_rows_without_a_target_cannot_train() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anyfm.models import FM, FMConfig, Linear, Model, specification_logits
+from anyfm.models import FFM, FM, FFMConfig, FMConfig, Linear, Model, specification_logits
 from anyfm.rows import Rows
 
 from .cases import KINDS, N_FEATURES, N_FIELDS, models, rows
@@ -40,6 +41,51 @@ def test_fm_is_the_double_loop_over_pairs(kind: str, seed: int, n_factors: int) 
             z += p["factors"][ids[a]] @ p["factors"][ids[b]] * x[a] * x[b]
         slow.append(z)
     np.testing.assert_allclose(specification_logits(model, p, data), slow, rtol=1e-9, atol=1e-9)
+
+
+def entry_fields(data: Rows, i: int) -> np.ndarray:
+    fields = data.slice(i, i + 1).fields
+    return np.arange(data.ids.shape[1]) if fields is None else fields
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(seed=st.integers(0, 2**32 - 1), n_factors=st.integers(1, 12))
+def test_ffm_is_the_double_loop_over_pairs(kind: str, seed: int, n_factors: int) -> None:
+    model = FFM(FFMConfig(n_factors=n_factors))
+    p, data = parameters_for(model, seed), rows(kind, 5, seed=seed)
+    slow = []
+    for i in range(data.n_rows):
+        ids, x = entries(data, i)
+        fields, v = entry_fields(data, i), p["field_factors"]
+        z = p["bias"][0] + p["linear"][ids] @ x
+        for a, b in combinations(range(len(ids)), 2):
+            z += v[ids[a], fields[b]] @ v[ids[b], fields[a]] * x[a] * x[b]
+        slow.append(z)
+    np.testing.assert_allclose(specification_logits(model, p, data), slow, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("normalize", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_ffm_with_one_vector_for_all_fields_is_fm(kind: str, normalize: bool) -> None:
+    fm = FM(FMConfig(n_factors=6, normalize=normalize))
+    ffm = FFM(FFMConfig(n_factors=6, normalize=normalize))
+    p, data = parameters_for(fm), rows(kind)
+    same = {"bias": p["bias"], "linear": p["linear"]}
+    same["field_factors"] = np.repeat(p["factors"][:, None, :], N_FIELDS, axis=1)
+    expected = specification_logits(fm, p, data)
+    np.testing.assert_allclose(specification_logits(ffm, same, data), expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["fixed", "values", "ragged", "ragged-values"])
+def test_ffm_does_not_depend_on_how_fields_are_numbered(kind: str) -> None:
+    model, data = FFM(FFMConfig(n_factors=3)), rows(kind)
+    p = parameters_for(model)
+    number = np.array([3, 0, 4, 1, 2], np.int32)  # of field f
+    fields = np.arange(N_FIELDS) if data.fields is None else data.fields
+    renumbered = dict(p, field_factors=p["field_factors"][:, np.argsort(number)])
+    other = replace(data, fields=number[fields])
+    expected = specification_logits(model, p, data)
+    np.testing.assert_allclose(specification_logits(model, renumbered, other), expected, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("kind", KINDS)
