@@ -138,7 +138,7 @@ class TestFiles:
         assert frame.columns == names
 
     @given(st.binary(max_size=200))
-    @settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @pytest.mark.parametrize("name", ["t.csv", "t.tsv", "t.parquet", "t.arrow", "t.jsonl", "t"])
     def test_any_bytes_give_a_table_or_an_anyfm_error(self, tmp_path: Path, name: str, content: bytes):
         frame, error = attempt(lambda: read_table(written(tmp_path, content, name)))
@@ -149,7 +149,7 @@ class TestFiles:
             st.lists(st.sampled_from(["1", "x", "", '"', '"y"', "é", "\0", " "]), max_size=4).map(",".join), max_size=6
         )
     )
-    @settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
     def test_any_lines_give_whole_rows_or_an_anyfm_error(self, tmp_path: Path, lines: list[str]):
         path = written(tmp_path, "a,b\n" + "\n".join(lines))
         frame, error = attempt(lambda: read_table(path, header=True))

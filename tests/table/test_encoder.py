@@ -52,7 +52,7 @@ two_tables = st.booleans().flatmap(lambda ragged: st.tuples(tables(ragged=ragged
 
 class TestLaws:
     @given(two_tables, st.integers(1, 3))
-    @settings(max_examples=30, deadline=None)
+    @settings(max_examples=30)
     def test_encoding_does_not_depend_on_how_rows_are_cut(
         self, both: tuple[pl.DataFrame, pl.DataFrame], min_count: int
     ):
@@ -65,7 +65,7 @@ class TestLaws:
             assert whole.report == sum((part.report for part in parts[1:]), start=parts[0].report)
 
     @given(two_tables, st.integers(1, 3))
-    @settings(max_examples=30, deadline=None)
+    @settings(max_examples=30)
     def test_one_row_is_encoded_as_in_a_table(self, both: tuple[pl.DataFrame, pl.DataFrame], min_count: int):
         encoder = fitted(both[0], min_count)
         for frame in both:
@@ -75,7 +75,7 @@ class TestLaws:
                 assert_same(encoder.encode_one(row), rows.take(np.array([i])))
 
     @given(two_tables)
-    @settings(max_examples=20, deadline=None)
+    @settings(max_examples=20)
     def test_fit_encode_is_fit_then_encode(self, both: tuple[pl.DataFrame, pl.DataFrame]):
         frame = both[0]
         schema = infer_schema(frame, overrides=overrides(frame), min_count=2)
@@ -87,7 +87,7 @@ class TestLaws:
         np.testing.assert_array_equal(encoder.counts, encoded.rows.feature_counts(encoder.n_features))
 
     @given(two_tables)
-    @settings(max_examples=20, deadline=None)
+    @settings(max_examples=20)
     def test_saved_and_read_again_it_gives_the_same_ids_and_bytes(self, both: tuple[pl.DataFrame, pl.DataFrame]):
         encoder = fitted(both[0])
         parts = json.loads(json.dumps(encoder.to_dict()))
@@ -102,7 +102,7 @@ class TestLaws:
         ]
 
     @given(two_tables, st.randoms(use_true_random=False))
-    @settings(max_examples=20, deadline=None)
+    @settings(max_examples=20)
     def test_order_of_columns_and_extra_columns_do_not_matter(
         self, both: tuple[pl.DataFrame, pl.DataFrame], random: Any
     ):
@@ -113,7 +113,7 @@ class TestLaws:
         assert_same(encoder.encode(other).rows, encoder.encode(both[1]).rows)
 
     @given(tables(ragged=False))
-    @settings(max_examples=20, deadline=None)
+    @settings(max_examples=20)
     def test_types_of_a_part_do_not_matter(self, frame: pl.DataFrame):
         """A part made again from Python values may have other column types: all null, or whole numbers only."""
         encoder = fitted(frame)
@@ -123,7 +123,7 @@ class TestLaws:
             assert_same(encoder.encode(alone).rows, rows.take(np.array([i])))
 
     @given(tables(ragged=True), st.data())
-    @settings(max_examples=20, deadline=None)
+    @settings(max_examples=20)
     def test_weight_three_is_three_copies(self, frame: pl.DataFrame, data: Any):
         weights = data.draw(st.lists(st.integers(0, 3), min_size=frame.height, max_size=frame.height))
         weights[0] = 2

@@ -86,6 +86,12 @@ class TestBins:
         assert coded.ids.tolist() == [1, 1]
         assert bins.encode_one(3.0) == 2
 
+    @pytest.mark.parametrize("value", [2**54 - 1, 2**54 + 1, -(2**62) - 1, 2**80, -(2**80), 10**400])
+    def test_huge_integers_are_rounded_alike_alone_and_in_a_column(self, value: int):
+        bins, _ = Bins.fit(pl.Series("x", [0.0, 2.0**54, -(2.0**62), 2.0**80]), n_bins=9)
+        column = pl.Series("x", [value]) if abs(value) < 2**63 else pl.Series("x", [str(value)])
+        assert bins.encode_one(value) == bins.encode(column).ids[0]
+
     def test_labels_are_exact(self):
         bins, _ = Bins.fit(pl.Series("x", [0.1, 0.30000000000000004, 1e20]), n_bins=3)
         assert bins.labels()[2:] == ["< 0.30000000000000004", "[0.30000000000000004, 1e+20)", "≥ 1e+20"]

@@ -79,7 +79,10 @@ class Bins(Coder):
 
     def encode_one(self, value: Any) -> int:
         if self.clock.is_plain and (type(value) is float or type(value) is int) and value == value:
-            return bisect_right(self._edges, value) + FIRST
+            try:
+                return bisect_right(self._edges, float(value)) + FIRST  # as in a column: an integer is a float64
+            except OverflowError:
+                pass
         return MISSING if value is None else int(self.encode(one(value)).ids[0])
 
     def labels(self) -> list[Any]:
