@@ -22,13 +22,21 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 import anyfm
 from anyfm.config import TrainingConfig
 from anyfm.errors import InputError, SettingError
-from anyfm.estimators import FMClassifier, FMRegressor, LinearClassifier, LinearRegressor
+from anyfm.estimators import (
+    FFMClassifier,
+    FFMRegressor,
+    FMClassifier,
+    FMRegressor,
+    LinearClassifier,
+    LinearRegressor,
+)
 from anyfm.models import MODELS, specification_logits
+from anyfm.models.ffm import PRESETS
 from anyfm.predictor import load
 from anyfm.training.metrics import auc
 
-CLASSIFIERS = [LinearClassifier, FMClassifier]
-REGRESSORS = [LinearRegressor, FMRegressor]
+CLASSIFIERS = [LinearClassifier, FMClassifier, FFMClassifier]
+REGRESSORS = [LinearRegressor, FMRegressor, FFMRegressor]
 ALL = CLASSIFIERS + REGRESSORS
 CITIES = np.array(["Bonn", "Köln", "Oslo", "Rome", "São Paulo"], object)
 
@@ -212,6 +220,30 @@ def test_sparse_and_table_do_not_mix() -> None:
         of_matrix.predict(pd.DataFrame(np.ones((2, X.shape[1])), columns=[f"c{i}" for i in range(X.shape[1])]))
     with pytest.raises(SettingError, match="fields must be none"):
         LinearClassifier(fields={"x0": "numeric"}).fit(X, y)
+
+
+def test_a_sparse_matrix_has_no_fields_for_ffm() -> None:
+    X, y, _ = one_hot()
+    with pytest.raises(InputError, match="sparse matrix does not say which columns make a field"):
+        FFMClassifier().fit(X, y)
+
+
+def test_field_factors_make_up_the_logit() -> None:
+    table, y = clicks()
+    model = FFMClassifier(n_epochs=4).fit(table[["city", "ad_id"]], y)
+    city, ad = model.field_factors_["city"]["Rome"], model.field_factors_["ad_id"][102]
+    logit = model.bias_ + model.linear_["city"]["Rome"] + model.linear_["ad_id"][102] + city[1] @ ad[0]
+    row = pd.DataFrame({"city": ["Rome"], "ad_id": [102]})
+    np.testing.assert_allclose(model.decision_function(row), logit, rtol=1e-5)
+    assert (city[1] != 0).any()
+
+
+def test_libffm_s_settings_are_a_preset() -> None:
+    table, y = clicks()
+    model = FFMClassifier(**PRESETS["libffm"], n_epochs=3).fit(table[["city", "ad_id"]], y)
+    assert model.artifact_.model.config.adagrad == "libffm"
+    assert model.bias_ == 0
+    assert model.score(table[["city", "ad_id"]], y) > 0.9
 
 
 def test_an_entry_beyond_float32_is_named() -> None:

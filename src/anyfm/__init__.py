@@ -6,13 +6,22 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from anyfm.estimators import FMClassifier, FMRegressor, LinearClassifier, LinearRegressor
+    from anyfm.estimators import (
+        FFMClassifier,
+        FFMRegressor,
+        FMClassifier,
+        FMRegressor,
+        LinearClassifier,
+        LinearRegressor,
+    )
     from anyfm.predictor import Predictor, load
 
 __version__ = "0.1.0"
 
 # Loaded when first asked for, so that `import anyfm` stays light.
 _ROOMS = {
+    "FFMClassifier": "anyfm.estimators",
+    "FFMRegressor": "anyfm.estimators",
     "FMClassifier": "anyfm.estimators",
     "FMRegressor": "anyfm.estimators",
     "LinearClassifier": "anyfm.estimators",
@@ -21,7 +30,17 @@ _ROOMS = {
     "load": "anyfm.predictor",
 }
 
-__all__ = ["FMClassifier", "FMRegressor", "LinearClassifier", "LinearRegressor", "Predictor", "__version__", "load"]
+__all__ = [
+    "FFMClassifier",
+    "FFMRegressor",
+    "FMClassifier",
+    "FMRegressor",
+    "LinearClassifier",
+    "LinearRegressor",
+    "Predictor",
+    "__version__",
+    "load",
+]
 
 
 def __getattr__(name: str) -> Any:

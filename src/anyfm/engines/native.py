@@ -333,7 +333,7 @@ class NativeScorer:
             if name in parameters:
                 table[:, first : first + n] = parameters[name].reshape(self.n_features, n)
         if "field_factors" in parameters:
-            self._native.write_factors(np.ascontiguousarray(parameters["field_factors"], dtype=np.float32))
+            self._native.write_factors(np.require(parameters["field_factors"], np.float32, ["C", "W"]))
         self._native.bias[0] = parameters["bias"][0]
 
     def logits(self, rows: Rows) -> Floats:

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
-from anyfm.estimators.members import FMClassifier, FMRegressor, LinearClassifier, LinearRegressor
+from anyfm.estimators.members import (
+    FFMClassifier,
+    FFMRegressor,
+    FMClassifier,
+    FMRegressor,
+    LinearClassifier,
+    LinearRegressor,
+)
 
-__all__ = ["FMClassifier", "FMRegressor", "LinearClassifier", "LinearRegressor"]
+__all__ = ["FFMClassifier", "FFMRegressor", "FMClassifier", "FMRegressor", "LinearClassifier", "LinearRegressor"]

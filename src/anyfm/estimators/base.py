@@ -181,6 +181,11 @@ class TableEstimator(BaseEstimator):  # type: ignore[misc]
         """X as a polars frame, an array or CSR, of as many columns, and with the names, as in training."""
         least = 2 if reset else 1
         if is_sparse(X):
+            if MODELS[self._model].needs_fields:
+                raise InputError(
+                    f"a sparse matrix does not say which columns make a field, which {type(self).__name__} needs. Give "
+                    "it the table itself, or take an FM"
+                )
             return validate_data(self, X, reset=reset, accept_sparse="csr", ensure_min_samples=least)
         if not is_frame(X):
             # NaN is a missing value; an infinite number lies in the first or in the last bin
@@ -273,7 +278,7 @@ class TableEstimator(BaseEstimator):  # type: ignore[misc]
         tags.input_tags.allow_nan = True
         tags.input_tags.categorical = True
         tags.input_tags.string = True
-        tags.input_tags.sparse = True
+        tags.input_tags.sparse = not MODELS[self._model].needs_fields
         return tags
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from anyfm.config import TrainingConfig
 from anyfm.estimators.base import Classifier, Regressor, TableEstimator, keep
-from anyfm.models import FMConfig, LinearConfig
+from anyfm.models import FFMConfig, FMConfig, LinearConfig
 from anyfm.workflow import DEFAULT_FRACTION, MIN_COUNT
 
 if TYPE_CHECKING:
@@ -81,3 +81,41 @@ class FMClassifier(Classifier, _FM):
 
 class FMRegressor(Regressor, _FM):
     """Factorization machine for numbers: it learns how any two values of different columns go together."""
+
+
+class _FFM(TableEstimator):
+    _model = "ffm"
+
+    def __init__(
+        self,
+        *,
+        n_factors: int = FFMConfig.n_factors,
+        learning_rate: float = FFMConfig.learning_rate,
+        l2_linear: float | None = FFMConfig.l2_linear,
+        l2_factors: float | None = FFMConfig.l2_factors,
+        init: float = FFMConfig.init,
+        normalize: bool = FFMConfig.normalize,
+        linear: bool = FFMConfig.linear,
+        adagrad: str = FFMConfig.adagrad,
+        n_epochs: int = TrainingConfig.n_epochs,
+        patience: int = TrainingConfig.patience,
+        monitor: str = TrainingConfig.monitor,
+        validation_fraction: float = DEFAULT_FRACTION,
+        fields: Mapping[str, Any] | None = None,
+        min_count: int = MIN_COUNT,
+        n_bins: int | None = None,
+        random_state: RandomState = 0,
+        n_threads: int = TrainingConfig.n_threads,
+    ) -> None:
+        keep(self, locals())
+
+
+class FFMClassifier(Classifier, _FFM):
+    """Field-aware factorization machine for two classes: each value shows other factors to each other column.
+
+    The settings of the program libffm are ``FFMClassifier(**anyfm.models.ffm.PRESETS["libffm"])``.
+    """
+
+
+class FFMRegressor(Regressor, _FFM):
+    """Field-aware factorization machine for numbers: each value shows other factors to each other column."""
