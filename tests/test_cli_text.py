@@ -11,13 +11,14 @@ from typer.testing import CliRunner
 from anyfm.artifact import load_artifact, save_artifact
 from anyfm.cli import app
 from anyfm.dataset.text import read_text
+from anyfm.engines import field_factors
 from anyfm.errors import InputError, SettingError
-from anyfm.models import specification_logits
+from anyfm.models import FFM, FFMConfig, specification_logits
 from anyfm.models.ffm import PRESETS
 from anyfm.predictor import Predictor
 from anyfm.prepare import Validation, prepare_text
 from anyfm.training.metrics import auc
-from anyfm.workflow import train_encoded, train_table, train_text
+from anyfm.workflow import train_encoded, train_table, train_text, training_memory
 
 runner = CliRunner()
 N_FIELDS, FIELD_SIZE = 4, 6
@@ -122,6 +123,19 @@ def test_the_preset_is_libffm_s_model_and_set_overrules_it(texts, tmp_path):
     assert "FFM: 24 features × 4 fields × 3 factors" in result.stderr
     again = train_text(texts / "tr.ffm", model="ffm", preset="libffm", settings={"n_factors": 3}).artifact
     np.testing.assert_array_equal(again.parameters["field_factors"], artifact.parameters["field_factors"])
+
+
+def test_memory_is_told_before_any_is_taken_and_refused_where_there_is_none(texts, tmp_path, monkeypatch):
+    text = training_memory("ffm", {"n_factors": 25}, n_features=2_000_000, n_fields=39)
+    table = field_factors.table_bytes(FFM(FFMConfig(n_factors=25)), n_features=2_000_000, n_fields=39, training=True)
+    assert 2_000_000 * 39 * 25 * 4 < table < 2_000_000 * 40 * 30 * 4
+    memory = f"{3 * table / 1e9:.2g} GB, two thirds of it for copies of the best epoch"
+    assert text == f"FFM: 2 M features × 39 fields × 25 factors: {memory}"
+    assert training_memory("fm", {}, n_features=2_000_000, n_fields=39) is None
+    monkeypatch.setattr(field_factors, "available_memory", lambda: 1000)
+    result = anyfm("train", texts / "tr.ffm", "--model", "ffm", "--out", tmp_path / "m", status=2)
+    assert "must fit the free memory" in result.stderr
+    assert "FFM: 24 features × 4 fields × 8 factors" in result.stderr
 
 
 def test_the_preset_learns_a_table_too(tmp_path):

@@ -50,9 +50,12 @@ def table_bytes(model: Model, *, n_features: int, n_fields: int, training: bool)
 
 
 def needed_bytes(model: Model, *, n_features: int, n_fields: int, training: bool) -> int:
-    """Bytes that scoring or training takes: training keeps a copy of its best epoch."""
+    """Bytes that scoring or training takes at most.
+
+    Training keeps a copy of its best epoch, and for a moment that of the one before.
+    """
     table = table_bytes(model, n_features=n_features, n_fields=n_fields, training=training)
-    return 2 * table if training else table
+    return 3 * table if training else table
 
 
 def memory_text(model: Model, *, n_features: int, n_fields: int, training: bool) -> str:
@@ -60,8 +63,8 @@ def memory_text(model: Model, *, n_features: int, n_fields: int, training: bool)
     needed = needed_bytes(model, n_features=n_features, n_fields=n_fields, training=training)
     features = f"{n_features / 1e6:.3g} M" if n_features >= 1e6 else f"{n_features:,}"
     memory = f"{needed / 1e9:.2g} GB" if needed >= 1e8 else f"{needed / 1e6:.2g} MB"
-    copy = ", half of it for the best epoch so far" if training else ""
-    return f"FFM: {features} features × {n_fields} fields × {model.config.n_factors} factors: {memory}{copy}"
+    copies = ", two thirds of it for copies of the best epoch" if training else ""
+    return f"FFM: {features} features × {n_fields} fields × {model.config.n_factors} factors: {memory}{copies}"
 
 
 def make(model: Model, *, n_features: int, n_fields: int, training: bool, n_threads: int) -> Any:
