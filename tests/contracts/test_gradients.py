@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from anyfm.engines.native import NativeEngine
-from anyfm.models import FM, FMConfig, Linear, LinearConfig, Model, specification_logits
+from anyfm.models import FFM, FM, FFMConfig, FMConfig, Linear, LinearConfig, Model, specification_logits
 from anyfm.rows import Rows
 
 from .cases import KINDS, N_FEATURES, N_FIELDS, rows
@@ -92,4 +92,35 @@ def test_gradients_agree_with_finite_differences(name: str, task: str, kind: str
             squares = (expected.reshape(N_FEATURES, -1) ** 2).mean(axis=1)
             np.testing.assert_allclose(grown[:, position] - accumulators[:, position], squares, rtol=2e-2, atol=1e-4)
         checked += 1
+    assert checked > 3
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "shared"])
+@pytest.mark.parametrize("normalize", [False, True])
+@pytest.mark.parametrize("n_factors", [1, 4, 5, 8])
+@pytest.mark.parametrize("rule", ["vector", "libffm"])
+def test_gradients_of_field_factors(rule: str, n_factors: int, normalize: bool, kind: str) -> None:
+    """A step d = η g / √(a + s), where s is g² or, for one accumulator a vector, its mean, gives g back."""
+    free = {"l2_linear": 0.0, "l2_factors": 0.0, "init": 1}  # small gradients, so that the step tells them well
+    model = FFM(FFMConfig(n_factors=n_factors, normalize=normalize, adagrad=rule, **free))
+    data, start = rows(kind, 12, weighted=True), 1.0 if rule == "libffm" else 0.1
+    checked = 0
+    for i in range(data.n_rows):
+        row = data.slice(i, i + 1)
+        assert row.weight is not None
+        if row.weight[0] == 0 or len(np.unique(row.ids)) < row.ids.size:
+            continue
+        engine = NativeEngine(model, n_features=N_FEATURES, n_fields=N_FIELDS, n_threads=2)
+        engine.prepare(data, seed=i)
+        assert engine._recipe is not None
+        engine._recipe = replace(engine._recipe, total_weight=1e9)
+        before = engine.parameters()
+        engine.step(data, np.array([i]))
+        moved = before["field_factors"].astype(np.float64) - engine.parameters()["field_factors"]
+        rate = engine._recipe.step_size(model.config.learning_rate)
+        squares = moved**2 if rule == "libffm" else (moved**2).mean(axis=2, keepdims=True)
+        gradient = moved * np.sqrt(start / (rate**2 - squares))
+        expected = finite_differences(model, before, row, "field_factors")
+        np.testing.assert_allclose(gradient, expected, atol=5e-3 * np.abs(expected).max() + 2e-5)
+        checked += bool(np.abs(expected).max() > 1e-3)
     assert checked > 3

@@ -16,6 +16,7 @@ from anyfm.rows import Floats, Rows
 
 _log = logging.getLogger(__name__)
 _CHUNK = 65_536  # features whose factors are drawn at a time
+_NO_PENALTY = 1e-30  # for libffm's rule, whose kernel takes 0 for "no partner in the row" (field_step.hpp)
 _MEMINFO = Path("/proc/meminfo")
 _CGROUP = Path("/sys/fs/cgroup")
 
@@ -149,6 +150,8 @@ def draw_start(
 def start_precision(model: Model, made: Recipe, *, n_fields: int) -> list[float]:
     """The precision of each pair of fields, row by row, before the first epoch."""
     fixed = model.config.l2_factors
+    if fixed is not None and model.config.adagrad == "libffm":
+        fixed = max(fixed, _NO_PENALTY)
     return [prior_guess(made).start if fixed is None else fixed] * n_fields**2
 
 
