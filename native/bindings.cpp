@@ -132,16 +132,17 @@ float logit(AnyModel& model, In<int32_t> ids, MaybeIn<float> values, MaybeIn<int
 std::vector<std::vector<double>> penalties(AnyModel& model, In<int32_t> field_of,
                                            std::vector<std::vector<double>> precisions, std::vector<double> guesses,
                                            std::vector<double> strengths, std::vector<std::pair<double, double>> bounds,
-                                           double noise, float crowding, bool estimate) {
+                                           std::vector<double> shares, double noise, float crowding, bool estimate) {
   const std::vector<PenaltyGroup> groups = model.penalty_groups();
   if (precisions.size() != groups.size() || guesses.size() != groups.size() || strengths.size() != groups.size() ||
-      bounds.size() != groups.size())
+      bounds.size() != groups.size() || shares.size() != groups.size())
     throw std::invalid_argument("one prior per penalty group");
   const size_t n_precisions = precisions[0].size();
   std::vector<Prior> priors;
   for (size_t g = 0; g < groups.size(); ++g) {
     if (precisions[g].size() != n_precisions) throw std::invalid_argument("one precision per field");
-    priors.push_back({std::move(precisions[g]), guesses[g], strengths[g], bounds[g].first, bounds[g].second});
+    priors.push_back(
+        {std::move(precisions[g]), guesses[g], strengths[g], bounds[g].first, bounds[g].second, shares[g]});
   }
   if (static_cast<int64_t>(field_of.size()) != model.table().n_records())
     throw std::invalid_argument("one field per feature");
@@ -257,7 +258,7 @@ NB_MODULE(ANYFM_MODULE, m) {
                    })
       .def("step", &step, arg("rows"), arg("order"), arg("range").none(), arg("learning_rate"), arg("crowding"))
       .def("penalties", &penalties, arg("field_of"), arg("precisions"), arg("guesses"), arg("strengths"), arg("bounds"),
-           arg("noise"), arg("crowding"), arg("estimate"))
+           arg("shares"), arg("noise"), arg("crowding"), arg("estimate"))
       .def("logits", &logits, arg("rows"), arg("out"), arg("threaded"))
       .def("logit", &logit, arg("ids"), arg("values").none() = nb::none(), arg("fields").none() = nb::none());
   m.def("block_rows", &block_rows_for, arg("n_rows"));

@@ -6,6 +6,7 @@
 //
 // n counts the field's trained features, H_j is what the epoch added to the accumulator, σ² the noise of the target in
 // the loss's units (1 for logloss, the mean squared error for squared loss), λ_0 the prior guess, worth c features.
+// Of factors, which pairs couple and the diagonal does not know, λ comes out somewhat too high; a share of it is taken.
 // The penalty of one occurrence is σ² λ_field / count_j, so that an epoch penalises every feature once, however
 // frequent it is.
 #pragma once
@@ -35,6 +36,7 @@ struct Prior {
   double guess;                   // λ_0
   double strength;                // c; infinite where λ is fixed
   double lowest, highest;         // the bounds of λ
+  double share = 1;               // what part of the estimate is taken
 };
 
 namespace detail {
@@ -111,7 +113,7 @@ inline void estimate_priors(const Table& table, const std::vector<PenaltyGroup>&
         moment += moments[(chunk * n_groups + g) * n_fields + field];
         count += counts[chunk * n_fields + field];
       }
-      prior.precision[field] = std::min(prior.highest, std::max(prior.lowest, count / moment));
+      prior.precision[field] = std::min(prior.highest, std::max(prior.lowest, prior.share * count / moment));
     }
   }
 }

@@ -89,7 +89,6 @@ def _movielens_or_generated(output: Output) -> Example:
             "hour": "categorical",
             "genres": {"kind": "tags", "separator": "|"},
         },
-        settings={"n_factors": 32},
         neighbours_of=("film", _FILMS),
     )
 

@@ -101,7 +101,7 @@ def make(model: Model, *, n_features: int, n_fields: int, training: bool, n_thre
 def prior_guess(made: Recipe) -> PriorGuess:
     """The precision of a factor before the data speak: it grows with the root of FM's, since a pair has factors of
     its own."""
-    start = 8 * float(np.sqrt(made.factor_prior.start / 8))
+    start = 8 * float(np.sqrt(made.factor_prior(8).start / 8))
     return PriorGuess(start=start, hyper=start, lowest=start / 30, highest=start * 10)
 
 

@@ -142,7 +142,11 @@ class NativeEngine(Engine):
         assert self._recipe is not None
         config = self.model.config
         groups = [(self._recipe.linear_prior, config.l2_linear)]
-        return groups if self.model.name != "fm" else [*groups, (self._recipe.factor_prior, config.l2_factors)]
+        return (
+            groups
+            if self.model.name != "fm"
+            else [*groups, (self._recipe.factor_prior(config.n_factors), config.l2_factors)]
+        )
 
     def _set_penalties(self, *, estimate: bool, epochs: int = 0) -> None:
         assert self._recipe is not None
@@ -156,6 +160,7 @@ class NativeEngine(Engine):
             guesses=[prior.hyper for prior, _ in priors],
             strengths=[prior.strength if fixed is None else np.inf for prior, fixed in priors],
             bounds=[(prior.lowest, prior.highest) for prior, _ in priors],
+            shares=[prior.share for prior, _ in priors],
             noise=self._noise,
             crowding=self._crowding,
             estimate=estimate,

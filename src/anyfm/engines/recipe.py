@@ -3,9 +3,9 @@
 With m the mean squared norm of a row (the number of fields, for one-hot rows):
 
 - a step is ``learning_rate / √m``: the logit of a row moves by about the learning rate, however many fields it has;
-- the prior precision of the linear weights starts at ``m / 4`` and that of the factors at ``8 √(m (m − 1) / 2)``, so
-  that linear part and pairs of a row have a prior variance of the same order whatever m is; both are then estimated
-  per field (native/evidence.hpp) unless the settings fix them;
+- the prior precision of the linear weights starts at ``m / 4`` and that of FM's factors at ``n_factors
+  √(m (m − 1) / 2)``, so that the pairs of a row have a prior variance of the same order whatever m is; both are then
+  estimated per field (native/evidence.hpp) unless the settings fix them;
 - factors start from N(0, s²) with s = ``init (8 / n_factors)^¼ / √λ``: well inside their prior, so that a small table
   begins as a linear model, and large enough to leave the saddle at zero.
 """
@@ -24,13 +24,14 @@ from anyfm.rows import Floats, Rows
 @dataclass(frozen=True)
 class PriorGuess:
     """What is thought of a precision λ before the data speak: its value in the first epoch, the guess it is drawn to
-    afterwards, worth `strength` features, and its bounds."""
+    afterwards, worth `strength` features, its bounds, and what share of an estimate is taken."""
 
     start: float
     hyper: float
     lowest: float
     highest: float
     strength: float = 2.0
+    share: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -68,14 +69,14 @@ class Recipe:
     def linear_prior(self) -> PriorGuess:
         return PriorGuess(start=max(self.squared_norm, 1.0) / 4, hyper=1.0, lowest=1e-2, highest=1e4)
 
-    @property
-    def factor_prior(self) -> PriorGuess:
-        start = 8 * float(np.sqrt(max(self.squared_norm * (self.squared_norm - 1) / 2, 1.0)))
-        return PriorGuess(start=start, hyper=start, lowest=start / 30, highest=start * 10)
+    def factor_prior(self, n_factors: int) -> PriorGuess:
+        """The prior of FM's factors."""
+        start = n_factors * float(np.sqrt(max(self.squared_norm * (self.squared_norm - 1) / 2, 1.0)))
+        return PriorGuess(start=start, hyper=start, lowest=start / 100, highest=start * 10, share=0.95)
 
     def factor_deviation(self, n_factors: int) -> float:
-        """The deviation of factors at their start for ``init=1``."""
-        return float((8 / n_factors) ** 0.25 / np.sqrt(self.factor_prior.start))
+        """The deviation of FM's factors at their start for ``init=1``."""
+        return float((8 / n_factors) ** 0.25 / np.sqrt(self.factor_prior(n_factors).start))
 
     def step_size(self, learning_rate: float) -> float:
         return learning_rate / float(np.sqrt(max(self.squared_norm, 1.0)))

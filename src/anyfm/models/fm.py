@@ -12,7 +12,7 @@ from anyfm.models.base import Array, Gathered, Model, ModelConfig, ParameterSpec
 class FMConfig(ModelConfig):
     """Settings of the factorization machine."""
 
-    n_factors: int = setting(8, integer(1, 256), "length of each feature's latent vector")
+    n_factors: int = setting(16, integer(1, 256), "length of each feature's latent vector")
     learning_rate: float = setting(0.3, real(0, above=True), "Adagrad's step, divided by the norm of an average row")
     l2_linear: float | None = setting(
         None, optional(real(0)), "L2 penalty of each linear weight in the summed loss; none: estimated for each field"
