@@ -136,7 +136,8 @@ def test_hostile_values_are_shown_and_not_run(hostile):
           for (const row of document.querySelectorAll(".rows details")) row.open = true;
           texts.push(document.body.innerText);
           texts.push(...[...document.querySelectorAll("svg text")].map((t) => t.textContent));
-          for (const bad of document.querySelectorAll("main img, main a, main b[onmouseover]")) drawn.push(bad.outerHTML);
+          for (const bad of document.querySelectorAll("main img, main a, main b[onmouseover]"))
+            drawn.push(bad.outerHTML);
         }
         return { hacked: page.hacked === undefined, title: document.title, drawn, texts: texts.join("\\n") };
         """,
@@ -159,7 +160,8 @@ CHECK = """
       if (choice !== null) { models.value = choice; models.dispatchEvent(new page.Event("change")); await wait(500); }
       const at = tab.dataset.tab + "/" + choice + ": ";
       const root = document.documentElement;
-      if (root.scrollWidth > root.clientWidth + 1) problems.push(at + "page is wider than the window: " + root.scrollWidth);
+      if (root.scrollWidth > root.clientWidth + 1)
+        problems.push(at + "the page is wider than the window: " + root.scrollWidth);
       const shown = [...document.querySelectorAll("figure")].filter((figure) => figure.offsetParent);
       if (!shown.length) problems.push(at + "no figure");
       for (const figure of shown) {
@@ -204,14 +206,18 @@ def test_tabs_hover_rows_and_theme_work(clicks):
         clicks[0],
         """
         const click = (selector) => document.querySelector(selector).click();
-        const panels = () => [...document.querySelectorAll("[role=tabpanel]")].filter((p) => !p.hidden).map((p) => p.id);
+        const all = [...document.querySelectorAll("[role=tabpanel]")];
+        const panels = () => all.filter((panel) => !panel.hidden).map((panel) => panel.id);
         const out = { first: panels() };
         click('[data-tab="why"]'); await wait(500);
         out.second = panels();
         const heat = document.getElementById("heat-0");
         const area = heat.querySelector(".nsewdrag"), box = area.getBoundingClientRect();
         const at = { clientX: box.left + box.width * 1.5 / 8, clientY: box.top + box.height * 0.5 / 8, bubbles: true };
-        for (const kind of ["mouseover", "mousemove"]) { area.dispatchEvent(new page.MouseEvent(kind, at)); await wait(300); }
+        for (const kind of ["mouseover", "mousemove"]) {
+          area.dispatchEvent(new page.MouseEvent(kind, at));
+          await wait(300);
+        }
         out.hover = [...heat.querySelectorAll(".hoverlayer text")].map((t) => t.textContent).join(" ");
         const field = document.querySelector('select[data-for="effect-0"]');
         const before = document.getElementById("effect-0").dataset.figure;
