@@ -12,13 +12,13 @@ from anyfm.explain.markup import Page, escaped, number, table, terms
 from anyfm.explain.measured import Measured, Measurement
 
 N_ROW_TERMS = 12
+_ONE_CLASS = "All rows are of one class, so that there is no such curve."
 
 
 def quality(page: Page, measurement: Measurement) -> str:
     """ROC, precision and recall, calibration, gain and lift, scores."""
     models, binary = measurement.models, measurement.task == "binary"
     parts = []
-    one_class = "All rows are of one class, so that there is no such curve."
     if binary:
         parts += [
             page.figure(
@@ -27,7 +27,7 @@ def quality(page: Page, measurement: Measurement) -> str:
                 "Read it: how many of the positives are found (up) for how many false alarms (right) as the threshold "
                 "falls. The nearer to the upper left corner, the better; the thin diagonal is guessing.",
                 figures.curves(models, "roc", "false positive rate", "true positive rate"),
-                empty=one_class,
+                empty=_ONE_CLASS,
             ),
             page.figure(
                 "pr",
@@ -35,7 +35,7 @@ def quality(page: Page, measurement: Measurement) -> str:
                 "Read it: going right, more of the positives are found; the height says how many of the rows taken "
                 f"are positive. Guessing stays at {number(measurement.mean_target, 3)}, the share of positives.",
                 figures.curves(models, "pr", "recall", "precision"),
-                empty=one_class,
+                empty=_ONE_CLASS,
             ),
         ]
     parts.append(
@@ -47,25 +47,7 @@ def quality(page: Page, measurement: Measurement) -> str:
             figures.calibration(measurement),
         )
     )
-    if binary:
-        parts += [
-            page.figure(
-                "gain",
-                "Gain",
-                "Read it: taking only the best-scored share of the rows (right) finds this share of all positives "
-                "(up). The thin diagonal is a random choice.",
-                figures.curves(models, "gain", "share of rows", "share of positives"),
-                empty=one_class,
-            ),
-            page.figure(
-                "lift",
-                "Lift",
-                "Read it: among the best-scored share of the rows, how many times more positives there are than on "
-                "average. 1 is a random choice.",
-                figures.lift(models),
-                empty=one_class,
-            ),
-        ]
+    parts += _gain_and_lift(page, models) if binary else []
     what = (
         "Read it: how the scores of positive and of negative rows are spread; the less they overlap, the better."
         if binary
@@ -77,6 +59,27 @@ def quality(page: Page, measurement: Measurement) -> str:
         for index, model in enumerate(models)
     ]
     return f'<div class="grid">{"".join(parts)}</div>'
+
+
+def _gain_and_lift(page: Page, models: Sequence[Measured]) -> list[str]:
+    return [
+        page.figure(
+            "gain",
+            "Gain",
+            "Read it: taking only the best-scored share of the rows (right) finds this share of all positives "
+            "(up). The thin diagonal is a random choice.",
+            figures.curves(models, "gain", "share of rows", "share of positives"),
+            empty=_ONE_CLASS,
+        ),
+        page.figure(
+            "lift",
+            "Lift",
+            "Read it: among the best-scored share of the rows, how many times more positives there are than on "
+            "average. 1 is a random choice.",
+            figures.lift(models),
+            empty=_ONE_CLASS,
+        ),
+    ]
 
 
 def why(page: Page, measurement: Measurement) -> str:
