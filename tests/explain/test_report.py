@@ -201,6 +201,15 @@ def test_nothing_overlaps_overflows_or_is_empty(clicks, width, theme):
     assert browser.run(clicks[0], CHECK, fragment=f"theme={theme}", width=width)["problems"] == []
 
 
+def test_the_check_can_fail(clicks, folder):
+    page = clicks[0].read_text(encoding="utf-8")
+    broken = folder / "broken.html"
+    broken.write_text(page.replace(".plot { width: 100%;", ".plot { width: 1500px;").replace("overflow-x: auto", ""))
+    assert browser.run(broken, CHECK, width=400)["problems"]
+    broken.write_text(page.replace("figure.data));", "figure.data)).map(() => ({}));"), encoding="utf-8")
+    assert any("nothing is drawn" in problem for problem in browser.run(broken, CHECK)["problems"])
+
+
 def test_tabs_hover_rows_and_theme_work(clicks):
     result = browser.run(
         clicks[0],

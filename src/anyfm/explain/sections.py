@@ -97,7 +97,7 @@ def _why_of(page: Page, index: int, model: Measured) -> str:
             f"heat-{index}",
             "Which fields act together",
             "Read it: how much each pair of fields moves the score beyond what both do alone (standard deviation over "
-            "rows of the interaction, in logits). Bright is strong; hover or tap for the number.",
+            f"rows of the interaction, in {_unit(model)}). Bright is strong; hover or tap for the number.",
             figures.heat_map(names, strengths.matrix(strengths.interaction), total, "interaction")
             if has_pairs
             else None,
@@ -120,8 +120,8 @@ def _why_of(page: Page, index: int, model: Measured) -> str:
         page.choice(
             f"effect-{index}",
             "What a field's values do",
-            "Read it: by how much the mean score (in logits) changes when every row gets this value, all else as it "
-            "is. Right raises, left lowers.",
+            f"Read it: by how much the mean score (in {_unit(model)}) changes when every row gets this value, all "
+            "else as it is. Right raises, left lowers.",
             "Field",
             figures.partial_effects(model),
         )
@@ -155,7 +155,7 @@ def _pair_bars(page: Page, index: int, model: Measured, names: list[str]) -> str
         figures.bars(
             [f"{names[pairs.first[i]]} × {names[pairs.second[i]]}" for i in order],
             [("interaction", strengths.interaction[order]), ("mean absolute term", strengths.pair_absolute[order])],
-            "in logits" if model.artifact.model.config.task == "binary" else "in units of the target",
+            f"in {_unit(model)}",
         )
         if len(order)
         else None,
@@ -182,13 +182,15 @@ def _value_pairs(page: Page, index: int, model: Measured) -> str:
     effects = np.array([pair.effect for pair in found])
     labels = [f"{p.field}={p.value} × {p.other_field}={p.other_value}" for p in found]
     figure = figures.dots(
-        [f"{p.value} × {p.other_value}" for p in found],
-        [("model", effects, None, None), ("rows alone", observed, lower, upper)],
-        "interaction",
-        line_at=0.0,
-        details=[
-            f"{figures.text(label, length=120)}<br>{p.n_rows:,} rows" for label, p in zip(labels, found, strict=True)
+        [
+            f"{_one_line(p.field)}={_one_line(p.value)}\n× {_one_line(p.other_field)}={_one_line(p.other_value)}"
+            for p in found
         ],
+        [("model", effects, None, None), ("rows alone", observed, lower, upper)],
+        f"interaction, in {_unit(model)}",
+        line_at=0.0,
+        details=[f"{p.n_rows:,} rows" for p in found],
+        lines=2,
     )
     rows = [
         [
@@ -308,6 +310,14 @@ def _rows_of(measurement: Measurement, model: Measured) -> str:
         f"<figure><figcaption><h3>Example rows</h3><p>{escaped(reading, length=600)}</p></figcaption>"
         f'<div class="rows">{"".join(shown)}</div></figure>'
     )
+
+
+def _unit(model: Measured) -> str:
+    return "logits" if model.artifact.model.config.task == "binary" else "units of the target"
+
+
+def _one_line(name: str) -> str:
+    return " ".join(name.split())
 
 
 def _titled(title: str, model: Measured, models: Sequence[Measured]) -> str:
