@@ -249,9 +249,9 @@ def bars(labels: Sequence[str], series: Sequence[tuple[str, Doubles]], title: st
     return {
         "data": traces[::-1],  # plotly stacks a group from below
         "layout": {
-            "xaxis": _axis(title, **({"tickformat": ".0%"} if percent else {})),
+            "xaxis": _axis(title, **({"tickformat": ".2~p"} if percent else {})),
             "yaxis": _labels(labels, places),
-            "height": 90 + len(labels) * (14 + 8 * len(series)),
+            "height": max(170, 90 + len(labels) * (14 + 8 * len(series))),
             "barmode": "group",
             "bargap": 0.25,
         },
@@ -299,7 +299,7 @@ def dots(
     layout = {
         "xaxis": _axis(title),
         "yaxis": _labels(labels, places),
-        "height": 90 + (12 + 14 * lines) * len(labels),
+        "height": max(170, 90 + (12 + 14 * lines) * len(labels)),
         "shapes": [
             {
                 "type": "line",
@@ -392,7 +392,7 @@ def _partial_effect(effect: Any) -> Figure:
                 "showgrid": False,
                 "zeroline": False,
             },
-            "height": 100 + 17 * len(places),
+            "height": max(170, 100 + 17 * len(places)),
             "bargap": 0.2,
         },
     }
