@@ -167,7 +167,7 @@ def _value_pairs(page: Page, index: int, model: Measured) -> str:
     found = model.value_pairs
     title, reading = (
         "The strongest pairs of values",
-        "Read it: the diamond is what the model adds for this pair beyond what both values do alone; the ring is what "
+        f"Read it: the diamond is what the model adds (in {_unit(model)}) for this pair beyond what both values do alone; the ring is what "
         "these rows alone say, with its 95 % interval. An interval away from 0 confirms the pair.",
     )
     if not found:
@@ -187,7 +187,7 @@ def _value_pairs(page: Page, index: int, model: Measured) -> str:
             for p in found
         ],
         [("model", effects, None, None), ("rows alone", observed, lower, upper)],
-        f"interaction, in {_unit(model)}",
+        "interaction",
         line_at=0.0,
         details=[f"{p.n_rows:,} rows" for p in found],
         lines=2,
