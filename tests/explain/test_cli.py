@@ -94,3 +94,13 @@ def test_report_writes_one_page_of_all_models(folder, tmp_path):
 def test_errors_are_plain_words(folder, monkeypatch, arguments, message):
     monkeypatch.chdir(folder)
     assert message in anyfm(*arguments, status=2).output
+
+
+def test_explain_reads_text_of_ids_too(tmp_path):
+    lines = [f"{i % 2} 0:{i % 3}:1 1:{3 + i % 4}:0.5" for i in range(60)]
+    (tmp_path / "tr.ffm").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    anyfm("train", tmp_path / "tr.ffm", "--model", "fm", "--out", tmp_path / "m", "--set", "n_epochs=2")
+    result = json.loads(anyfm("explain", tmp_path / "m", tmp_path / "tr.ffm", "--json").stdout.splitlines()[-1])
+    assert next(pair["field"] for pair in result["pairs"]).startswith("field ")
+    shown = anyfm("explain", tmp_path / "m", tmp_path / "tr.ffm", "--row", 2).stdout
+    assert "field 1=id 1" in shown
