@@ -168,7 +168,8 @@ def _value_pairs(page: Page, index: int, model: Measured) -> str:
     title, reading = (
         "The strongest pairs of values",
         f"Read it: the diamond is what the model adds for this pair (in {_unit(model)}) beyond what both values do "
-        "alone; the ring is what these rows alone say, with its 95 % interval. An interval away from 0 confirms the pair.",
+        "alone; the ring is what these rows alone say, with its 95 % interval. An interval away from 0 "
+        "confirms the pair.",
     )
     if not found:
         return page.figure(
