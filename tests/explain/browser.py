@@ -42,7 +42,8 @@ def run(page: Path, script: str, *, fragment: str = "", width: int = 1400, polic
             content = re.sub(r"<meta http-equiv=[^>]*>", "", content)
         (Path(folder) / "page.html").write_text(content, encoding="utf-8")
         wrapper = f"""<body style="margin:0"><pre id="result"></pre>
-<iframe src="page.html#{fragment}" style="border:0;width:{width}px;height:900px" onload="start(this.contentWindow)"></iframe>
+<iframe src="page.html#{fragment}" style="border:0;width:{width}px;height:900px"
+  onload="start(this.contentWindow)"></iframe>
 <script>
 async function start(page) {{
   const wait = (ms) => new Promise((done) => setTimeout(done, ms));

@@ -37,6 +37,8 @@ def artifact(
         for key, spec in made.parameter_specs(n_features, n_fields).items()
         for array in [rng.normal(0.2, 0.5, spec.shape).astype(np.float32)]
     }
+    if settings.get("linear") is False:
+        parameters["bias"][:] = parameters["linear"][:] = 0
     return Artifact(model=made, parameters=parameters, n_features=n_features, n_fields=n_fields)
 
 

@@ -136,7 +136,8 @@ def test_hostile_values_are_shown_and_not_run(hostile):
           for (const row of document.querySelectorAll(".rows details")) row.open = true;
           texts.push(document.body.innerText);
           texts.push(...[...document.querySelectorAll("svg text")].map((t) => t.textContent));
-          for (const bad of document.querySelectorAll("main img, main a, main b[onmouseover]")) drawn.push(bad.outerHTML);
+          for (const bad of document.querySelectorAll("main img, main a, main b[onmouseover]"))
+            drawn.push(bad.outerHTML);
         }
         return { hacked: page.hacked === undefined, title: document.title, drawn, texts: texts.join("\\n") };
         """,
@@ -159,7 +160,8 @@ CHECK = """
       if (choice !== null) { models.value = choice; models.dispatchEvent(new page.Event("change")); await wait(500); }
       const at = tab.dataset.tab + "/" + choice + ": ";
       const root = document.documentElement;
-      if (root.scrollWidth > root.clientWidth + 1) problems.push(at + "page is wider than the window: " + root.scrollWidth);
+      if (root.scrollWidth > root.clientWidth + 1)
+        problems.push(at + "the page is wider than the window: " + root.scrollWidth);
       const shown = [...document.querySelectorAll("figure")].filter((figure) => figure.offsetParent);
       if (!shown.length) problems.push(at + "no figure");
       for (const figure of shown) {
@@ -199,19 +201,32 @@ def test_nothing_overlaps_overflows_or_is_empty(clicks, width, theme):
     assert browser.run(clicks[0], CHECK, fragment=f"theme={theme}", width=width)["problems"] == []
 
 
+def test_the_check_can_fail(clicks, folder):
+    page = clicks[0].read_text(encoding="utf-8")
+    broken = folder / "broken.html"
+    broken.write_text(page.replace(".plot { width: 100%;", ".plot { width: 1500px;").replace("overflow-x: auto", ""))
+    assert browser.run(broken, CHECK, width=400)["problems"]
+    broken.write_text(page.replace("figure.data));", "figure.data)).map(() => ({}));"), encoding="utf-8")
+    assert any("nothing is drawn" in problem for problem in browser.run(broken, CHECK)["problems"])
+
+
 def test_tabs_hover_rows_and_theme_work(clicks):
     result = browser.run(
         clicks[0],
         """
         const click = (selector) => document.querySelector(selector).click();
-        const panels = () => [...document.querySelectorAll("[role=tabpanel]")].filter((p) => !p.hidden).map((p) => p.id);
+        const all = [...document.querySelectorAll("[role=tabpanel]")];
+        const panels = () => all.filter((panel) => !panel.hidden).map((panel) => panel.id);
         const out = { first: panels() };
         click('[data-tab="why"]'); await wait(500);
         out.second = panels();
         const heat = document.getElementById("heat-0");
         const area = heat.querySelector(".nsewdrag"), box = area.getBoundingClientRect();
         const at = { clientX: box.left + box.width * 1.5 / 8, clientY: box.top + box.height * 0.5 / 8, bubbles: true };
-        for (const kind of ["mouseover", "mousemove"]) { area.dispatchEvent(new page.MouseEvent(kind, at)); await wait(300); }
+        for (const kind of ["mouseover", "mousemove"]) {
+          area.dispatchEvent(new page.MouseEvent(kind, at));
+          await wait(300);
+        }
         out.hover = [...heat.querySelectorAll(".hoverlayer text")].map((t) => t.textContent).join(" ");
         const field = document.querySelector('select[data-for="effect-0"]');
         const before = document.getElementById("effect-0").dataset.figure;

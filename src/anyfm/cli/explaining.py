@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from anyfm.cli.text import FORMAT_HELP
 from anyfm.errors import InputError, SettingError, however
+from anyfm.rows import Rows
 
 if TYPE_CHECKING:
     from anyfm.artifact import Artifact
     from anyfm.cli.showing import Output
     from anyfm.explain.strength import Strengths
     from anyfm.explain.value_pairs import ValuePair
+    from anyfm.predictor import Predictor
 
 _MEASURED_ROWS = 50_000
 
@@ -32,60 +35,78 @@ def explain(
     no_header: Annotated[bool, typer.Option("--no-header", help="The first line of the text file is data.")] = False,
     names: Annotated[str | None, typer.Option(help="Column names, separated by commas.")] = None,
     separator: Annotated[str | None, typer.Option(help="What separates columns in a text file; \\t for a tab.")] = None,
+    format: Annotated[str | None, typer.Option(help=FORMAT_HELP)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as one line of JSON.")] = False,
 ) -> None:
     """Say why a model scores as it does: which fields and pairs matter over a table, or the terms of one row."""
-    from anyfm.artifact import load_artifact
     from anyfm.cli.showing import Output
     from anyfm.cli.training import read_options
     from anyfm.explain.contributions import explain as contributions_of
     from anyfm.explain.factors import factors_table
-    from anyfm.table.readers import read_table, write_table
+    from anyfm.predictor import load
+    from anyfm.table.readers import write_table
 
     if top < 0:
         raise SettingError(however("--top must be 0 or more", top=top))
     output = Output(as_json=as_json)
-    artifact = load_artifact(model)
-    options = read_options(no_header=no_header, names=names, separator=separator)
-    frame = read_table(data, text_columns=artifact.require_encoder().text_columns, **options)
+    predictor = load(model)
+    artifact = predictor.artifact
+    given = _read(predictor, data, format, read_options(no_header=no_header, names=names, separator=separator))
     if row is not None:
-        if not 1 <= row <= len(frame):
-            raise InputError(however(f"--row must lie in 1 … {len(frame)}, the rows of the table", row=row))
-        frame = frame[row - 1 : row]
-    result: dict[str, Any] = {"model": artifact.model.name, "rows": len(frame)}
+        if not 1 <= row <= _n_rows(given):
+            raise InputError(however(f"--row must lie in 1 … {_n_rows(given)}, the rows of the table", row=row))
+        given = given.slice(row - 1, row) if isinstance(given, Rows) else given[row - 1 : row]
+    result: dict[str, Any] = {"model": artifact.model.name, "rows": _n_rows(given)}
     if factors is not None:
         write_table(factors_table(artifact), factors)
         result["factors"] = str(factors)
     if out is not None:
-        contributions_of(artifact, frame).write(out, top=top or None)
+        contributions_of(artifact, given).write(out, top=top or None)
         result["out"] = str(out)
     if row is not None:
-        one = contributions_of(artifact, frame)
+        one = contributions_of(artifact, given)
         output.results.print(f"row {row}: {one.describe(top=top or None)}", markup=False)
         result |= {**one.to_dict(top=top or None)["rows"][0], "row": row}
     else:
-        result |= _show_table(output, artifact, frame, top or None)
+        result |= _show_table(output, artifact, given, top or None)
     written = [("written to", str(path)) for path in (out, factors) if path is not None]
     if written:
         output.facts(written)
     output.finish(result)
 
 
-def _show_table(output: Output, artifact: Artifact, frame: Any, top: int | None) -> dict[str, Any]:
+def _read(predictor: Predictor, data: str, format: str | None, options: dict[str, Any]) -> Any:
+    """A table as a polars data frame, or rows from text of ids."""
+    from anyfm.cli import text
+
+    if not text.is_text(data, format):
+        return predictor.read(data, **options)
+    text.refuse_table_options({}, options)
+    return predictor.read_text(data, format=format or "auto", labelled=True).rows
+
+
+def _n_rows(given: Any) -> int:
+    return given.n_rows if isinstance(given, Rows) else len(given)
+
+
+def _show_table(output: Output, artifact: Artifact, given: Any, top: int | None) -> dict[str, Any]:
+    from anyfm.explain.contributions import field_names
     from anyfm.explain.effects import sample
     from anyfm.explain.strength import strengths
     from anyfm.explain.value_pairs import value_pairs
 
-    encoder = artifact.require_encoder()
-    target = encoder.schema.target
-    rows = encoder.encode(frame, labelled=target is not None and target.name in frame.columns).rows
+    rows = given
+    if not isinstance(given, Rows):
+        encoder = artifact.require_encoder()
+        target = encoder.schema.target
+        rows = encoder.encode(given, labelled=target is not None and target.name in given.columns).rows
     rows = sample(rows, _MEASURED_ROWS)
     if rows.n_rows == 0:
         raise InputError("a table to explain must have at least one row, however it has none")
     measured = strengths(artifact, rows)
     found = value_pairs(artifact, rows, measured, n=top or len(measured.field_pairs) * 10)
-    fields = _field_records(encoder.field_names, measured)[:top]
-    pairs = _pair_records(encoder.field_names, measured)[:top]
+    fields = _field_records(list(field_names(artifact)), measured)[:top]
+    pairs = _pair_records(list(field_names(artifact)), measured)[:top]
     _show_strengths(output, fields, pairs, found)
     return {
         "measured_rows": rows.n_rows,

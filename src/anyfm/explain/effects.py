@@ -13,6 +13,7 @@ from anyfm.engines.native import NativeScorer
 from anyfm.errors import InputError
 from anyfm.explain.contributions import field_names
 from anyfm.explain.forms import Doubles
+from anyfm.explain.value_pairs import value_name
 from anyfm.rows import Rows
 from anyfm.training.metrics import mean_loss
 
@@ -78,10 +79,14 @@ def partial_effect(artifact: Artifact, rows: Rows, field: int, *, n_values: int 
         known = np.flatnonzero(coder.counts > 0)
         if not ordered:
             known = known[np.argsort(-coder.counts[known], kind="stable")][:n_values]
-        if coder.type == "part":
-            known = known[np.argsort([_number(labels[local]) for local in known.tolist()], kind="stable")]
+        numbers = [_number(labels[local]) for local in known.tolist()]
+        if coder.type == "part" or (not ordered and _are_numbers(coder)):
+            known, ordered = known[np.argsort(numbers, kind="stable")], True
         trials = [(int(local), 1.0) for local in known]
-        names, counts = [labels[local] for local in known], coder.counts[known].astype(np.float64)
+        names, counts = (
+            [value_name(artifact, offset + local) for local in known.tolist()],
+            coder.counts[known].astype(np.float64),
+        )
     chosen, score = sample(rows, N_EFFECT_ROWS), scorer(artifact)
     weight = None if chosen.weight is None else chosen.weight.astype(np.float64)
     base = np.average(score.logits(chosen).astype(np.float64), weights=weight)
@@ -90,6 +95,10 @@ def partial_effect(artifact: Artifact, rows: Rows, field: int, *, n_values: int 
         for local, x in trials
     ]
     return PartialEffect(encoder.field_names[field], ordered, tuple(names), np.array(effect, np.float64), counts)
+
+
+def _are_numbers(coder: Any) -> bool:
+    return getattr(coder, "key", "") in ("int", "float") and coder.n_features <= N_VALUES + 2
 
 
 def _number(text: str) -> float:

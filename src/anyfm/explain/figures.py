@@ -249,9 +249,9 @@ def bars(labels: Sequence[str], series: Sequence[tuple[str, Doubles]], title: st
     return {
         "data": traces[::-1],  # plotly stacks a group from below
         "layout": {
-            "xaxis": _axis(title, **({"tickformat": ".0%"} if percent else {})),
+            "xaxis": _axis(title, **({"tickformat": ".2~p"} if percent else {})),
             "yaxis": _labels(labels, places),
-            "height": 90 + len(labels) * (14 + 8 * len(series)),
+            "height": max(170, 90 + len(labels) * (14 + 8 * len(series))),
             "barmode": "group",
             "bargap": 0.25,
         },
@@ -265,8 +265,12 @@ def dots(
     *,
     line_at: float,
     details: Sequence[str] = (),
+    lines: int = 1,
 ) -> Figure:
-    """Dots with intervals, the first on top: (name, value, lower, upper) for each series; a line to compare with."""
+    """Dots with intervals, the first on top: (name, value, lower, upper) for each series; a line to compare with.
+
+    Labels have so many `lines`, with a line feed between them.
+    """
     places = list(range(len(labels)))[::-1]
     traces = []
     for index, (name, values, lower, upper) in enumerate(series):
@@ -277,7 +281,7 @@ def dots(
             "name": name,
             "marker": {"color": COLOURS[index], "size": 9, "symbol": ("diamond", "circle-open")[index % 2]},
             "customdata": [
-                f"{text(label, length=80)}{f'<br>{detail}' if detail else ''}"
+                f"{text(label.replace(chr(10), ' '), length=120)}{f'<br>{detail}' if detail else ''}"
                 for label, detail in zip(labels, details or [""] * len(labels), strict=True)
             ],
             "hovertemplate": f"%{{customdata}}<br>{name} %{{x:.4f}}<extra></extra>",
@@ -295,7 +299,7 @@ def dots(
     layout = {
         "xaxis": _axis(title),
         "yaxis": _labels(labels, places),
-        "height": 90 + 26 * len(labels),
+        "height": max(170, 90 + (12 + 14 * lines) * len(labels)),
         "shapes": [
             {
                 "type": "line",
@@ -315,7 +319,7 @@ def _labels(labels: Sequence[str], places: Sequence[int]) -> dict[str, Any]:
     return {
         "tickmode": "array",
         "tickvals": list(places),
-        "ticktext": [text(label) for label in labels],
+        "ticktext": ["<br>".join(text(line) for line in label.split("\n")) for label in labels],
         "range": [-0.7, len(labels) - 0.3],
         "showgrid": False,
         "zeroline": False,
@@ -346,7 +350,7 @@ def heat_map(names: Sequence[str], square: Doubles, order: Doubles, what: str) -
     }
     size = max(320, 110 + 22 * len(chosen))
     layout = {
-        "xaxis": {**ticks, "tickangle": -60, "side": "bottom"},
+        "xaxis": {**ticks, "tickangle": -60 if len(chosen) <= 12 else -90, "side": "bottom"},
         "yaxis": {**ticks, "autorange": "reversed"},
         "height": size,
     }
@@ -388,7 +392,7 @@ def _partial_effect(effect: Any) -> Figure:
                 "showgrid": False,
                 "zeroline": False,
             },
-            "height": 100 + 17 * len(places),
+            "height": max(170, 100 + 17 * len(places)),
             "bargap": 0.2,
         },
     }

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from anyfm.explain.contributions import Term
+from anyfm.explain.contributions import BIAS, Term
 from anyfm.explain.figures import Figure
 
 _LONGEST = 120
@@ -115,15 +115,17 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, numeric: Sequen
 
 def terms(of_row: Sequence[Term]) -> str:
     """The terms of one row as bars from a middle line: to the right they raise the score, to the left lower it."""
-    largest = max((abs(term.contribution) for term in of_row), default=0.0) or 1.0
+    largest = max((abs(term.contribution) for term in of_row if term.fields), default=0.0) or 1.0
     lines = []
     for term in of_row:
-        share = 50.0 * abs(term.contribution) / largest
+        share = min(50.0, 50.0 * abs(term.contribution) / largest)
         side = "up" if term.contribution >= 0 else "down"
         attention = "" if term.attention is None else f" <small>attention {number(term.attention, 3)}</small>"
+        # The bias is the same for every row: its bar would only make the others small.
+        bar = "" if term.kind == BIAS else f'<b class="{side}" style="width:{share:.1f}%"></b>'
+        name = "bias, where every row starts" if term.kind == BIAS else term.name
         lines.append(
-            f'<li><span class="name">{escaped(term.name)}{attention}</span>'
-            f'<span class="track"><b class="{side}" style="width:{share:.1f}%"></b></span>'
+            f'<li><span class="name">{escaped(name)}{attention}</span><span class="track">{bar}</span>'
             f'<span class="number">{number(term.contribution, 3, sign=True)}</span></li>'
         )
     return f'<ul class="terms">{"".join(lines)}</ul>'

@@ -25,6 +25,9 @@ METRICS: dict[str, tuple[str, bool | None]] = {
 }
 
 
+_NAMES = {"auc": "AUC", "rmse": "RMSE", "mae": "MAE", "r2": "R²"}
+
+
 def overview(page: Page, measurement: Measurement) -> str:
     """What was trained on what, how well it does, and the learning curves."""
     models = measurement.models
@@ -92,7 +95,7 @@ def _metrics(models: Sequence[Measured]) -> str:
     rows = []
     for name in names:
         meaning, higher = METRICS.get(name, ("", None))
-        cells = [f"<b>{escaped(name.replace('_', ' '))}</b><br><small>{escaped(meaning)}</small>"]
+        cells = [f"<b>{escaped(_NAMES.get(name, name.replace('_', ' ')))}</b><br><small>{escaped(meaning)}</small>"]
         cells += [_estimate(model.metrics[name], higher) if name in model.metrics else "" for model in models]
         rows.append(cells)
     return table(["", *(escaped(model.name) for model in models)], rows)

@@ -12,13 +12,13 @@ from anyfm.explain.markup import Page, escaped, number, table, terms
 from anyfm.explain.measured import Measured, Measurement
 
 N_ROW_TERMS = 12
+_ONE_CLASS = "All rows are of one class, so that there is no such curve."
 
 
 def quality(page: Page, measurement: Measurement) -> str:
     """ROC, precision and recall, calibration, gain and lift, scores."""
     models, binary = measurement.models, measurement.task == "binary"
     parts = []
-    one_class = "All rows are of one class, so that there is no such curve."
     if binary:
         parts += [
             page.figure(
@@ -27,7 +27,7 @@ def quality(page: Page, measurement: Measurement) -> str:
                 "Read it: how many of the positives are found (up) for how many false alarms (right) as the threshold "
                 "falls. The nearer to the upper left corner, the better; the thin diagonal is guessing.",
                 figures.curves(models, "roc", "false positive rate", "true positive rate"),
-                empty=one_class,
+                empty=_ONE_CLASS,
             ),
             page.figure(
                 "pr",
@@ -35,7 +35,7 @@ def quality(page: Page, measurement: Measurement) -> str:
                 "Read it: going right, more of the positives are found; the height says how many of the rows taken "
                 f"are positive. Guessing stays at {number(measurement.mean_target, 3)}, the share of positives.",
                 figures.curves(models, "pr", "recall", "precision"),
-                empty=one_class,
+                empty=_ONE_CLASS,
             ),
         ]
     parts.append(
@@ -47,25 +47,7 @@ def quality(page: Page, measurement: Measurement) -> str:
             figures.calibration(measurement),
         )
     )
-    if binary:
-        parts += [
-            page.figure(
-                "gain",
-                "Gain",
-                "Read it: taking only the best-scored share of the rows (right) finds this share of all positives "
-                "(up). The thin diagonal is a random choice.",
-                figures.curves(models, "gain", "share of rows", "share of positives"),
-                empty=one_class,
-            ),
-            page.figure(
-                "lift",
-                "Lift",
-                "Read it: among the best-scored share of the rows, how many times more positives there are than on "
-                "average. 1 is a random choice.",
-                figures.lift(models),
-                empty=one_class,
-            ),
-        ]
+    parts += _gain_and_lift(page, models) if binary else []
     what = (
         "Read it: how the scores of positive and of negative rows are spread; the less they overlap, the better."
         if binary
@@ -77,6 +59,27 @@ def quality(page: Page, measurement: Measurement) -> str:
         for index, model in enumerate(models)
     ]
     return f'<div class="grid">{"".join(parts)}</div>'
+
+
+def _gain_and_lift(page: Page, models: Sequence[Measured]) -> list[str]:
+    return [
+        page.figure(
+            "gain",
+            "Gain",
+            "Read it: taking only the best-scored share of the rows (right) finds this share of all positives "
+            "(up). The thin diagonal is a random choice.",
+            figures.curves(models, "gain", "share of rows", "share of positives"),
+            empty=_ONE_CLASS,
+        ),
+        page.figure(
+            "lift",
+            "Lift",
+            "Read it: among the best-scored share of the rows, how many times more positives there are than on "
+            "average. 1 is a random choice.",
+            figures.lift(models),
+            empty=_ONE_CLASS,
+        ),
+    ]
 
 
 def why(page: Page, measurement: Measurement) -> str:
@@ -94,7 +97,7 @@ def _why_of(page: Page, index: int, model: Measured) -> str:
             f"heat-{index}",
             "Which fields act together",
             "Read it: how much each pair of fields moves the score beyond what both do alone (standard deviation over "
-            "rows of the interaction, in logits). Bright is strong; hover or tap for the number.",
+            f"rows of the interaction, in {_unit(model)}). Bright is strong; hover or tap for the number.",
             figures.heat_map(names, strengths.matrix(strengths.interaction), total, "interaction")
             if has_pairs
             else None,
@@ -117,8 +120,8 @@ def _why_of(page: Page, index: int, model: Measured) -> str:
         page.choice(
             f"effect-{index}",
             "What a field's values do",
-            "Read it: by how much the mean score (in logits) changes when every row gets this value, all else as it "
-            "is. Right raises, left lowers.",
+            f"Read it: by how much the mean score (in {_unit(model)}) changes when every row gets this value, all "
+            "else as it is. Right raises, left lowers.",
             "Field",
             figures.partial_effects(model),
         )
@@ -152,7 +155,7 @@ def _pair_bars(page: Page, index: int, model: Measured, names: list[str]) -> str
         figures.bars(
             [f"{names[pairs.first[i]]} × {names[pairs.second[i]]}" for i in order],
             [("interaction", strengths.interaction[order]), ("mean absolute term", strengths.pair_absolute[order])],
-            "in logits" if model.artifact.model.config.task == "binary" else "in units of the target",
+            f"in {_unit(model)}",
         )
         if len(order)
         else None,
@@ -164,8 +167,9 @@ def _value_pairs(page: Page, index: int, model: Measured) -> str:
     found = model.value_pairs
     title, reading = (
         "The strongest pairs of values",
-        "Read it: the diamond is what the model adds for this pair beyond what both values do alone; the ring is what "
-        "these rows alone say, with its 95 % interval. An interval away from 0 confirms the pair.",
+        f"Read it: the diamond is what the model adds for this pair (in {_unit(model)}) beyond what both values do "
+        "alone; the ring is what these rows alone say, with its 95 % interval. An interval away from 0 "
+        "confirms the pair.",
     )
     if not found:
         return page.figure(
@@ -179,13 +183,15 @@ def _value_pairs(page: Page, index: int, model: Measured) -> str:
     effects = np.array([pair.effect for pair in found])
     labels = [f"{p.field}={p.value} × {p.other_field}={p.other_value}" for p in found]
     figure = figures.dots(
-        [f"{p.value} × {p.other_value}" for p in found],
+        [
+            f"{_one_line(p.field)}={_one_line(p.value)}\n× {_one_line(p.other_field)}={_one_line(p.other_value)}"
+            for p in found
+        ],
         [("model", effects, None, None), ("rows alone", observed, lower, upper)],
         "interaction",
         line_at=0.0,
-        details=[
-            f"{figures.text(label, length=120)}<br>{p.n_rows:,} rows" for label, p in zip(labels, found, strict=True)
-        ],
+        details=[f"{p.n_rows:,} rows" for p in found],
+        lines=2,
     )
     rows = [
         [
@@ -305,6 +311,14 @@ def _rows_of(measurement: Measurement, model: Measured) -> str:
         f"<figure><figcaption><h3>Example rows</h3><p>{escaped(reading, length=600)}</p></figcaption>"
         f'<div class="rows">{"".join(shown)}</div></figure>'
     )
+
+
+def _unit(model: Measured) -> str:
+    return "logits" if model.artifact.model.config.task == "binary" else "units of the target"
+
+
+def _one_line(name: str) -> str:
+    return " ".join(name.split())
 
 
 def _titled(title: str, model: Measured, models: Sequence[Measured]) -> str:

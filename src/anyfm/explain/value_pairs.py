@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -17,7 +18,7 @@ from anyfm.rows import Rows
 
 Z_95 = 1.959963984540054
 N_FIELD_PAIRS = 24  # so many pairs of fields are searched, the strongest
-MIN_COUNT = 20
+MIN_COUNT, MIN_SHARE = 20, 0.002
 _NEWTON_STEPS = 4
 _PRIOR = 0.05  # precision: keeps the estimate finite where all rows of a pair agree
 
@@ -31,7 +32,7 @@ class ValuePair:
     field, value, other_field, other_value : str
     effect : float
         What the model adds to the logit for this pair, beyond what each value is worth on its own (the interaction of
-        `Strengths`); for AFM its mean over the rows.
+        `Strengths`): the mean over its rows, which differ where attention or the values x do.
     n_rows : int
         Rows with this pair.
     observed, lower, upper : float, optional
@@ -72,7 +73,7 @@ class _Entries:
 
 
 def value_pairs(
-    artifact: Artifact, rows: Rows, measured: Strengths, *, n: int = 20, min_count: int = MIN_COUNT
+    artifact: Artifact, rows: Rows, measured: Strengths, *, n: int = 20, min_count: int | None = None
 ) -> list[ValuePair]:
     """The strongest interactions of single values in `rows`, by their size, those of unseen and missing included.
 
@@ -82,9 +83,13 @@ def value_pairs(
         Of the same model; its strongest pairs of fields are searched.
     n : int
         At most so many.
-    min_count : int
-        Pairs of values in fewer rows are left out.
+    min_count : int, optional
+        Pairs of values in fewer rows are left out. By default 20 and 0.2 % of the rows, or 20 where that finds none.
     """
+    if min_count is None:
+        usual = max(MIN_COUNT, int(MIN_SHARE * rows.n_rows))
+        found = value_pairs(artifact, rows, measured, n=n, min_count=usual)
+        return found or value_pairs(artifact, rows, measured, n=n, min_count=MIN_COUNT)
     searched = np.argsort(-measured.interaction, kind="stable")[:N_FIELD_PAIRS]
     searched = searched[_holds_values(artifact, measured)[searched]]
     if measured.means is None or len(searched) == 0 or rows.n_rows == 0:
@@ -94,15 +99,15 @@ def value_pairs(
     for block in blocks(artifact, rows):
         centred = centred_pairs(block, measured.means)
         logits[block.start : block.stop] = artifact.model.logits(block.batch)
-        for pair, found in parts.items():
-            found.append(
+        for pair, of_blocks in parts.items():
+            of_blocks.append(
                 _entries(block, centred, int(measured.field_pairs.first[pair]), int(measured.field_pairs.second[pair]))
             )
     candidates = []
-    for pair, found in parts.items():
+    for pair, of_blocks in parts.items():
         fields = int(measured.field_pairs.first[pair]), int(measured.field_pairs.second[pair])
         entries = _Entries(
-            *(np.concatenate([getattr(part, name) for part in found]) for name in _Entries.__annotations__)
+            *(np.concatenate([getattr(part, name) for part in of_blocks]) for name in _Entries.__annotations__)
         )
         candidates += _of_fields(artifact, rows, logits, fields, entries, min_count=min_count, n=n)
     candidates.sort(key=lambda pair: (-abs(pair.effect), pair.field, pair.value, pair.other_field, pair.other_value))
@@ -150,8 +155,8 @@ def _of_fields(
     if fields[0] == fields[1]:
         low, high = np.minimum(low, high), np.maximum(low, high)
     codes, group, counts = np.unique(low * artifact.n_features + high, return_inverse=True, return_counts=True)
-    worth = entries.term * entries.x  # the effect at x = 1, by least squares
-    effects = np.bincount(group, weights=worth) / np.maximum(np.bincount(group, weights=entries.x**2), 1e-300)
+    effects = np.bincount(group, weights=entries.term) / counts
+    mean_x = np.bincount(group, weights=entries.x) / counts
     frequent = np.flatnonzero(counts >= min_count)
     chosen = frequent[np.argsort(-np.abs(effects[frequent]), kind="stable")[:n]]
     estimates = None
@@ -164,7 +169,7 @@ def _of_fields(
     found = []
     for number, code in enumerate(chosen):
         one, other = divmod(int(codes[code]), artifact.n_features)
-        observed = {} if estimates is None else {key: float(of[number]) for key, of in estimates.items()}
+        observed = {} if estimates is None else {key: float(of[number] * mean_x[code]) for key, of in estimates.items()}
         found.append(
             ValuePair(
                 names[fields[0]],
@@ -188,7 +193,7 @@ def _estimate(
     group: NDArray[np.int64],
     n_groups: int,
 ) -> dict[str, Doubles]:
-    """The effect of each group by maximum likelihood, all other terms held, and its 95 % interval."""
+    """The effect of each group at x = 1 by maximum likelihood, all other terms held, and its 95 % interval."""
     assert rows.y is not None
     row, x = entries.row[kept], entries.x[kept]
     y = rows.y[row].astype(np.float64)
@@ -215,5 +220,15 @@ def _estimate(
 
 
 def value_name(artifact: Artifact, feature: int) -> str:
-    """What a feature's value is called: by the encoder, or its id."""
-    return f"id {feature}" if artifact.encoder is None else str(artifact.encoder.feature(feature)[1])
+    """What a feature's value is called: by the encoder, its edges rounded if it is a bin; or its id."""
+    encoder = artifact.encoder
+    if encoder is None:
+        return f"id {feature}"
+    field = int(np.searchsorted(encoder.field_offsets, feature, side="right")) - 1
+    name = str(encoder.field_values(field)[feature - int(encoder.field_offsets[field])])
+    return rounded(name) if encoder.fields[field].coder.type == "bins" else name
+
+
+def rounded(name: str) -> str:
+    """A text with its long decimal fractions cut to six significant digits."""
+    return re.sub(r"-?\d+\.\d{5,}(?:e[+-]?\d+)?", lambda found: f"{float(found[0]):.6g}", name)
