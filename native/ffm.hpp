@@ -59,11 +59,12 @@ class Ffm {
     int64_t first = 0;
     int size = 0;
     bool plain = false;
-    const int32_t* slot_of_field = nullptr;
-    std::vector<float> scale;       // by row
-    std::vector<Entry> entries;     // mixed rows: by row and group
-    std::vector<int64_t> starts;    // mixed rows: where each row's groups start
-    std::vector<float> to_a, to_b;  // (field of a, plane, field of b, 4), and the other way round
+    std::vector<float> scale;                   // by row
+    std::vector<float*> records;                // plain rows: by row and field; an empty record in padding
+    std::vector<float> x, inverse_counts;       // beside them
+    std::vector<Entry> entries;                 // mixed rows: by row and group
+    std::vector<int64_t> starts;                // mixed rows: where each row's groups start
+    std::vector<float> of_a, of_b, to_a, to_b;  // see below
 
     Row row(int i) const { return (*rows)[order ? order[i] : first + i]; }
   };
@@ -109,8 +110,7 @@ class Ffm {
   Scratch make_scratch() const {
     const size_t room = static_cast<size_t>(groups_.width()) * groups_.width() * planes() * 4;
     Scratch scratch;
-    scratch.to_a.resize(room);
-    scratch.to_b.resize(room);
+    for (std::vector<float>* buffer : {&scratch.of_a, &scratch.of_b, &scratch.to_a, &scratch.to_b}) buffer->resize(room);
     return scratch;
   }
 
@@ -122,11 +122,10 @@ class Ffm {
     scratch.first = first;
     scratch.size = n;
     scratch.plain = !slot_of_field.empty();
-    scratch.slot_of_field = slot_of_field.data();
     scratch.scale.assign(n, 1.0f);
     if (options_.normalize)
       for (int i = 0; i < n; ++i) scratch.scale[i] = inverse_norm(scratch.row(i));
-    if (!scratch.plain) sort_entries(scratch);
+    scratch.plain ? find_records(slot_of_field.data(), scratch) : sort_entries(scratch);
   }
 
   // The part of row i's logit that belongs to a unit.
@@ -134,9 +133,8 @@ class Ffm {
     const float r = scratch.scale[i];
     float linear = 0, pairs = 0;
     if (scratch.plain) {
-      const Row row = scratch.row(i);
-      Group a(*this, scratch, row, unit.a), b(*this, scratch, row, unit.b);
-      pairs = row.values ? plain_pairs<false>(unit, a, b) : plain_pairs<true>(unit, a, b);
+      const Group a = group(scratch, i, unit.a), b = group(scratch, i, unit.b);
+      pairs = scratch.rows->values ? plain_pairs<false>(unit, a, b) : plain_pairs<true>(unit, a, b);
       if (options_.linear && groups_.has_linear(unit))
         for (int s = 0; s < a.size; ++s) linear += a.x[s] * a.record[s][linear_column()];
     } else {
@@ -154,8 +152,7 @@ class Ffm {
     const FieldStep step{dlogit * r * r, adagrad_.learning_rate, weight, 1.0f / static_cast<float>(options_.n_factors)};
     const bool linear = options_.linear && groups_.has_linear(unit);
     if (scratch.plain) {
-      const Row row = scratch.row(i);
-      const Group a(*this, scratch, row, unit.a), b(*this, scratch, row, unit.b);
+      const Group a = group(scratch, i, unit.a), b = group(scratch, i, unit.b);
       plain_update(unit, a, b, step, scratch);
       if (linear)
         for (int s = 0; s < a.size; ++s) step_linear(a.record[s], dlogit * r * a.x[s], weight);
@@ -221,29 +218,37 @@ class Ffm {
     const Entry *begin, *end;
   };
 
-  // The features of one group of fields of a plain row, by field; fields of padding have an empty record.
+  // The features of one group of fields of a plain row, by field.
   struct Group {
-    float* record[kMaxWidth];
-    float x[kMaxWidth];
-    float inverse_count[kMaxWidth];
+    float* const* record;
+    const float *x, *inverse_count;
     int first, size, padded;
+  };
 
-    Group(const Ffm& model, const Scratch& scratch, const Row& row, int group)
-        : first(model.groups_.begin(group)),
-          size(model.groups_.end(group) - first),
-          padded(model.groups_.padded_end(group) - first) {
-      for (int f = 0; f < padded; ++f) {
-        record[f] = const_cast<float*>(model.nothing_.data());
-        x[f] = 0;
-        if (f >= size) continue;
-        const int32_t slot = scratch.slot_of_field[first + f];
-        const int32_t id = row.ids[slot];
-        record[f] = const_cast<float*>(model.table_[id]);
-        x[f] = row.values ? row.values[slot] : 1.0f;
-        if (!model.inverse_counts_.empty()) inverse_count[f] = model.inverse_counts_[id];
+  Group group(const Scratch& scratch, int i, int group) const {
+    const int first = groups_.begin(group);
+    const int64_t at = static_cast<int64_t>(i) * groups_.padded() + first;
+    return {scratch.records.data() + at,    scratch.x.data() + at, scratch.inverse_counts.data() + at, first,
+            groups_.end(group) - first, groups_.padded_end(group) - first};
+  }
+
+  void find_records(const int32_t* slot_of_field, Scratch& scratch) const {
+    const int padded = groups_.padded();
+    const size_t n = static_cast<size_t>(scratch.size) * padded;
+    scratch.records.assign(n, const_cast<float*>(nothing_.data()));
+    scratch.x.assign(n, 0.0f);
+    scratch.inverse_counts.resize(n);
+    for (int i = 0; i < scratch.size; ++i) {
+      const Row row = scratch.row(i);
+      for (int f = 0; f < options_.n_fields; ++f) {
+        const int32_t slot = slot_of_field[f], id = row.ids[slot];
+        const size_t at = static_cast<size_t>(i) * padded + f;
+        scratch.records[at] = const_cast<float*>(table_[id]);
+        scratch.x[at] = row.values ? row.values[slot] : 1.0f;
+        if (trained_) scratch.inverse_counts[at] = inverse_counts_[id];
       }
     }
-  };
+  }
 
   int64_t linear_column() const { return weights() + accumulators(); }
 
@@ -292,55 +297,48 @@ class Ffm {
     return sum((z[0] + z[1]) + (z[2] + z[3]));
   }
 
-  // Lays x v of the features of `from` toward each field of `to` side by side, one row for each field of `to`.
+  // Copies x v of the features of `from` toward the fields of `to`: (field of from, plane, field of to, 4).
   template <bool kUnit>
-  ANYFM_INLINE void gather(const Group& from, const Group& to, float* out) const {
+  ANYFM_INLINE void copy(const Group& from, const Group& to, float* out) const {
     const int64_t width = 4 * groups_.width();
-    for (int c = 0; c < planes(); ++c)
-      for (int t = 0; t < from.padded; ++t) {
-        const float* v = from.record[t] + c * plane() + 4 * to.first;
-        float* column = out + c * width + 4 * t;
-        const V x = V::splat(from.x[t]);
-        for (int s = 0; s < to.size; ++s) {
-          const V value = V::load(v + 4 * s);
-          (kUnit ? value : value * x).store(column + s * width * planes());
+    for (int s = 0; s < from.padded; ++s)
+      for (int c = 0; c < planes(); ++c, out += width)
+        for (int t = 0; t < to.padded; t += 4) {
+          const Vec<16> v = Vec<16>::load(from.record[s] + c * plane() + 4 * (to.first + t));
+          (kUnit ? v : v * Vec<16>::splat(from.x[s])).store(out + 4 * t);
         }
-      }
   }
 
-  ANYFM_INLINE FieldRun run(float* record, int32_t field, int first, const float* partner, const float* shrink) const {
-    return {record + 4 * first,
-            plane(),
-            record + weights() + (options_.coordinates ? 4 * first : first),
-            partner,
-            4 * groups_.width(),
-            shrink ? shrink : plain_shrink_.data() + static_cast<int64_t>(field) * groups_.padded() + first};
+  ANYFM_INLINE FieldRun run(float* record, int first, const float* shrink) const {
+    return {record + 4 * first, plane(), record + weights() + (options_.coordinates ? 4 * first : first), shrink};
   }
 
+  // Steps the features of `own` toward the fields of `other`, whose copy is `partners`.
   ANYFM_INLINE void plain_side(const Group& own, const Group& other, FieldStep step, const float* partners) {
-    const int64_t width = 4 * groups_.width() * planes();
+    const int64_t width = 4 * groups_.width();
     for (int s = 0; s < own.size; ++s) {
       FieldStep mine = step;
       mine.kappa *= own.x[s];
       mine.penalty *= own.inverse_count[s];
-      step_fields<C>(mine, run(own.record[s], own.first + s, other.first, partners + s * width, nullptr), other.padded,
-                     planes(), options_.coordinates);
+      const float* shrink = plain_shrink_.data() + static_cast<int64_t>(own.first + s) * groups_.padded() + other.first;
+      step_fields<C>(mine, run(own.record[s], other.first, shrink), Partners{partners + 4 * s, width * planes(), width},
+                     other.padded, planes(), options_.coordinates);
     }
   }
 
   void plain_update(Unit unit, const Group& a, const Group& b, FieldStep step, Scratch& scratch) {
-    float *to_a = scratch.to_a.data(), *to_b = scratch.to_b.data();
+    float *of_a = scratch.of_a.data(), *of_b = scratch.of_b.data();
     const bool unit_values = !scratch.rows->values;
-    unit_values ? gather<true>(b, a, to_a) : gather<false>(b, a, to_a);
-    if (unit.a == unit.b) {
+    unit_values ? copy<true>(a, b, of_a) : copy<false>(a, b, of_a);
+    if (unit.a == unit.b) {  // a feature is no partner of itself
       const int64_t width = 4 * groups_.width();
       for (int s = 0; s < a.size; ++s)
-        for (int c = 0; c < planes(); ++c) V::splat(0).store(to_a + (s * planes() + c) * width + 4 * s);
+        for (int c = 0; c < planes(); ++c) V::splat(0).store(of_a + (s * planes() + c) * width + 4 * s);
     } else {
-      unit_values ? gather<true>(a, b, to_b) : gather<false>(a, b, to_b);
-      plain_side(b, a, step, to_b);
+      unit_values ? copy<true>(b, a, of_b) : copy<false>(b, a, of_b);
+      plain_side(a, b, step, of_b);
     }
-    plain_side(a, b, step, to_a);
+    plain_side(b, a, step, of_a);
   }
 
   // --- mixed rows ---
@@ -423,7 +421,7 @@ class Ffm {
         const V self = V::load(e->record + c * plane() + 4 * e->field) * V::splat(e->x);
         (present[e->field - first] > 1 ? kept[c] - self : V::splat(0)).store(partner + c * width + at);
       }
-      step_fields<C>(mine, run(e->record, e->field, first, partner, shrink), n, planes(), options_.coordinates);
+      step_fields<C>(mine, run(e->record, first, shrink), Partners{partner, 4, width}, n, planes(), options_.coordinates);
       for (int c = 0; within && c < planes(); ++c) kept[c].store(partner + c * width + at);
     }
   }

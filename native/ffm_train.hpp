@@ -6,6 +6,7 @@
 #include <stdexcept>
 #include <vector>
 
+#include "denormals.hpp"
 #include "ffm.hpp"
 #include "pool.hpp"
 #include "trainer.hpp"
@@ -64,6 +65,7 @@ double train(Ffm<C>& model, const Rows& rows, const Ownership&, const int64_t* o
   double total = 0;
   pool.run([&](int t) {
     if (t >= n_workers) return;
+    const FlushDenormals flush;
     typename Ffm<C>::Scratch scratch = model.make_scratch();
     Bias bias = model.bias();
     Block block{&rows, order, n, 0, {}, {}, {}};
@@ -99,6 +101,7 @@ double train(Ffm<C>& model, const Rows& rows, const Ownership&, const int64_t* o
 
 template <int C>
 void score(const Ffm<C>& model, const Rows& rows, int64_t begin, int64_t end, float* logits) {
+  const FlushDenormals flush;
   const std::vector<int32_t> slots = slots_by_field(rows, model.groups().n_fields());
   typename Ffm<C>::Scratch scratch = model.make_scratch();
   for (int64_t i = begin; i < end; ++i) {

@@ -29,12 +29,25 @@ struct FieldStep {
 
 // Where the vectors of one feature and what belongs to them lie, for a run of fields.
 struct FieldRun {
-  float* weights;        // plane 0 at the first field
-  int64_t plane;         // floats from one plane to the next
-  float* accumulators;   // one per field; or as the weights, one per coordinate
-  const float* partner;  // Σ x v of the partners, laid out as the weights
-  int64_t partner_plane;
+  float* weights;       // plane 0 at the first field
+  int64_t plane;        // floats from one plane to the next
+  float* accumulators;  // one per field; or as the weights, one per coordinate
   const float* shrink;  // per field
+};
+
+// Σ x v of the partners in each field of the run: at<Q>(c, f) is plane c of the Q fields from f on.
+struct Partners {
+  const float* first;
+  int64_t field;  // floats from one field to the next
+  int64_t plane;  // and from one plane to the next
+
+  template <int Q>
+  ANYFM_INLINE Vec<4 * Q> at(int c, int f) const {
+    if constexpr (Q == 1)
+      return Vec<4>::load(first + c * plane + f * field);
+    else
+      return join(at<Q / 2>(c, f), at<Q / 2>(c, f + Q / 2));
+  }
 };
 
 namespace field_step {
@@ -68,81 +81,73 @@ ANYFM_INLINE Vec<4 * Q> group_sums(const Vec<4 * Q>* m) {
   return pairwise(pairwise(m[0], m[1]), pairwise(m[2], m[3]));
 }
 
-template <int Q, int I, int C>
-ANYFM_INLINE void move(const FieldRun& run, int planes, Vec<4 * Q> keep, Vec<4 * Q> rate) {
-  using V = Vec<4 * Q>;
-  const V keep_i = shuffle<Splat<I>>(keep, keep), rate_i = shuffle<Splat<I>>(rate, rate);
-  for (int c = 0; c < (C ? C : planes); ++c) {
-    float* w = run.weights + c * run.plane + I * 4 * Q;
-    const V partner = V::load(run.partner + c * run.partner_plane + I * 4 * Q);
-    (V::load(w) * keep_i - partner * rate_i).store(w);
-  }
-}
-
-// 4Q fields, one accumulator per vector. The step is that of adagrad.hpp with 1/√a for √a.
+// 4Q fields from `f` on, one accumulator per vector. The step is that of adagrad.hpp with 1/√a for √a.
 template <int Q, int C>
-ANYFM_INLINE void by_vector(const FieldStep& step, const FieldRun& run, int planes) {
+ANYFM_INLINE void by_vector(const FieldStep& step, const FieldRun& run, const Partners& partners, int f, int planes) {
   using V = Vec<4 * Q>;
-  V squares[4];
+  V kept[C ? C : 1][4], squares[4];  // partners are read once where they fit the registers
   for (int i = 0; i < 4; ++i) {
     squares[i] = V::splat(0);
     for (int c = 0; c < (C ? C : planes); ++c) {
-      const V partner = V::load(run.partner + c * run.partner_plane + i * 4 * Q);
+      const V partner = partners.at<Q>(c, f + i * Q);
+      if (C) kept[C ? c : 0][i] = partner;
       squares[i] = squares[i] + partner * partner;
     }
   }
-  const V before = V::load(run.accumulators), shrink = V::load(run.shrink);
+  float* accumulators = run.accumulators + f;
+  const V before = V::load(accumulators), shrink = V::load(run.shrink + f);
   const V a = shuffle<Mixed<Q>>(before, before) +
               group_sums<Q>(squares) * V::splat(step.kappa * step.kappa * step.inverse_length);
-  shuffle<Natural<Q>>(a, a).store(run.accumulators);
+  shuffle<Natural<Q>>(a, a).store(accumulators);
   const V rate = V::splat(step.rate) * inverse_root(a);
   const V u = rate * V::splat(step.penalty) * shuffle<Mixed<Q>>(shrink, shrink);
   const V one = V::splat(1), keep = one - u * inverse(one + u);  // exactly 1 without a penalty
   const V moved = keep * rate * V::splat(step.kappa);
-  move<Q, 0, C>(run, planes, keep, moved);
-  move<Q, 1, C>(run, planes, keep, moved);
-  move<Q, 2, C>(run, planes, keep, moved);
-  move<Q, 3, C>(run, planes, keep, moved);
+  const V keep_i[4] = {shuffle<Splat<0>>(keep, keep), shuffle<Splat<1>>(keep, keep), shuffle<Splat<2>>(keep, keep),
+                       shuffle<Splat<3>>(keep, keep)};
+  const V moved_i[4] = {shuffle<Splat<0>>(moved, moved), shuffle<Splat<1>>(moved, moved),
+                        shuffle<Splat<2>>(moved, moved), shuffle<Splat<3>>(moved, moved)};
+  for (int c = 0; c < (C ? C : planes); ++c)
+    for (int i = 0; i < 4; ++i) {
+      float* w = run.weights + c * run.plane + 4 * (f + i * Q);
+      const V partner = C ? kept[C ? c : 0][i] : partners.at<Q>(c, f + i * Q);
+      (V::load(w) * keep_i[i] - partner * moved_i[i]).store(w);
+    }
 }
 
 // One field, one accumulator per coordinate, the penalty a part of the gradient: the rule of libffm. A field whose
 // shrink is zero has no partner in the row and stays as it is.
-inline void by_coordinate(const FieldStep& step, const FieldRun& run, int planes) {
+inline void by_coordinate(const FieldStep& step, const FieldRun& run, const Partners& partners, int f, int planes) {
   using V = Vec<4>;
-  if (*run.shrink == 0) return;
+  if (run.shrink[f] == 0) return;
   for (int c = 0; c < planes; ++c) {
-    float* w = run.weights + c * run.plane;
-    float* a = run.accumulators + c * run.plane;
+    float* w = run.weights + c * run.plane + 4 * f;
+    float* a = run.accumulators + c * run.plane + 4 * f;
     const V before = V::load(w);
-    const V g = V::splat(step.kappa) * V::load(run.partner + c * run.partner_plane) +
-                V::splat(step.penalty * *run.shrink) * before;
+    const V g = V::splat(step.kappa) * partners.at<1>(c, f) + V::splat(step.penalty * run.shrink[f]) * before;
     const V sum = V::load(a) + g * g;
     sum.store(a);
     (before - V::splat(step.rate) * inverse_root(sum) * g).store(w);
   }
 }
 
-ANYFM_INLINE FieldRun advance(const FieldRun& run, int fields, bool coordinates) {
-  return {run.weights + 4 * fields, run.plane,         run.accumulators + (coordinates ? 4 * fields : fields),
-          run.partner + 4 * fields, run.partner_plane, run.shrink + fields};
-}
-
 }  // namespace field_step
 
 // Steps the vectors toward `n` fields, n a multiple of four.
 template <int C>
-ANYFM_INLINE void step_fields(const FieldStep& step, FieldRun run, int n, int planes, bool coordinates) {
+ANYFM_INLINE void step_fields(const FieldStep& step, const FieldRun& run, const Partners& partners, int n, int planes,
+                              bool coordinates) {
   using namespace field_step;
+  int f = 0;
   if (coordinates) {
-    for (; n > 0; --n, run = advance(run, 1, true)) by_coordinate(step, run, planes);
+    for (; f < n; ++f) by_coordinate(step, run, partners, f, planes);
     return;
   }
-  for (; n >= 4 * kQuads; n -= 4 * kQuads, run = advance(run, 4 * kQuads, false))
-    by_vector<kQuads, C>(step, run, planes);
+  for (; f + 4 * kQuads <= n; f += 4 * kQuads) by_vector<kQuads, C>(step, run, partners, f, planes);
   if constexpr (kQuads > 2)
-    for (; n >= 8; n -= 8, run = advance(run, 8, false)) by_vector<2, C>(step, run, planes);
+    for (; f + 8 <= n; f += 8) by_vector<2, C>(step, run, partners, f, planes);
   if constexpr (kQuads > 1)
-    for (; n >= 4; n -= 4, run = advance(run, 4, false)) by_vector<1, C>(step, run, planes);
+    for (; f + 4 <= n; f += 4) by_vector<1, C>(step, run, partners, f, planes);
 }
 
 }  // namespace anyfm

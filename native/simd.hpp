@@ -10,8 +10,9 @@
 namespace anyfm {
 
 #if defined(__GNUC__) || defined(__clang__)
-#define ANYFM_PREFETCH(address) __builtin_prefetch((address), 1, 3)
-#define ANYFM_PREFETCH_FAR(address) __builtin_prefetch((address), 0, 2)  // into the second level of cache
+// The empty asm keeps GCC from taking a function that does nothing but prefetch for one without effect, and dropping it.
+#define ANYFM_PREFETCH(address) (__builtin_prefetch((address), 1, 3), [] { __asm__ volatile(""); }())
+#define ANYFM_PREFETCH_FAR(address) (__builtin_prefetch((address), 0, 2), [] { __asm__ volatile(""); }())  // second cache
 #define ANYFM_INLINE inline __attribute__((always_inline))
 #ifdef __has_builtin
 #if __has_builtin(__builtin_shufflevector)
@@ -122,8 +123,27 @@ ANYFM_INLINE Vec<N> shuffle(Vec<N> a, Vec<N> b) {
   return shuffle<Index>(a, b, std::make_index_sequence<N>());
 }
 
-// 1 / √a and 1 / a without the divider: a first guess from the bits of the number, two or three steps of Newton's.
-// Relative error below 5e-6 and 1e-6; a must be positive and normal (0 gives something finite for the root).
+#ifdef ANYFM_HAS_SHUFFLE
+template <int N, size_t... J>
+ANYFM_INLINE Vec<2 * N> join_lanes(Vec<N> a, Vec<N> b, std::index_sequence<J...>) {
+  return {__builtin_shufflevector(a.v, b.v, static_cast<int>(J)...)};
+}
+#endif
+// a and b end to end.
+template <int N>
+ANYFM_INLINE Vec<2 * N> join(Vec<N> a, Vec<N> b) {
+#ifdef ANYFM_HAS_SHUFFLE
+  return join_lanes(a, b, std::make_index_sequence<2 * N>());
+#else
+  float both[2 * N];
+  a.store(both);
+  b.store(both + N);
+  return Vec<2 * N>::load(both);
+#endif
+}
+
+// 1 / √a and 1 / a without the divider: a first guess from the bits of the number and two steps of Newton's. Relative
+// error below 5e-6 and 4e-3; a must be positive and normal (0 gives something finite for the root).
 template <int N>
 ANYFM_INLINE Vec<N> inverse_root(Vec<N> a) {
   Vec<N> y = a.bits_from(0x5f375a86, 1);
@@ -135,7 +155,6 @@ template <int N>
 ANYFM_INLINE Vec<N> inverse(Vec<N> a) {
   Vec<N> y = a.bits_from(0x7ef311c3, 0);
   const Vec<N> two = Vec<N>::splat(2.0f);
-  y = y * (two - a * y);
   y = y * (two - a * y);
   return y * (two - a * y);
 }
