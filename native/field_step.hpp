@@ -35,18 +35,14 @@ struct FieldRun {
   const float* shrink;  // per field
 };
 
-// Σ x v of the partners in each field of the run: at<Q>(c, f) is plane c of the Q fields from f on.
+// Σ x v of the partners in each field of the run, laid out as the weights.
 struct Partners {
   const float* first;
-  int64_t field;  // floats from one field to the next
-  int64_t plane;  // and from one plane to the next
+  int64_t plane;
 
   template <int Q>
   ANYFM_INLINE Vec<4 * Q> at(int c, int f) const {
-    if constexpr (Q == 1)
-      return Vec<4>::load(first + c * plane + f * field);
-    else
-      return join(at<Q / 2>(c, f), at<Q / 2>(c, f + Q / 2));
+    return Vec<4 * Q>::load(first + c * plane + 4 * f);
   }
 };
 
@@ -81,37 +77,49 @@ ANYFM_INLINE Vec<4 * Q> group_sums(const Vec<4 * Q>* m) {
   return pairwise(pairwise(m[0], m[1]), pairwise(m[2], m[3]));
 }
 
-// 4Q fields from `f` on, one accumulator per vector. The step is that of adagrad.hpp with 1/√a for √a.
+// The step of up to 16 fields, as two factors: w ← keep w − move Σ x v. Both are in the order of group_sums.
+struct Move {
+  float keep[16], move[16];
+};
+
+// The two factors of 4Q fields from `f` on, one accumulator per vector, by the rule of adagrad.hpp.
 template <int Q, int C>
-ANYFM_INLINE void by_vector(const FieldStep& step, const FieldRun& run, const Partners& partners, int f, int planes) {
+ANYFM_INLINE void plan(const FieldStep& step, const FieldRun& run, const Partners& partners, int f, int planes,
+                       Move& out) {
   using V = Vec<4 * Q>;
-  V kept[C ? C : 1][4], squares[4];  // partners are read once where they fit the registers
+  V squares[4];
   for (int i = 0; i < 4; ++i) {
-    squares[i] = V::splat(0);
-    for (int c = 0; c < (C ? C : planes); ++c) {
+    const V first = partners.at<Q>(0, f + i * Q);
+    squares[i] = first * first;
+    for (int c = 1; c < (C ? C : planes); ++c) {
       const V partner = partners.at<Q>(c, f + i * Q);
-      if (C) kept[C ? c : 0][i] = partner;
       squares[i] = squares[i] + partner * partner;
     }
   }
   float* accumulators = run.accumulators + f;
   const V before = V::load(accumulators), shrink = V::load(run.shrink + f);
+  const V decay = V::splat(step.rate * step.penalty) * shuffle<Mixed<Q>>(shrink, shrink);
   const V a = shuffle<Mixed<Q>>(before, before) +
               group_sums<Q>(squares) * V::splat(step.kappa * step.kappa * step.inverse_length);
   shuffle<Natural<Q>>(a, a).store(accumulators);
-  const V rate = V::splat(step.rate) * inverse_root(a);
-  const V u = rate * V::splat(step.penalty) * shuffle<Mixed<Q>>(shrink, shrink);
-  const V one = V::splat(1), keep = one - u * inverse(one + u);  // exactly 1 without a penalty
-  const V moved = keep * rate * V::splat(step.kappa);
-  const V keep_i[4] = {shuffle<Splat<0>>(keep, keep), shuffle<Splat<1>>(keep, keep), shuffle<Splat<2>>(keep, keep),
-                       shuffle<Splat<3>>(keep, keep)};
-  const V moved_i[4] = {shuffle<Splat<0>>(moved, moved), shuffle<Splat<1>>(moved, moved),
-                        shuffle<Splat<2>>(moved, moved), shuffle<Splat<3>>(moved, moved)};
+  const V root = inverse_root(a), u = root * decay, one = V::splat(1);
+  const V keep = one - u * inverse(one + u);  // exactly 1 without a penalty
+  keep.store(out.keep);
+  (keep * (root * V::splat(step.rate * step.kappa))).store(out.move);
+}
+
+template <int Q, int C>
+ANYFM_INLINE void carry_out(const Move& move, const FieldRun& run, const Partners& partners, int f, int planes) {
+  using V = Vec<4 * Q>;
+  const V keep = V::load(move.keep), by = V::load(move.move);
+  const V keeps[4] = {shuffle<Splat<0>>(keep, keep), shuffle<Splat<1>>(keep, keep), shuffle<Splat<2>>(keep, keep),
+                      shuffle<Splat<3>>(keep, keep)};
+  const V moves[4] = {shuffle<Splat<0>>(by, by), shuffle<Splat<1>>(by, by), shuffle<Splat<2>>(by, by),
+                      shuffle<Splat<3>>(by, by)};
   for (int c = 0; c < (C ? C : planes); ++c)
     for (int i = 0; i < 4; ++i) {
       float* w = run.weights + c * run.plane + 4 * (f + i * Q);
-      const V partner = C ? kept[C ? c : 0][i] : partners.at<Q>(c, f + i * Q);
-      (V::load(w) * keep_i[i] - partner * moved_i[i]).store(w);
+      (V::load(w) * keeps[i] - partners.at<Q>(c, f + i * Q) * moves[i]).store(w);
     }
 }
 
@@ -133,21 +141,49 @@ inline void by_coordinate(const FieldStep& step, const FieldRun& run, const Part
 
 }  // namespace field_step
 
-// Steps the vectors toward `n` fields, n a multiple of four.
-template <int C>
-ANYFM_INLINE void step_fields(const FieldStep& step, const FieldRun& run, const Partners& partners, int n, int planes,
-                              bool coordinates) {
+// Steps the vectors of `n_runs` features, made(0), made(1) …, toward 4Q fields from `f` on. Planned first and carried
+// out after: each loop is short enough for the processor to work on several features at once.
+template <int Q, int C, class Made>
+ANYFM_INLINE void step_fields(int n_runs, const Made& made, int f, int planes) {
   using namespace field_step;
-  int f = 0;
+  constexpr int kAtOnce = 16;
+  Move moves[kAtOnce];
+  for (int first = 0; first < n_runs; first += kAtOnce) {
+    const int n = n_runs - first < kAtOnce ? n_runs - first : kAtOnce;
+    for (int s = 0; s < n; ++s) {
+      const auto feature = made(first + s);
+      plan<Q, C>(feature.step, feature.run, feature.partners, f, planes, moves[s]);
+    }
+    for (int s = 0; s < n; ++s) {
+      const auto feature = made(first + s);
+      carry_out<Q, C>(moves[s], feature.run, feature.partners, f, planes);
+    }
+  }
+}
+
+// What is needed to step the vectors of one feature.
+struct FeatureStep {
+  FieldStep step;
+  FieldRun run;
+  Partners partners;
+};
+
+// Steps the vectors of `n_runs` features toward `n` fields, n a multiple of four.
+template <int C, class Made>
+ANYFM_INLINE void step_fields(int n_runs, const Made& made, int n, int planes, bool coordinates) {
   if (coordinates) {
-    for (; f < n; ++f) by_coordinate(step, run, partners, f, planes);
+    for (int s = 0; s < n_runs; ++s) {
+      const FeatureStep feature = made(s);
+      for (int f = 0; f < n; ++f) field_step::by_coordinate(feature.step, feature.run, feature.partners, f, planes);
+    }
     return;
   }
-  for (; f + 4 * kQuads <= n; f += 4 * kQuads) by_vector<kQuads, C>(step, run, partners, f, planes);
+  int f = 0;
+  for (; f + 4 * kQuads <= n; f += 4 * kQuads) step_fields<kQuads, C>(n_runs, made, f, planes);
   if constexpr (kQuads > 2)
-    for (; f + 8 <= n; f += 8) by_vector<2, C>(step, run, partners, f, planes);
+    for (; f + 8 <= n; f += 8) step_fields<2, C>(n_runs, made, f, planes);
   if constexpr (kQuads > 1)
-    for (; f + 4 <= n; f += 4) by_vector<1, C>(step, run, partners, f, planes);
+    for (; f + 4 <= n; f += 4) step_fields<1, C>(n_runs, made, f, planes);
 }
 
 }  // namespace anyfm
