@@ -59,12 +59,12 @@ class Ffm {
     int64_t first = 0;
     int size = 0;
     bool plain = false;
-    std::vector<float> scale;                   // by row
-    std::vector<float*> records;                // plain rows: by row and field; an empty record in padding
-    std::vector<float> x, inverse_counts;       // beside them
-    std::vector<Entry> entries;                 // mixed rows: by row and group
-    std::vector<int64_t> starts;                // mixed rows: where each row's groups start
-    std::vector<float> to_a, to_b;              // (field of a, plane, field of b, 4), and the other way round
+    std::vector<float> scale;              // by row
+    std::vector<float*> records;           // plain rows: by row and field; an empty record in padding
+    std::vector<float> x, inverse_counts;  // beside them
+    std::vector<Entry> entries;            // mixed rows: by row and group
+    std::vector<int64_t> starts;           // mixed rows: where each row's groups start
+    std::vector<float> to_a, to_b;         // (field of a, plane, field of b, 4), and the other way round
 
     Row row(int i) const { return (*rows)[order ? order[i] : first + i]; }
   };
@@ -224,8 +224,9 @@ class Ffm {
   Group group(const Scratch& scratch, int i, int group) const {
     const int first = groups_.begin(group);
     const int64_t at = static_cast<int64_t>(i) * groups_.padded() + first;
-    return {scratch.records.data() + at,    scratch.x.data() + at, scratch.inverse_counts.data() + at, first,
-            groups_.end(group) - first, groups_.padded_end(group) - first};
+    return {scratch.records.data() + at,        scratch.x.data() + at,
+            scratch.inverse_counts.data() + at, first,
+            groups_.end(group) - first,         groups_.padded_end(group) - first};
   }
 
   void find_records(const int32_t* slot_of_field, Scratch& scratch) const {

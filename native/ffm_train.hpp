@@ -69,7 +69,9 @@ double train(Ffm<C>& model, const Rows& rows, const Ownership&, const int64_t* o
     typename Ffm<C>::Scratch scratches[2] = {model.make_scratch(), model.make_scratch()};  // this block and the next
     Bias bias = model.bias();
     Block block{&rows, order, n, 0, {}, {}, {}};
-    const auto size_at = [&](int64_t at) { return static_cast<int>(std::max<int64_t>(0, std::min<int64_t>(block_rows, n - at))); };
+    const auto size_at = [&](int64_t at) {
+      return static_cast<int>(std::max<int64_t>(0, std::min<int64_t>(block_rows, n - at)));
+    };
     model.take(rows, slots, order, 0, size_at(0), scratches[0]);
     int parity = 0;
     for (int64_t start = 0; start < n; start += block_rows, parity = 1 - parity) {

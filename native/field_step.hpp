@@ -123,11 +123,9 @@ ANYFM_INLINE void carry_out(const Move& move, const FieldRun& run, const Partner
     }
 }
 
-// One field, one accumulator per coordinate, the penalty a part of the gradient: the rule of libffm. A field whose
-// shrink is zero has no partner in the row and stays as it is.
+// One field, one accumulator per coordinate, the penalty a part of the gradient: the rule of libffm.
 inline void by_coordinate(const FieldStep& step, const FieldRun& run, const Partners& partners, int f, int planes) {
   using V = Vec<4>;
-  if (run.shrink[f] == 0) return;
   for (int c = 0; c < planes; ++c) {
     float* w = run.weights + c * run.plane + 4 * f;
     float* a = run.accumulators + c * run.plane + 4 * f;

@@ -10,9 +10,11 @@
 namespace anyfm {
 
 #if defined(__GNUC__) || defined(__clang__)
-// The empty asm keeps GCC from taking a function that does nothing but prefetch for one without effect, and dropping it.
+// The empty asm keeps GCC from taking a function that does nothing but prefetch for one without effect, and dropping
+// it.
 #define ANYFM_PREFETCH(address) (__builtin_prefetch((address), 1, 3), [] { __asm__ volatile(""); }())
-#define ANYFM_PREFETCH_FAR(address) (__builtin_prefetch((address), 0, 2), [] { __asm__ volatile(""); }())  // second cache
+#define ANYFM_PREFETCH_FAR(address) \
+  (__builtin_prefetch((address), 0, 2), [] { __asm__ volatile(""); }())  // second cache
 #define ANYFM_INLINE inline __attribute__((always_inline))
 #ifdef __has_builtin
 #if __has_builtin(__builtin_shufflevector)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from anyfm.engines import field_factors
 from anyfm.engines.native import NativeEngine, NativeScorer
-from anyfm.errors import SettingError
+from anyfm.errors import InputError, SettingError
 from anyfm.models import FFM, FM, FFMConfig, FMConfig, specification_logits
 from anyfm.models.ffm import PRESETS
 from anyfm.rows import Rows
@@ -96,9 +96,7 @@ def test_specification_is_the_sum_over_pairs(kind: str) -> None:
 
 
 @settings(max_examples=40, deadline=None)
-@given(
-    n_fields=st.integers(1, 40), n_factors=st.integers(1, 20), mixed=st.booleans(), normalize=st.booleans()
-)
+@given(n_fields=st.integers(1, 40), n_factors=st.integers(1, 20), mixed=st.booleans(), normalize=st.booleans())
 def test_kernels_score_as_the_specification(n_fields: int, n_factors: int, mixed: bool, normalize: bool) -> None:
     rows = mixed_rows(n_fields, 12) if mixed else plain_rows(n_fields, 12, values=True)
     parameters = random_parameters(n_fields, n_factors)
@@ -264,16 +262,29 @@ def test_memory_of_the_machine_is_known_on_linux() -> None:
     assert available is None or available > 10**6
 
 
-def test_a_field_out_of_bounds_is_refused() -> None:
-    rows = plain_rows(3)
-    beyond = replace(rows, fields=np.array([0, 1, 3], np.int32))
+@pytest.mark.parametrize("bad", [-1, 3, 2**31 - 1])
+def test_a_field_out_of_bounds_is_named(bad: int) -> None:
+    rows = plain_rows(3, 5)
     engine = engine_on(rows, 3)
-    with pytest.raises(SettingError, match="field"):
-        engine.logits(beyond)
+    with pytest.raises(InputError, match=rf"0 … 2.*{bad}"):
+        engine.logits(replace(rows, fields=np.array([0, 1, bad], np.int32)))
+    ragged = as_ragged(rows)
+    assert ragged.fields is not None
+    ragged.fields[7] = bad
+    with pytest.raises(InputError, match=rf"row 3.*{bad}"):
+        engine.step(ragged, np.arange(5))
+    scorer = NativeScorer(engine.model, engine.parameters(), n_fields=3)
+    with pytest.raises(InputError, match=str(bad)):
+        scorer.logit(rows.ids[0], fields=np.array([0, bad, 2], np.int32))
 
 
 def test_ragged_rows_without_fields_are_refused() -> None:
-    rows = replace(mixed_rows(3), fields=None)
     engine = engine_on(plain_rows(3), 3)
     with pytest.raises(SettingError, match="field"):
-        engine.logits(rows)
+        engine.logits(replace(mixed_rows(3), fields=None))
+
+
+def test_a_row_longer_than_the_fields_is_refused() -> None:
+    engine = engine_on(plain_rows(3), 3)
+    with pytest.raises(InputError, match="0 … 2"):
+        engine.logits(Rows(ids=np.zeros((2, 4), np.int32)))

@@ -59,6 +59,10 @@ def _bind(rows: Rows, *, n_features: int, n_owners: int, n_fields: int) -> Any:
     except IndexError:
         rows.check_bounds(n_features)
         raise
+    except ValueError:
+        if n_fields > 0:
+            field_factors.check_fields(rows, n_fields)
+        raise
 
 
 def _logits(native: Any, rows: Rows, n_features: int) -> Floats:
@@ -346,3 +350,9 @@ class NativeScorer:
             raise InputError(
                 however(f"a feature id must lie in 0 … {self.n_features - 1}", ids=[int(i) for i in ids])
             ) from None
+        except ValueError:
+            if self._native.n_fields > 0:
+                offsets = np.array([0, len(ids)], np.int64)
+                stated = np.arange(len(ids), dtype=np.int32) if fields is None else fields
+                field_factors.check_fields(Rows(ids=ids, offsets=offsets, fields=stated), self._native.n_fields)
+            raise
