@@ -71,7 +71,7 @@ struct BoundRows {
     if (low < 0 || high >= n_features) throw std::out_of_range("feature id out of bounds");
     if (n_fields > 0) {
       check_fields(rows, n_fields);
-      rows.one_field_each = one_field_each(rows, n_features);
+      rows.one_field_each = n_owners == 1 || one_field_each(rows, n_features);
     }
     return new BoundRows{rows, n_features, n_fields, n_owners, Ownership(rows, n_owners)};
   }

@@ -59,11 +59,12 @@ class Ffm {
     int64_t first = 0;
     int size = 0;
     bool plain = false;
-    const int32_t* slot_of_field = nullptr;
-    std::vector<float> scale;       // by row
-    std::vector<Entry> entries;     // mixed rows: by row and group
-    std::vector<int64_t> starts;    // mixed rows: where each row's groups start
-    std::vector<float> to_a, to_b;  // (field of a, plane, field of b, 4), and the other way round
+    std::vector<float> scale;              // by row
+    std::vector<float*> records;           // plain rows: by row and field; an empty record in padding
+    std::vector<float> x, inverse_counts;  // beside them
+    std::vector<Entry> entries;            // mixed rows: by row and group
+    std::vector<int64_t> starts;           // mixed rows: where each row's groups start
+    std::vector<float> to_a, to_b;         // (field of a, plane, field of b, 4), and the other way round
 
     Row row(int i) const { return (*rows)[order ? order[i] : first + i]; }
   };
@@ -109,8 +110,7 @@ class Ffm {
   Scratch make_scratch() const {
     const size_t room = static_cast<size_t>(groups_.width()) * groups_.width() * planes() * 4;
     Scratch scratch;
-    scratch.to_a.resize(room);
-    scratch.to_b.resize(room);
+    for (std::vector<float>* buffer : {&scratch.to_a, &scratch.to_b}) buffer->resize(room);
     return scratch;
   }
 
@@ -122,11 +122,10 @@ class Ffm {
     scratch.first = first;
     scratch.size = n;
     scratch.plain = !slot_of_field.empty();
-    scratch.slot_of_field = slot_of_field.data();
     scratch.scale.assign(n, 1.0f);
     if (options_.normalize)
       for (int i = 0; i < n; ++i) scratch.scale[i] = inverse_norm(scratch.row(i));
-    if (!scratch.plain) sort_entries(scratch);
+    scratch.plain ? find_records(slot_of_field.data(), scratch) : sort_entries(scratch);
   }
 
   // The part of row i's logit that belongs to a unit.
@@ -134,9 +133,8 @@ class Ffm {
     const float r = scratch.scale[i];
     float linear = 0, pairs = 0;
     if (scratch.plain) {
-      const Row row = scratch.row(i);
-      Group a(*this, scratch, row, unit.a), b(*this, scratch, row, unit.b);
-      pairs = row.values ? plain_pairs<false>(unit, a, b) : plain_pairs<true>(unit, a, b);
+      const Group a = group(scratch, i, unit.a), b = group(scratch, i, unit.b);
+      pairs = scratch.rows->values ? plain_pairs<false>(unit, a, b) : plain_pairs<true>(unit, a, b);
       if (options_.linear && groups_.has_linear(unit))
         for (int s = 0; s < a.size; ++s) linear += a.x[s] * a.record[s][linear_column()];
     } else {
@@ -154,8 +152,7 @@ class Ffm {
     const FieldStep step{dlogit * r * r, adagrad_.learning_rate, weight, 1.0f / static_cast<float>(options_.n_factors)};
     const bool linear = options_.linear && groups_.has_linear(unit);
     if (scratch.plain) {
-      const Row row = scratch.row(i);
-      const Group a(*this, scratch, row, unit.a), b(*this, scratch, row, unit.b);
+      const Group a = group(scratch, i, unit.a), b = group(scratch, i, unit.b);
       plain_update(unit, a, b, step, scratch);
       if (linear)
         for (int s = 0; s < a.size; ++s) step_linear(a.record[s], dlogit * r * a.x[s], weight);
@@ -167,19 +164,15 @@ class Ffm {
     }
   }
 
-  // Announces to the cache what a unit will read of a row.
-  void prefetch(Unit unit, const Row& row) const {
-    if (row.fields || row.size != options_.n_fields) {
-      for (int64_t s = 0; s < row.size; ++s) {
-        const int group = (row.fields ? row.fields[s] : static_cast<int>(s)) / groups_.width();
-        if (group == unit.a) prefetch_run(row.ids[s], unit.b);
-        if (group == unit.b && unit.a != unit.b) prefetch_run(row.ids[s], unit.a);
-      }
-      return;
-    }
-    for (int s = groups_.begin(unit.a); s < groups_.end(unit.a); ++s) prefetch_run(row.ids[s], unit.b);
-    if (unit.a != unit.b)
-      for (int s = groups_.begin(unit.b); s < groups_.end(unit.b); ++s) prefetch_run(row.ids[s], unit.a);
+  // Announces to the cache what a unit will touch of row i.
+  ANYFM_INLINE void prefetch(Unit unit, int i, const Scratch& scratch) const {
+    prefetch_half(unit.a, unit.b, i, scratch);
+    if (unit.a != unit.b) prefetch_half(unit.b, unit.a, i, scratch);
+  }
+
+  // Announces what `take` will read beside the ids.
+  void prefetch_counts(const Row& row) const {
+    for (int64_t s = 0; s < row.size; ++s) ANYFM_PREFETCH_FAR(inverse_counts_.data() + row.ids[s]);
   }
 
   // Announces all weights of a row that is to be scored.
@@ -221,29 +214,38 @@ class Ffm {
     const Entry *begin, *end;
   };
 
-  // The features of one group of fields of a plain row, by field; fields of padding have an empty record.
+  // The features of one group of fields of a plain row, by field.
   struct Group {
-    float* record[kMaxWidth];
-    float x[kMaxWidth];
-    float inverse_count[kMaxWidth];
+    float* const* record;
+    const float *x, *inverse_count;
     int first, size, padded;
+  };
 
-    Group(const Ffm& model, const Scratch& scratch, const Row& row, int group)
-        : first(model.groups_.begin(group)),
-          size(model.groups_.end(group) - first),
-          padded(model.groups_.padded_end(group) - first) {
-      for (int f = 0; f < padded; ++f) {
-        record[f] = const_cast<float*>(model.nothing_.data());
-        x[f] = 0;
-        if (f >= size) continue;
-        const int32_t slot = scratch.slot_of_field[first + f];
-        const int32_t id = row.ids[slot];
-        record[f] = const_cast<float*>(model.table_[id]);
-        x[f] = row.values ? row.values[slot] : 1.0f;
-        if (!model.inverse_counts_.empty()) inverse_count[f] = model.inverse_counts_[id];
+  Group group(const Scratch& scratch, int i, int group) const {
+    const int first = groups_.begin(group);
+    const int64_t at = static_cast<int64_t>(i) * groups_.padded() + first;
+    return {scratch.records.data() + at,        scratch.x.data() + at,
+            scratch.inverse_counts.data() + at, first,
+            groups_.end(group) - first,         groups_.padded_end(group) - first};
+  }
+
+  void find_records(const int32_t* slot_of_field, Scratch& scratch) const {
+    const int padded = groups_.padded();
+    const size_t n = static_cast<size_t>(scratch.size) * padded;
+    scratch.records.assign(n, const_cast<float*>(nothing_.data()));
+    scratch.x.assign(n, 0.0f);
+    scratch.inverse_counts.resize(n);
+    for (int i = 0; i < scratch.size; ++i) {
+      const Row row = scratch.row(i);
+      for (int f = 0; f < options_.n_fields; ++f) {
+        const int32_t slot = slot_of_field[f], id = row.ids[slot];
+        const size_t at = static_cast<size_t>(i) * padded + f;
+        scratch.records[at] = const_cast<float*>(table_[id]);
+        scratch.x[at] = row.values ? row.values[slot] : 1.0f;
+        if (trained_) scratch.inverse_counts[at] = inverse_counts_[id];
       }
     }
-  };
+  }
 
   int64_t linear_column() const { return weights() + accumulators(); }
 
@@ -252,92 +254,124 @@ class Ffm {
     adagrad_.update(w[0], w[1], weight * w[2], g);
   }
 
-  void prefetch_run(int32_t id, int group) const {
-    const float* record = table_[id];
-    const int first = groups_.begin(group) * 4, last = groups_.padded_end(group) * 4;
-    for (int c = 0; c < planes(); ++c)
-      for (int at = first; at < last; at += 16) ANYFM_PREFETCH_FAR(record + c * plane() + at);
-    if (!trained_) return;
-    if (options_.coordinates) {
+  ANYFM_INLINE void prefetch_half(int own, int other, int i, const Scratch& scratch) const {
+    const int first = groups_.begin(other) * 4, last = groups_.padded_end(other) * 4;
+    const auto one = [&](const float* record) {
       for (int c = 0; c < planes(); ++c)
-        for (int at = first; at < last; at += 16) ANYFM_PREFETCH_FAR(record + weights() + c * plane() + at);
+        for (int at = first; at < last; at += 16) ANYFM_PREFETCH_FAR(record + c * plane() + at);
+      if (options_.coordinates)
+        for (int c = 0; c < planes(); ++c)
+          for (int at = first; at < last; at += 16) ANYFM_PREFETCH_FAR(record + weights() + c * plane() + at);
+      else
+        ANYFM_PREFETCH_FAR(record + weights() + first / 4);
+      if (other == groups_.n_groups() - 1 && linear_column() % 16 == 0) ANYFM_PREFETCH_FAR(record + linear_column());
+    };
+    if (scratch.plain) {
+      const Group features = group(scratch, i, own);
+      for (int s = 0; s < features.size; ++s) one(features.record[s]);
     } else {
-      ANYFM_PREFETCH_FAR(record + weights() + first / 4);
+      const Span features = span(scratch, i, own);
+      for (const Entry* e = features.begin; e != features.end; ++e) one(e->record);
     }
-    if (group == groups_.n_groups() - 1) ANYFM_PREFETCH_FAR(record + linear_column());
   }
 
-  template <bool kUnit>
-  ANYFM_INLINE static V product(const Group& a, int s, int at_s, const Group& b, int t, int at_t) {
-    const V both = V::load(a.record[s] + at_s) * V::load(b.record[t] + at_t);
-    return kUnit ? both : both * V::splat(a.x[s] * b.x[t]);
-  }
-
+  // Σ ⟨v_s toward t, v_t toward s⟩ x_s x_t over the fields s of a and t of b, in squares of 4 × 4 fields.
   template <bool kUnit>
   float plain_pairs(Unit unit, const Group& a, const Group& b) const {
-    V z[4] = {V::splat(0), V::splat(0), V::splat(0), V::splat(0)};
-    for (int c = 0; c < planes(); ++c) {
-      const int base = c * static_cast<int>(plane());
-      const int to_a = base + 4 * a.first, to_b = base + 4 * b.first;
+    Vec<4 * kQuads> z[2] = {Vec<4 * kQuads>::splat(0), Vec<4 * kQuads>::splat(0)};
+    V within = V::splat(0);
+    for (int c = 0; c < planes(); ++c)
       for (int t = 0; t < b.padded; t += 4) {
         const int full = unit.a == unit.b ? t : a.size;
-        for (int s = 0; s < full; ++s)
-          for (int u = 0; u < 4; ++u) z[u] = z[u] + product<kUnit>(a, s, to_b + 4 * (t + u), b, t + u, to_a + 4 * s);
-        if (unit.a != unit.b) continue;
-        for (int u = 1; u < 4; ++u)
-          for (int s = t; s < t + u; ++s)
-            z[u] = z[u] + product<kUnit>(a, s, to_b + 4 * (t + u), b, t + u, to_a + 4 * s);
+        for (int s = 0; s < full; s += 4) square<kUnit>(a, s, b, t, c, z);
+        if (unit.a == unit.b) within = within + triangle<kUnit>(a, t, c);
       }
-    }
-    return sum((z[0] + z[1]) + (z[2] + z[3]));
+    return sum(z[0] + z[1]) + sum(within);
   }
 
-  // Lays x v of the features of `from` toward each field of `to` side by side, one row for each field of `to`.
   template <bool kUnit>
-  ANYFM_INLINE void gather(const Group& from, const Group& to, float* out) const {
-    const int64_t width = 4 * groups_.width();
-    for (int c = 0; c < planes(); ++c)
-      for (int t = 0; t < from.padded; ++t) {
-        const float* v = from.record[t] + c * plane() + 4 * to.first;
-        float* column = out + c * width + 4 * t;
-        const V x = V::splat(from.x[t]);
-        for (int s = 0; s < to.size; ++s) {
-          const V value = V::load(v + 4 * s);
-          (kUnit ? value : value * x).store(column + s * width * planes());
+  ANYFM_INLINE void square(const Group& a, int s, const Group& b, int t, int c, Vec<4 * kQuads>* z) const {
+    using W = Vec<4 * kQuads>;
+    const int64_t to_a = c * plane() + 4 * a.first, to_b = c * plane() + 4 * b.first;
+    for (int s_at = s; s_at < s + 4; s_at += kQuads)
+      for (int t_at = t; t_at < t + 4; t_at += kQuads) {
+        W m[kQuads];
+        for (int q = 0; q < kQuads; ++q) {
+          m[q] = W::load(b.record[t_at + q] + to_a + 4 * s_at);
+          if (!kUnit) m[q] = m[q] * W::splat(b.x[t_at + q]);
+        }
+        transpose_groups(m);
+        for (int q = 0; q < kQuads; ++q) {
+          const W v = W::load(a.record[s_at + q] + to_b + 4 * t_at);
+          z[q % 2] = z[q % 2] + m[q] * (kUnit ? v : v * W::splat(a.x[s_at + q]));
         }
       }
   }
 
-  ANYFM_INLINE FieldRun run(float* record, int32_t field, int first, const float* partner, const float* shrink) const {
-    return {record + 4 * first,
-            plane(),
-            record + weights() + (options_.coordinates ? 4 * first : first),
-            partner,
-            4 * groups_.width(),
-            shrink ? shrink : plain_shrink_.data() + static_cast<int64_t>(field) * groups_.padded() + first};
+  template <bool kUnit>
+  ANYFM_INLINE V triangle(const Group& a, int first, int c) const {
+    const int64_t base = c * plane() + 4 * a.first;
+    V z = V::splat(0);
+    for (int t = first + 1; t < first + 4; ++t)
+      for (int s = first; s < t; ++s) {
+        const V v = V::load(a.record[s] + base + 4 * t) * V::load(a.record[t] + base + 4 * s);
+        z = z + (kUnit ? v : v * V::splat(a.x[s] * a.x[t]));
+      }
+    return z;
   }
 
+  // Lays x v of the features of `from` toward the fields of `to` out as partners of the latter: (field of to, plane,
+  // field of from, 4).
+  template <bool kUnit>
+  ANYFM_INLINE void transpose(const Group& from, const Group& to, float* out) const {
+    constexpr int kSide = 4;
+    const int64_t width = 4 * groups_.width(), stride = width * planes();
+    for (int c = 0; c < planes(); ++c)
+      for (int t = 0; t < to.padded; t += kSide)
+        for (int s = 0; s < from.padded; s += kSide) {
+          float* corner = out + t * stride + c * width + 4 * s;
+          const int64_t at = c * plane() + 4 * (to.first + t);
+          for (int half = 0; half < kSide; half += kQuads)  // squares of kQuads × kQuads vectors
+            for (int part = 0; part < kSide; part += kQuads) {
+              Vec<4 * kQuads> m[kQuads];
+              for (int q = 0; q < kQuads; ++q) {
+                m[q] = Vec<4 * kQuads>::load(from.record[s + half + q] + at + 4 * part);
+                if (!kUnit) m[q] = m[q] * Vec<4 * kQuads>::splat(from.x[s + half + q]);
+              }
+              transpose_groups(m);
+              for (int q = 0; q < kQuads; ++q) m[q].store(corner + (part + q) * stride + 4 * half);
+            }
+        }
+  }
+
+  ANYFM_INLINE FieldRun run(float* record, int first, const float* shrink) const {
+    return {record + 4 * first, plane(), record + weights() + (options_.coordinates ? 4 * first : first), shrink};
+  }
+
+  // Steps the features of `own` toward the fields of `other`, with partners from `transpose`.
   ANYFM_INLINE void plain_side(const Group& own, const Group& other, FieldStep step, const float* partners) {
-    const int64_t width = 4 * groups_.width() * planes();
-    for (int s = 0; s < own.size; ++s) {
+    const int64_t width = 4 * groups_.width(), stride = width * planes();
+    const float* shrink = plain_shrink_.data() + static_cast<int64_t>(own.first) * groups_.padded() + other.first;
+    const auto made = [&](int s) {
       FieldStep mine = step;
       mine.kappa *= own.x[s];
       mine.penalty *= own.inverse_count[s];
-      step_fields<C>(mine, run(own.record[s], own.first + s, other.first, partners + s * width, nullptr), other.padded,
-                     planes(), options_.coordinates);
-    }
+      return FeatureStep{mine, run(own.record[s], other.first, shrink + s * groups_.padded()),
+                         Partners{partners + s * stride, width}};
+    };
+    step_fields<C>(own.size, made, other.padded, planes(), options_.coordinates);
   }
 
   void plain_update(Unit unit, const Group& a, const Group& b, FieldStep step, Scratch& scratch) {
     float *to_a = scratch.to_a.data(), *to_b = scratch.to_b.data();
     const bool unit_values = !scratch.rows->values;
-    unit_values ? gather<true>(b, a, to_a) : gather<false>(b, a, to_a);
-    if (unit.a == unit.b) {
+    unit_values ? transpose<true>(b, a, to_a) : transpose<false>(b, a, to_a);
+    if (unit.a == unit.b) {  // a feature is no partner of itself
       const int64_t width = 4 * groups_.width();
       for (int s = 0; s < a.size; ++s)
         for (int c = 0; c < planes(); ++c) V::splat(0).store(to_a + (s * planes() + c) * width + 4 * s);
     } else {
-      unit_values ? gather<true>(a, b, to_b) : gather<false>(a, b, to_b);
+      unit_values ? transpose<true>(a, b, to_b) : transpose<false>(a, b, to_b);
       plain_side(b, a, step, to_b);
     }
     plain_side(a, b, step, to_a);
@@ -423,7 +457,8 @@ class Ffm {
         const V self = V::load(e->record + c * plane() + 4 * e->field) * V::splat(e->x);
         (present[e->field - first] > 1 ? kept[c] - self : V::splat(0)).store(partner + c * width + at);
       }
-      step_fields<C>(mine, run(e->record, e->field, first, partner, shrink), n, planes(), options_.coordinates);
+      const FeatureStep feature{mine, run(e->record, first, shrink), Partners{partner, width}};
+      step_fields<C>(1, [&](int) { return feature; }, n, planes(), options_.coordinates);
       for (int c = 0; within && c < planes(); ++c) kept[c].store(partner + c * width + at);
     }
   }

@@ -6,6 +6,7 @@
 #include <stdexcept>
 #include <vector>
 
+#include "denormals.hpp"
 #include "ffm.hpp"
 #include "pool.hpp"
 #include "trainer.hpp"
@@ -64,14 +65,19 @@ double train(Ffm<C>& model, const Rows& rows, const Ownership&, const int64_t* o
   double total = 0;
   pool.run([&](int t) {
     if (t >= n_workers) return;
-    typename Ffm<C>::Scratch scratch = model.make_scratch();
+    const FlushDenormals flush;
+    typename Ffm<C>::Scratch scratches[2] = {model.make_scratch(), model.make_scratch()};  // this block and the next
     Bias bias = model.bias();
     Block block{&rows, order, n, 0, {}, {}, {}};
+    const auto size_at = [&](int64_t at) {
+      return static_cast<int>(std::max<int64_t>(0, std::min<int64_t>(block_rows, n - at)));
+    };
+    model.take(rows, slots, order, 0, size_at(0), scratches[0]);
     int parity = 0;
     for (int64_t start = 0; start < n; start += block_rows, parity = 1 - parity) {
       block.order = order + start;
-      block.size = static_cast<int>(std::min<int64_t>(block_rows, n - start));
-      model.take(rows, slots, block.order, 0, block.size, scratch);
+      block.size = size_at(start);
+      typename Ffm<C>::Scratch &scratch = scratches[parity], &ahead = scratches[1 - parity];
       float* part = parts[parity].data();
       for (int u : shares[t])
         for (int i = 0; i < block.size; ++i) part[i * n_units + u] = model.forward(units[u], i, scratch);
@@ -84,10 +90,12 @@ double train(Ffm<C>& model, const Rows& rows, const Ownership&, const int64_t* o
       }
       if (model.options().linear) bias.update(block, model.adagrad());
       const int64_t next = start + block_rows;
+      model.take(rows, slots, order + std::min(next, n), 0, size_at(next), ahead);
+      for (int i = 0; i < size_at(next + block_rows); ++i) model.prefetch_counts(rows[order[next + block_rows + i]]);
+      for (int i = 0; i < size_at(next + 2 * block_rows); ++i) prefetch_ids(rows[order[next + 2 * block_rows + i]]);
       for (int u : shares[t])
         for (int i = 0; i < block.size; ++i) {
-          if (next + i < n) model.prefetch(units[u], rows[order[next + i]]);
-          if (next + i + block_rows < n && u == shares[t][0]) prefetch_ids(rows[order[next + i + block_rows]]);
+          if (i < ahead.size) model.prefetch(units[u], i, ahead);
           if (block.weight[i] != 0) model.update(units[u], i, block.dlogit[i], block.weight[i], scratch);
         }
     }
@@ -99,6 +107,7 @@ double train(Ffm<C>& model, const Rows& rows, const Ownership&, const int64_t* o
 
 template <int C>
 void score(const Ffm<C>& model, const Rows& rows, int64_t begin, int64_t end, float* logits) {
+  const FlushDenormals flush;
   const std::vector<int32_t> slots = slots_by_field(rows, model.groups().n_fields());
   typename Ffm<C>::Scratch scratch = model.make_scratch();
   for (int64_t i = begin; i < end; ++i) {

@@ -29,12 +29,21 @@ struct FieldStep {
 
 // Where the vectors of one feature and what belongs to them lie, for a run of fields.
 struct FieldRun {
-  float* weights;        // plane 0 at the first field
-  int64_t plane;         // floats from one plane to the next
-  float* accumulators;   // one per field; or as the weights, one per coordinate
-  const float* partner;  // Σ x v of the partners, laid out as the weights
-  int64_t partner_plane;
+  float* weights;       // plane 0 at the first field
+  int64_t plane;        // floats from one plane to the next
+  float* accumulators;  // one per field; or as the weights, one per coordinate
   const float* shrink;  // per field
+};
+
+// Σ x v of the partners in each field of the run, laid out as the weights.
+struct Partners {
+  const float* first;
+  int64_t plane;
+
+  template <int Q>
+  ANYFM_INLINE Vec<4 * Q> at(int c, int f) const {
+    return Vec<4 * Q>::load(first + c * plane + 4 * f);
+  }
 };
 
 namespace field_step {
@@ -68,81 +77,111 @@ ANYFM_INLINE Vec<4 * Q> group_sums(const Vec<4 * Q>* m) {
   return pairwise(pairwise(m[0], m[1]), pairwise(m[2], m[3]));
 }
 
-template <int Q, int I, int C>
-ANYFM_INLINE void move(const FieldRun& run, int planes, Vec<4 * Q> keep, Vec<4 * Q> rate) {
-  using V = Vec<4 * Q>;
-  const V keep_i = shuffle<Splat<I>>(keep, keep), rate_i = shuffle<Splat<I>>(rate, rate);
-  for (int c = 0; c < (C ? C : planes); ++c) {
-    float* w = run.weights + c * run.plane + I * 4 * Q;
-    const V partner = V::load(run.partner + c * run.partner_plane + I * 4 * Q);
-    (V::load(w) * keep_i - partner * rate_i).store(w);
-  }
-}
+// The step of up to 16 fields, as two factors: w ← keep w − move Σ x v. Both are in the order of group_sums.
+struct Move {
+  float keep[16], move[16];
+};
 
-// 4Q fields, one accumulator per vector. The step is that of adagrad.hpp with 1/√a for √a.
+// The two factors of 4Q fields from `f` on, one accumulator per vector, by the rule of adagrad.hpp.
 template <int Q, int C>
-ANYFM_INLINE void by_vector(const FieldStep& step, const FieldRun& run, int planes) {
+ANYFM_INLINE void plan(const FieldStep& step, const FieldRun& run, const Partners& partners, int f, int planes,
+                       Move& out) {
   using V = Vec<4 * Q>;
   V squares[4];
   for (int i = 0; i < 4; ++i) {
-    squares[i] = V::splat(0);
-    for (int c = 0; c < (C ? C : planes); ++c) {
-      const V partner = V::load(run.partner + c * run.partner_plane + i * 4 * Q);
+    const V first = partners.at<Q>(0, f + i * Q);
+    squares[i] = first * first;
+    for (int c = 1; c < (C ? C : planes); ++c) {
+      const V partner = partners.at<Q>(c, f + i * Q);
       squares[i] = squares[i] + partner * partner;
     }
   }
-  const V before = V::load(run.accumulators), shrink = V::load(run.shrink);
+  float* accumulators = run.accumulators + f;
+  const V before = V::load(accumulators), shrink = V::load(run.shrink + f);
+  const V decay = V::splat(step.rate * step.penalty) * shuffle<Mixed<Q>>(shrink, shrink);
   const V a = shuffle<Mixed<Q>>(before, before) +
               group_sums<Q>(squares) * V::splat(step.kappa * step.kappa * step.inverse_length);
-  shuffle<Natural<Q>>(a, a).store(run.accumulators);
-  const V rate = V::splat(step.rate) * inverse_root(a);
-  const V u = rate * V::splat(step.penalty) * shuffle<Mixed<Q>>(shrink, shrink);
-  const V one = V::splat(1), keep = one - u * inverse(one + u);  // exactly 1 without a penalty
-  const V moved = keep * rate * V::splat(step.kappa);
-  move<Q, 0, C>(run, planes, keep, moved);
-  move<Q, 1, C>(run, planes, keep, moved);
-  move<Q, 2, C>(run, planes, keep, moved);
-  move<Q, 3, C>(run, planes, keep, moved);
+  shuffle<Natural<Q>>(a, a).store(accumulators);
+  const V root = inverse_root(a), u = root * decay, one = V::splat(1);
+  const V keep = one - u * inverse(one + u);  // exactly 1 without a penalty
+  keep.store(out.keep);
+  (keep * (root * V::splat(step.rate * step.kappa))).store(out.move);
 }
 
-// One field, one accumulator per coordinate, the penalty a part of the gradient: the rule of libffm. A field whose
-// shrink is zero has no partner in the row and stays as it is.
-inline void by_coordinate(const FieldStep& step, const FieldRun& run, int planes) {
+template <int Q, int C>
+ANYFM_INLINE void carry_out(const Move& move, const FieldRun& run, const Partners& partners, int f, int planes) {
+  using V = Vec<4 * Q>;
+  const V keep = V::load(move.keep), by = V::load(move.move);
+  const V keeps[4] = {shuffle<Splat<0>>(keep, keep), shuffle<Splat<1>>(keep, keep), shuffle<Splat<2>>(keep, keep),
+                      shuffle<Splat<3>>(keep, keep)};
+  const V moves[4] = {shuffle<Splat<0>>(by, by), shuffle<Splat<1>>(by, by), shuffle<Splat<2>>(by, by),
+                      shuffle<Splat<3>>(by, by)};
+  for (int c = 0; c < (C ? C : planes); ++c)
+    for (int i = 0; i < 4; ++i) {
+      float* w = run.weights + c * run.plane + 4 * (f + i * Q);
+      (V::load(w) * keeps[i] - partners.at<Q>(c, f + i * Q) * moves[i]).store(w);
+    }
+}
+
+// One field, one accumulator per coordinate, the penalty a part of the gradient: the rule of libffm.
+inline void by_coordinate(const FieldStep& step, const FieldRun& run, const Partners& partners, int f, int planes) {
   using V = Vec<4>;
-  if (*run.shrink == 0) return;
   for (int c = 0; c < planes; ++c) {
-    float* w = run.weights + c * run.plane;
-    float* a = run.accumulators + c * run.plane;
+    float* w = run.weights + c * run.plane + 4 * f;
+    float* a = run.accumulators + c * run.plane + 4 * f;
     const V before = V::load(w);
-    const V g = V::splat(step.kappa) * V::load(run.partner + c * run.partner_plane) +
-                V::splat(step.penalty * *run.shrink) * before;
+    const V g = V::splat(step.kappa) * partners.at<1>(c, f) + V::splat(step.penalty * run.shrink[f]) * before;
     const V sum = V::load(a) + g * g;
     sum.store(a);
     (before - V::splat(step.rate) * inverse_root(sum) * g).store(w);
   }
 }
 
-ANYFM_INLINE FieldRun advance(const FieldRun& run, int fields, bool coordinates) {
-  return {run.weights + 4 * fields, run.plane,         run.accumulators + (coordinates ? 4 * fields : fields),
-          run.partner + 4 * fields, run.partner_plane, run.shrink + fields};
-}
-
 }  // namespace field_step
 
-// Steps the vectors toward `n` fields, n a multiple of four.
-template <int C>
-ANYFM_INLINE void step_fields(const FieldStep& step, FieldRun run, int n, int planes, bool coordinates) {
+// Steps the vectors of `n_runs` features, made(0), made(1) …, toward 4Q fields from `f` on. Planned first and carried
+// out after: each loop is short enough for the processor to work on several features at once.
+template <int Q, int C, class Made>
+ANYFM_INLINE void step_fields(int n_runs, const Made& made, int f, int planes) {
   using namespace field_step;
+  constexpr int kAtOnce = 16;
+  Move moves[kAtOnce];
+  for (int first = 0; first < n_runs; first += kAtOnce) {
+    const int n = n_runs - first < kAtOnce ? n_runs - first : kAtOnce;
+    for (int s = 0; s < n; ++s) {
+      const auto feature = made(first + s);
+      plan<Q, C>(feature.step, feature.run, feature.partners, f, planes, moves[s]);
+    }
+    for (int s = 0; s < n; ++s) {
+      const auto feature = made(first + s);
+      carry_out<Q, C>(moves[s], feature.run, feature.partners, f, planes);
+    }
+  }
+}
+
+// What is needed to step the vectors of one feature.
+struct FeatureStep {
+  FieldStep step;
+  FieldRun run;
+  Partners partners;
+};
+
+// Steps the vectors of `n_runs` features toward `n` fields, n a multiple of four.
+template <int C, class Made>
+ANYFM_INLINE void step_fields(int n_runs, const Made& made, int n, int planes, bool coordinates) {
   if (coordinates) {
-    for (; n > 0; --n, run = advance(run, 1, true)) by_coordinate(step, run, planes);
+    for (int s = 0; s < n_runs; ++s) {
+      const FeatureStep feature = made(s);
+      for (int f = 0; f < n; ++f) field_step::by_coordinate(feature.step, feature.run, feature.partners, f, planes);
+    }
     return;
   }
-  for (; n >= 4 * kQuads; n -= 4 * kQuads, run = advance(run, 4 * kQuads, false))
-    by_vector<kQuads, C>(step, run, planes);
+  int f = 0;
+  for (; f + 4 * kQuads <= n; f += 4 * kQuads) step_fields<kQuads, C>(n_runs, made, f, planes);
   if constexpr (kQuads > 2)
-    for (; n >= 8; n -= 8, run = advance(run, 8, false)) by_vector<2, C>(step, run, planes);
+    for (; f + 8 <= n; f += 8) step_fields<2, C>(n_runs, made, f, planes);
   if constexpr (kQuads > 1)
-    for (; n >= 4; n -= 4, run = advance(run, 4, false)) by_vector<1, C>(step, run, planes);
+    for (; f + 4 <= n; f += 4) step_fields<1, C>(n_runs, made, f, planes);
 }
 
 }  // namespace anyfm

@@ -10,7 +10,7 @@ import numpy as np
 
 from anyfm._native import kernels
 from anyfm.engines.recipe import PriorGuess, Recipe
-from anyfm.errors import SettingError, however
+from anyfm.errors import InputError, SettingError, however, located
 from anyfm.models import Model
 from anyfm.rows import Floats, Rows
 
@@ -96,6 +96,19 @@ def make(model: Model, *, n_features: int, n_fields: int, training: bool, n_thre
         training=training,
         n_threads=n_threads,
     )
+
+
+def check_fields(rows: Rows, n_fields: int) -> None:
+    """Raise SettingError if fields are not stated, InputError for the first outside 0 … n_fields − 1."""
+    if rows.fields is None and rows.offsets is not None:
+        raise SettingError(however("ragged rows of a field-aware model must state a field per entry", fields=None))
+    stated = np.arange(rows.ids.shape[1]) if rows.fields is None else rows.fields
+    wrong = np.flatnonzero((stated < 0) | (stated >= n_fields))
+    if len(wrong) > 0:
+        first = int(wrong[0])
+        row = None if rows.offsets is None else int(np.searchsorted(rows.offsets, first, side="right"))
+        problem = f"a field must lie in 0 … {n_fields - 1}"
+        raise InputError(located(problem, row=row, value=int(stated[first])))
 
 
 def prior_guess(made: Recipe) -> PriorGuess:

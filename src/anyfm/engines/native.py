@@ -60,6 +60,8 @@ def _bind(rows: Rows, *, n_features: int, n_owners: int, n_fields: int) -> Any:
         rows.check_bounds(n_features)
         raise
     except ValueError as error:  # fields: out of bounds, or not named
+        if n_fields > 0:
+            field_factors.check_fields(rows, n_fields)
         raise InputError(however(f"the rows do not fit the model's {n_fields} fields", reason=str(error))) from None
 
 
@@ -354,6 +356,10 @@ class NativeScorer:
                 however(f"a feature id must lie in 0 … {self.n_features - 1}", ids=[int(i) for i in ids])
             ) from None
         except ValueError as error:
+            if self._native.n_fields > 0:
+                offsets = np.array([0, len(ids)], np.int64)
+                stated = np.arange(len(ids), dtype=np.int32) if fields is None else fields
+                field_factors.check_fields(Rows(ids=ids, offsets=offsets, fields=stated), self._native.n_fields)
             raise InputError(
                 however(f"values and fields must fit the ids and {self.n_fields} fields", reason=str(error))
             ) from None
