@@ -121,6 +121,8 @@ def test_gradients_of_field_factors(rule: str, n_factors: int, normalize: bool, 
         squares = moved**2 if rule == "libffm" else (moved**2).mean(axis=2, keepdims=True)
         gradient = moved * np.sqrt(start / (rate**2 - squares))
         expected = finite_differences(model, before, row, "field_factors")
-        np.testing.assert_allclose(gradient, expected, atol=5e-3 * np.abs(expected).max() + 2e-5)
+        largest = np.abs(expected).max()
+        amplified = 8e-4 * (1 + largest**2 / start)  # steps are good to 7e-4; g is read back from them
+        np.testing.assert_allclose(gradient, expected, atol=max(5e-3, amplified) * largest + 2e-5)
         checked += bool(np.abs(expected).max() > 1e-3)
     assert checked > 3

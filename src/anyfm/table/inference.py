@@ -6,6 +6,7 @@ Columns are looked at whole, never by a sample, so that the answer depends on th
 from __future__ import annotations
 
 import difflib
+import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -19,6 +20,8 @@ from anyfm.table.dates import EPOCH_UNITS, Clock, read_moments, unit_of
 from anyfm.table.schema import MIN_COUNT, N_BINS, Field, Schema, overrides_of
 from anyfm.table.target import infer_target
 from anyfm.table.values import BLANKS, as_text, is_list, is_missing, is_moment, on, plain, whole_numbers
+
+log = logging.getLogger(__name__)
 
 
 def _words(text: str) -> frozenset[str]:
@@ -147,6 +150,9 @@ def infer_schema(
     fields = tuple(
         _field(frame[name], given.get(name, {}), min_count) for name in frame.columns if name not in (target, weight)
     )
+    for field in fields:
+        if field.kind == "ignore" and field.name not in given:
+            log.info("column %r is left out: %s", field.name, field.reason)
     if not any(field.kind != "ignore" for field in fields):
         reasons = "; ".join(f"{field.name}: {field.reason}" for field in fields) or "the table has no other column"
         raise InputError(f"a table needs at least one field to learn from, however none is left ({reasons})")

@@ -58,7 +58,8 @@ class Vocabulary(Coder):
         cls, series: pl.Series, *, min_count: int = 1, weight: pl.Series | None = None, key: str | None = None
     ) -> tuple[Vocabulary, Coded]:
         """Learn the values of a column and encode it, in one pass."""
-        distinct = _distinct(series := plain(series), weight)
+        series = plain(series)
+        distinct = _distinct(series, weight)
         key = key or key_of(distinct["raw"])
         missing = pl.Series("missing", missing_mask(distinct["raw"]))
         table = distinct.with_columns(keys(distinct["raw"], key).alias("key"), missing)
