@@ -5,9 +5,8 @@
 // penalties are not kept by feature and field: the penalty of one occurrence is that of the two fields divided by the
 // feature's count.
 //
-// Two forms of rows: `plain` rows hold one feature of every field, and `mixed` rows any number of each, field by field
-// summed first: with S(f, g) = Σ x v over the features of field f toward g, the pairs of fields f ≠ g give
-// ⟨S(f, g), S(g, f)⟩, and the pairs within field f give ½ (‖S(f, f)‖² − Σ x² ‖v‖²).
+// `plain` rows hold one feature of every field, `mixed` rows any number of each. These are summed first: with S(f, g) =
+// Σ x v over the features of field f toward g, fields f ≠ g give ⟨S(f, g), S(g, f)⟩ and f ½ (‖S(f, f)‖² − Σ x² ‖v‖²).
 #pragma once
 
 #include <algorithm>
@@ -16,27 +15,14 @@
 
 #include "adagrad.hpp"
 #include "evidence.hpp"
+#include "ffm_options.hpp"
+#include "field_block.hpp"
 #include "field_groups.hpp"
 #include "field_step.hpp"
 #include "rows.hpp"
 #include "table.hpp"
 
 namespace anyfm {
-
-struct FfmOptions {
-  int n_fields, n_factors;
-  bool normalize;
-  bool linear;       // bias and linear terms
-  bool coordinates;  // one accumulator per coordinate, as libffm
-};
-
-// Floats of one record.
-inline int64_t ffm_stride(const FfmOptions& options, bool training) {
-  const int64_t padded = FieldGroups(options.n_fields).padded();
-  const int64_t weights = padded * ((options.n_factors + 3) / 4 * 4);
-  const int64_t rest = training ? (options.coordinates ? weights : padded) + 5 : 1;
-  return (weights + rest + 15) / 16 * 16;
-}
 
 // C planes of four factors (0: known at run time only).
 template <int C>
@@ -45,28 +31,10 @@ class Ffm {
   using Unit = FieldGroups::Unit;
   static constexpr int kMaxWidth = 16;
 
-  struct Entry {
-    float* record;
-    int32_t field;
-    float x;
-    float inverse_count;
-  };
-
-  // What one thread needs: a block of rows made ready, and room for S(·, ·) of one unit.
+  // What one thread needs: a block of rows made ready, and room for the partners of one unit.
   struct Scratch {
-    const Rows* rows = nullptr;
-    const int64_t* order = nullptr;  // nullptr: row i is row `first` + i
-    int64_t first = 0;
-    int size = 0;
-    bool plain = false;
-    std::vector<float> scale;              // by row
-    std::vector<float*> records;           // plain rows: by row and field; an empty record in padding
-    std::vector<float> x, inverse_counts;  // beside them
-    std::vector<Entry> entries;            // mixed rows: by row and group
-    std::vector<int64_t> starts;           // mixed rows: where each row's groups start
-    std::vector<float> to_a, to_b;         // (field of a, plane, field of b, 4), and the other way round
-
-    Row row(int i) const { return (*rows)[order ? order[i] : first + i]; }
+    FieldBlock block;
+    std::vector<float> to_a, to_b;  // (field of a, plane, field of b, 4), and the other way round
   };
 
   Ffm(int64_t n_features, FfmOptions options, bool training)
@@ -114,31 +82,24 @@ class Ffm {
     return scratch;
   }
 
-  // Makes n rows ready for `forward` and `update`.
+  // Makes n rows ready for `forward` and `update`: rows order[0], order[1] …, or `first` on without an order.
   void take(const Rows& rows, const std::vector<int32_t>& slot_of_field, const int64_t* order, int64_t first, int n,
             Scratch& scratch) const {
-    scratch.rows = &rows;
-    scratch.order = order;
-    scratch.first = first;
-    scratch.size = n;
-    scratch.plain = !slot_of_field.empty();
-    scratch.scale.assign(n, 1.0f);
-    if (options_.normalize)
-      for (int i = 0; i < n; ++i) scratch.scale[i] = inverse_norm(scratch.row(i));
-    scratch.plain ? find_records(slot_of_field.data(), scratch) : sort_entries(scratch);
+    scratch.block.take(rows, slot_of_field, order, first, n, options_.normalize,
+                       FieldTable{&groups_, &table_, nothing_.data(), trained_ ? inverse_counts_.data() : nullptr});
   }
 
   // The part of row i's logit that belongs to a unit.
   float forward(Unit unit, int i, Scratch& scratch) const {
-    const float r = scratch.scale[i];
+    const float r = scratch.block.scale(i);
     float linear = 0, pairs = 0;
-    if (scratch.plain) {
-      const Group a = group(scratch, i, unit.a), b = group(scratch, i, unit.b);
-      pairs = scratch.rows->values ? plain_pairs<false>(unit, a, b) : plain_pairs<true>(unit, a, b);
+    if (scratch.block.plain()) {
+      const Group a = scratch.block.group(i, unit.a), b = scratch.block.group(i, unit.b);
+      pairs = scratch.block.has_values() ? plain_pairs<false>(unit, a, b) : plain_pairs<true>(unit, a, b);
       if (options_.linear && groups_.has_linear(unit))
         for (int s = 0; s < a.size; ++s) linear += a.x[s] * a.record[s][linear_column()];
     } else {
-      const Span a = span(scratch, i, unit.a), b = span(scratch, i, unit.b);
+      const Span a = scratch.block.span(i, unit.a), b = scratch.block.span(i, unit.b);
       pairs = mixed_pairs(unit, a, b, scratch);
       if (options_.linear && groups_.has_linear(unit))
         for (const Entry* e = a.begin; e != a.end; ++e) linear += e->x * e->record[linear_column()];
@@ -148,16 +109,16 @@ class Ffm {
 
   // One Adagrad step of the parameters that belong to a unit, for row i.
   void update(Unit unit, int i, float dlogit, float weight, Scratch& scratch) {
-    const float r = scratch.scale[i];
+    const float r = scratch.block.scale(i);
     const FieldStep step{dlogit * r * r, adagrad_.learning_rate, weight, 1.0f / static_cast<float>(options_.n_factors)};
     const bool linear = options_.linear && groups_.has_linear(unit);
-    if (scratch.plain) {
-      const Group a = group(scratch, i, unit.a), b = group(scratch, i, unit.b);
+    if (scratch.block.plain()) {
+      const Group a = scratch.block.group(i, unit.a), b = scratch.block.group(i, unit.b);
       plain_update(unit, a, b, step, scratch);
       if (linear)
         for (int s = 0; s < a.size; ++s) step_linear(a.record[s], dlogit * r * a.x[s], weight);
     } else {
-      const Span a = span(scratch, i, unit.a), b = span(scratch, i, unit.b);
+      const Span a = scratch.block.span(i, unit.a), b = scratch.block.span(i, unit.b);
       mixed_update(unit, a, b, step, scratch);
       if (linear)
         for (const Entry* e = a.begin; e != a.end; ++e) step_linear(e->record, dlogit * r * e->x, weight);
@@ -204,49 +165,15 @@ class Ffm {
   }
 
   ANYFM_INLINE int planes() const { return C ? C : planes_; }
-  int64_t plane() const { return static_cast<int64_t>(groups_.padded()) * 4; }
+  int64_t plane() const { return int64_t{4} * groups_.padded(); }
   int64_t weights() const { return plane() * planes(); }
   int64_t accumulators() const { return !trained_ ? 0 : options_.coordinates ? weights() : groups_.padded(); }
 
  private:
   using V = Vec<4>;
-  struct Span {
-    const Entry *begin, *end;
-  };
-
-  // The features of one group of fields of a plain row, by field.
-  struct Group {
-    float* const* record;
-    const float *x, *inverse_count;
-    int first, size, padded;
-  };
-
-  Group group(const Scratch& scratch, int i, int group) const {
-    const int first = groups_.begin(group);
-    const int64_t at = static_cast<int64_t>(i) * groups_.padded() + first;
-    return {scratch.records.data() + at,        scratch.x.data() + at,
-            scratch.inverse_counts.data() + at, first,
-            groups_.end(group) - first,         groups_.padded_end(group) - first};
-  }
-
-  void find_records(const int32_t* slot_of_field, Scratch& scratch) const {
-    const int padded = groups_.padded();
-    const size_t n = static_cast<size_t>(scratch.size) * padded;
-    scratch.records.assign(n, const_cast<float*>(nothing_.data()));
-    scratch.x.assign(n, 0.0f);
-    scratch.inverse_counts.resize(n);
-    for (int i = 0; i < scratch.size; ++i) {
-      const Row row = scratch.row(i);
-      for (int f = 0; f < options_.n_fields; ++f) {
-        const int32_t slot = slot_of_field[f], id = row.ids[slot];
-        const size_t at = static_cast<size_t>(i) * padded + f;
-        scratch.records[at] = const_cast<float*>(table_[id]);
-        scratch.x[at] = row.values ? row.values[slot] : 1.0f;
-        if (trained_) scratch.inverse_counts[at] = inverse_counts_[id];
-      }
-    }
-  }
-
+  using Entry = FieldBlock::Entry;
+  using Group = FieldBlock::Group;
+  using Span = FieldBlock::Span;
   int64_t linear_column() const { return weights() + accumulators(); }
 
   void step_linear(float* record, float g, float weight) const {
@@ -266,11 +193,11 @@ class Ffm {
         ANYFM_PREFETCH_FAR(record + weights() + first / 4);
       if (other == groups_.n_groups() - 1 && linear_column() % 16 == 0) ANYFM_PREFETCH_FAR(record + linear_column());
     };
-    if (scratch.plain) {
-      const Group features = group(scratch, i, own);
+    if (scratch.block.plain()) {
+      const Group features = scratch.block.group(i, own);
       for (int s = 0; s < features.size; ++s) one(features.record[s]);
     } else {
-      const Span features = span(scratch, i, own);
+      const Span features = scratch.block.span(i, own);
       for (const Entry* e = features.begin; e != features.end; ++e) one(e->record);
     }
   }
@@ -364,7 +291,7 @@ class Ffm {
 
   void plain_update(Unit unit, const Group& a, const Group& b, FieldStep step, Scratch& scratch) {
     float *to_a = scratch.to_a.data(), *to_b = scratch.to_b.data();
-    const bool unit_values = !scratch.rows->values;
+    const bool unit_values = !scratch.block.has_values();
     unit_values ? transpose<true>(b, a, to_a) : transpose<false>(b, a, to_a);
     if (unit.a == unit.b) {  // a feature is no partner of itself
       const int64_t width = 4 * groups_.width();
@@ -378,31 +305,6 @@ class Ffm {
   }
 
   // --- mixed rows ---
-
-  static Span span(const Scratch& scratch, int i, int group, int n_groups) {
-    const int64_t* starts = scratch.starts.data() + static_cast<int64_t>(i) * n_groups + group;
-    return {scratch.entries.data() + starts[0], scratch.entries.data() + starts[1]};
-  }
-  Span span(const Scratch& scratch, int i, int group) const { return span(scratch, i, group, groups_.n_groups()); }
-
-  void sort_entries(Scratch& scratch) const {
-    scratch.entries.clear();
-    scratch.starts.clear();
-    for (int i = 0; i < scratch.size; ++i) {
-      const Row row = scratch.row(i);
-      for (int group = 0; group < groups_.n_groups(); ++group) {
-        scratch.starts.push_back(static_cast<int64_t>(scratch.entries.size()));
-        for (int64_t s = 0; s < row.size; ++s) {
-          const int32_t field = row.fields ? row.fields[s] : static_cast<int32_t>(s);
-          if (field / groups_.width() != group) continue;
-          const int32_t id = row.ids[s];
-          scratch.entries.push_back({const_cast<float*>(table_[id]), field, row.values ? row.values[s] : 1.0f,
-                                     inverse_counts_.empty() ? 0.0f : inverse_counts_[id]});
-        }
-      }
-    }
-    scratch.starts.push_back(static_cast<int64_t>(scratch.entries.size()));
-  }
 
   // S(g, f) for the fields g of `from`'s group at (f, plane, g, 4), f in `group`.
   void sum_entries(Span from, int from_group, int group, float* out) const {

@@ -95,7 +95,7 @@ double train(Ffm<C>& model, const Rows& rows, const Ownership&, const int64_t* o
       for (int i = 0; i < size_at(next + 2 * block_rows); ++i) prefetch_ids(rows[order[next + 2 * block_rows + i]]);
       for (int u : shares[t])
         for (int i = 0; i < block.size; ++i) {
-          if (i < ahead.size) model.prefetch(units[u], i, ahead);
+          if (i < ahead.block.size()) model.prefetch(units[u], i, ahead);
           if (block.weight[i] != 0) model.update(units[u], i, block.dlogit[i], block.weight[i], scratch);
         }
     }

@@ -9,7 +9,7 @@ import importlib
 import os
 from typing import Any
 
-from anyfm import _cpu
+import anyfm._cpu as _cpu
 from anyfm.errors import SettingError, however
 
 
