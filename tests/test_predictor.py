@@ -140,7 +140,7 @@ def test_the_fields_of_one_row_count_for_ffm():
     row = Rows(ids=ids, offsets=np.array([0, 4]), values=values, fields=fields)
     expected = specification_logits(model, parameters, row)[0]
     assert predictor.predict_ids(ids, values, fields) == pytest.approx(1 / (1 + np.exp(-expected)), rel=1e-5)
-    with pytest.raises(InputError, match="fields"):
+    with pytest.raises(InputError, match="a field must lie in 0 … 2"):
         predictor.predict_ids(ids, values)  # four slots, three fields
-    with pytest.raises(InputError, match="fields"):
+    with pytest.raises(InputError, match="a field must lie in 0 … 2"):
         predictor.predict_ids(ids, values, fields + 1)
