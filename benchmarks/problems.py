@@ -50,7 +50,10 @@ def _write(problem: Problem, paths: dict[str, Path]) -> None:
     frame = pl.DataFrame(dict(made.columns))
     train, valid = frame[: problem.n_rows], frame[problem.n_rows :]
     encoder = Encoder.fit(train, infer_schema(train, target="click", min_count=1))
-    for part, rows in (("train", encoder.encode(train).rows), ("valid", encoder.encode(valid).rows)):
+    for part, rows in (
+        ("train", encoder.encode(train, labelled=True).rows),
+        ("valid", encoder.encode(valid, labelled=True).rows),
+    ):
         assert rows.y is not None
         np.savez(paths[f"{part}.npz"], ids=rows.ids, y=rows.y, n_features=encoder.n_features)
         for kind in ("svm", "ffm"):

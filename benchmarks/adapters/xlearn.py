@@ -10,6 +10,7 @@ from benchmarks.adapters.base import Adapter, Result
 from benchmarks.problems import Problem
 
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+ROW = re.compile(r"\[ +\d+% +\]((?: +[\d.]+)+)$")  # share of the epochs, epoch, losses, seconds
 
 
 class XLearn(Adapter):
@@ -33,10 +34,6 @@ class XLearn(Adapter):
             command += ["-v", f"valid.{kind}"] if validate else []
             environment = {"USER": "bench", **os.environ}
             done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True)
-        lines = [COLOURS.sub("", line).split() for line in done.stdout.splitlines()]
-        table = [[float(cell) for cell in cells] for cells in lines if _is_row(cells)]
+        lines = (COLOURS.sub("", line) for line in done.stdout.splitlines())
+        table = [[float(cell) for cell in found[1].split()] for line in lines if (found := ROW.match(line))]
         return Result([row[-1] for row in table], table[-1][2] if validate else None)
-
-
-def _is_row(cells: list[str]) -> bool:
-    return len(cells) >= 3 and cells[0].isdigit() and all(re.fullmatch(r"-?\d+(\.\d+)?", cell) for cell in cells)
