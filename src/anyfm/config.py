@@ -57,6 +57,19 @@ def choice(*options: str) -> Rule:
     return Rule("one of " + ", ".join(options), lambda value: value in options, str)
 
 
+def sizes() -> Rule:
+    """Text of positive integers with commas between them, such as "400,400", or empty text."""
+
+    def holds(value: Any) -> bool:
+        return isinstance(value, str) and (not value or all(_is_size(part) for part in value.split(",")))
+
+    return Rule('sizes with commas between them, such as "400,400"', holds, lambda text: text.replace(" ", ""))
+
+
+def _is_size(text: str) -> bool:
+    return text.isascii() and text.isdigit() and 1 <= int(text) <= 65_536
+
+
 _WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
 

@@ -5,15 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from anyfm.config import Settings, choice, setting
+from anyfm.models.operations import Array, library
 from anyfm.rows import Rows
-
-Array = Any  # a numpy array or a torch tensor: models use only operations that both share
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +38,14 @@ class ParameterSpec:
     per_feature: bool
 
 
+class TrainingMode(Protocol):
+    """What is different in training; engines implement it."""
+
+    def dropout(self, array: Array, rate: float) -> Array: ...
+
+    def moments(self, prefix: str, array: Array) -> tuple[Array, Array]: ...
+
+
 @dataclass(frozen=True)
 class Gathered:
     """A batch with its parameters gathered; numpy arrays or torch tensors.
@@ -53,12 +60,35 @@ class Gathered:
         The field of each slot.
     present : bool array of shape (B, S)
         False in the padding of ragged rows.
+    in_order : bool
+        Whether slot s is field s in every row, and there are no other fields.
+    training : TrainingMode, optional
+        In training, what drops numbers out and takes moments over the batch.
     """
 
     parameters: Mapping[str, Array]
     values: Array
     fields: Array
     present: Array
+    in_order: bool = False
+    training: TrainingMode | None = None
+
+    def dropout(self, array: Array, rate: float) -> Array:
+        """In training, the array with a share `rate` of its numbers zero and the others divided by 1 − rate."""
+        return array if self.training is None or rate == 0 else self.training.dropout(array, rate)
+
+    def moments(self, prefix: str, array: Array) -> tuple[Array, Array]:
+        """Mean and variance of the columns of `array`: in training of this batch, otherwise those that were kept."""
+        if self.training is not None:
+            return self.training.moments(prefix, array)
+        return self.parameters[f"{prefix}mean"], self.parameters[f"{prefix}variance"]
+
+    def by_field(self, of_slots: Array, n_fields: int) -> Array:
+        """Sums of a vector per slot, (B, S, K), by field, (B, n_fields, K)."""
+        if self.in_order and of_slots.shape[1] == n_fields:
+            return of_slots
+        fields = [(self.fields == field)[..., None] * of_slots for field in range(n_fields)]
+        return library(of_slots).stack([of_field.sum(1) for of_field in fields], 1)
 
 
 class Model(ABC):
@@ -123,7 +153,8 @@ def gather(
         name: array[ids].astype(np.float64) if specs[name].per_feature else array.astype(np.float64)
         for name, array in parameters.items()
     }
-    return Gathered(parameters=gathered, values=values, fields=fields, present=present)
+    in_order = rows.offsets is None and bool((fields == np.arange(fields.shape[1])).all())
+    return Gathered(parameters=gathered, values=values, fields=fields, present=present, in_order=in_order)
 
 
 def specification_logits(model: Model, parameters: Mapping[str, NDArray[Any]], rows: Rows) -> NDArray[np.float64]:

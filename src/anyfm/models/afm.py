@@ -1,0 +1,88 @@
+"""The attentional factorization machine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from anyfm.config import flag, integer, optional, real, setting
+from anyfm.models.base import Array, Gathered, Model, ModelConfig, ParameterSpec, linear_terms
+from anyfm.models.operations import pairs, relu, softmax
+
+
+@dataclass(frozen=True, kw_only=True)
+class AFMConfig(ModelConfig):
+    """Settings of the attentional factorization machine."""
+
+    n_factors: int = setting(16, integer(1, 256), "length of each feature's latent vector")
+    attention_factors: int = setting(16, integer(1, 256), "neurons of the attention network's hidden layer")
+    dropout: float = setting(0.1, real(0, 0.95), "share of the pooled vector's numbers left out of each training row")
+    learning_rate: float = setting(0.3, real(0, above=True), "Adagrad's step, divided by the norm of an average row")
+    attention_learning_rate: float = setting(
+        0.005, real(0), "Adam's step of the attention network; 0 leaves every pair of a row the same weight"
+    )
+    l2_linear: float | None = setting(
+        None, optional(real(0)), "L2 penalty of each linear weight in the summed loss; none: estimated for each field"
+    )
+    l2_factors: float | None = setting(
+        None, optional(real(0)), "L2 penalty of each factor in the summed loss; none: estimated for each field"
+    )
+    l2_attention: float = setting(0.0, real(0), "L2 penalty of the attention network's hidden weights in the mean loss")
+    init: float = setting(0.1, real(0), "standard deviation of the factors at the start, relative to their prior")
+    normalize: bool = setting(False, flag(), "divide each row by its Euclidean norm")
+
+
+class AFM(Model):
+    r"""Attentional factorization machine (Xiao, Ye, He, Zhang, Wu, Chua, IJCAI 2017, equations 3 to 6).
+
+    .. math::
+        z(x) = w_0 + \sum_i w_i x_i + p^\top \sum_{i<j} a_{ij} (v_i \odot v_j) x_i x_j, \quad
+        a_{ij} = \frac{\exp s_{ij}}{\sum_{k<l} \exp s_{kl}}, \quad
+        s_{ij} = h^\top \mathrm{ReLU}\big(W^\top (v_i \odot v_j) x_i x_j + b\big)
+
+    The pairs are those of the row's entries with a value other than 0, and the weights of all pairs of a row sum to 1.
+    Dropout, in training, falls on the pooled vector that p projects. With equal weights and p all ones it is the
+    factorization machine's pair sum divided by the number of pairs, and it starts near that machine: p starts at the
+    mean number of pairs in a row.
+
+    Names: `attention_weights` W (n_factors, attention_factors), `attention_bias` b, `attention_output` h,
+    `projection` p.
+    """
+
+    name = "afm"
+    config_type = AFMConfig
+
+    def parameter_specs(self, n_features: int, n_fields: int) -> dict[str, ParameterSpec]:
+        k, t = self.config.n_factors, self.config.attention_factors
+        return {
+            "bias": ParameterSpec((1,), per_feature=False),
+            "linear": ParameterSpec((n_features,), per_feature=True),
+            "factors": ParameterSpec((n_features, k), per_feature=True),
+            "attention_weights": ParameterSpec((k, t), per_feature=False),
+            "attention_bias": ParameterSpec((t,), per_feature=False),
+            "attention_output": ParameterSpec((t,), per_feature=False),
+            "projection": ParameterSpec((k,), per_feature=False),
+        }
+
+    def logits(self, batch: Gathered) -> Array:
+        products = self._products(batch)  # (B, P, K)
+        pooled = (self._weights(batch, products)[..., None] * products).sum(1)  # (B, K)
+        pooled = batch.dropout(pooled, self.config.dropout)
+        return batch.parameters["bias"] + linear_terms(batch).sum(1) + pooled @ batch.parameters["projection"]
+
+    def attention(self, batch: Gathered) -> Array:
+        """The weight of every pair i < j of a row's slots, in the order of ``np.triu_indices(S, 1)``: shape (B, P).
+
+        They sum to 1 over the row, or are all 0 where it has no pair; a pair with padding or a value of 0 has 0.
+        """
+        return self._weights(batch, self._products(batch))
+
+    def _products(self, batch: Gathered) -> Array:
+        first, second = pairs(batch.values.shape[1])
+        scaled = batch.parameters["factors"] * batch.values[..., None]  # (B, S, K)
+        return scaled[:, first] * scaled[:, second]
+
+    def _weights(self, batch: Gathered, products: Array) -> Array:
+        first, second = pairs(batch.values.shape[1])
+        there = batch.present & (batch.values != 0)
+        hidden = relu(products @ batch.parameters["attention_weights"] + batch.parameters["attention_bias"])
+        return softmax(hidden @ batch.parameters["attention_output"], there[:, first] & there[:, second])
