@@ -60,6 +60,19 @@ struct Vec {
     std::memcpy(&r.v, &n, sizeof n);
     return r;
   }
+  // Every lane times 2^n, where t is n + 1.5 · 2^23 and the result is a normal number.
+  ANYFM_INLINE Vec times_power(Vec t) const {
+    typename Lanes<N>::Bits bits, power;
+    std::memcpy(&bits, &v, sizeof bits);
+    std::memcpy(&power, &t.v, sizeof power);
+    bits += power << 23;
+    Vec r;
+    std::memcpy(&r.v, &bits, sizeof bits);
+    return r;
+  }
+  friend ANYFM_INLINE Vec maximum(Vec a, Vec b) { return {a.v > b.v ? a.v : b.v}; }
+  // a where c > 0, and 0 elsewhere.
+  friend ANYFM_INLINE Vec where_positive(Vec c, Vec a) { return {c.v > 0 ? a.v : typename Lanes<N>::Type{}}; }
 };
 #else
 #define ANYFM_PREFETCH(address) ((void)(address))
@@ -104,7 +117,35 @@ struct Vec {
     }
     return r;
   }
+  Vec times_power(Vec t) const {
+    Vec r;
+    for (int i = 0; i < N; ++i) {
+      uint32_t bits, power;
+      std::memcpy(&bits, v + i, sizeof bits);
+      std::memcpy(&power, t.v + i, sizeof power);
+      bits += power << 23;
+      std::memcpy(r.v + i, &bits, sizeof bits);
+    }
+    return r;
+  }
+  friend Vec maximum(Vec a, Vec b) {
+    for (int i = 0; i < N; ++i) a.v[i] = a.v[i] > b.v[i] ? a.v[i] : b.v[i];
+    return a;
+  }
+  friend Vec where_positive(Vec c, Vec a) {
+    for (int i = 0; i < N; ++i) a.v[i] = c.v[i] > 0 ? a.v[i] : 0.0f;
+    return a;
+  }
 };
+#endif
+
+// How many lanes one register of this build holds.
+#if defined(__AVX512F__)
+constexpr int kLanes = 16;
+#elif defined(__AVX__)
+constexpr int kLanes = 8;
+#else
+constexpr int kLanes = 4;
 #endif
 
 // Lane j of the result is lane Index::at(j) of a and b laid end to end.
@@ -165,6 +206,19 @@ template <int N>
 ANYFM_INLINE Vec<N> inverse(Vec<N> a) {
   const Vec<N> y = a.bits_from(0x7ef311c3, 0);
   return y * (Vec<N>::splat(2.0f) - a * y);
+}
+
+// exp(x) for x ≤ 0, 0 below about −87: 2^n times the Taylor series of the rest to the sixth power. Relative error below
+// 3e-7.
+template <int N>
+ANYFM_INLINE Vec<N> exp_of_negative(Vec<N> x) {
+  const auto number = [](float a) { return Vec<N>::splat(a); };
+  const Vec<N> held = maximum(x, number(-87.0f)), magic = number(12582912.0f);  // 1.5 · 2^23
+  const Vec<N> t = held * number(1.44269504f) + magic, n = t - magic;
+  const Vec<N> r = (held - n * number(0.693145752f)) - n * number(1.42860677e-6f);  // ln 2 in two parts
+  Vec<N> y = number(1.0f / 720);
+  for (const float c : {1.0f / 120, 1.0f / 24, 1.0f / 6, 0.5f, 1.0f, 1.0f}) y = y * r + number(c);
+  return where_positive(x + number(87.0f), y.times_power(t));
 }
 
 // The sum of the lanes, halving pairwise so that it costs log2(N) additions.

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from anyfm.models import FFM, FM, FFMConfig, FMConfig, Linear, LinearConfig, Model
+from anyfm.models import AFM, FFM, FM, AFMConfig, FFMConfig, FMConfig, Linear, LinearConfig, Model
 from anyfm.models.ffm import PRESETS
 from anyfm.rows import Rows
 
@@ -23,6 +23,11 @@ def models(task: str = "binary") -> dict[str, Model]:
         "fm-normalized": FM(FMConfig(task=task, n_factors=3, normalize=True)),
         **{f"ffm-{k}": FFM(FFMConfig(task=task, n_factors=k)) for k in (1, 4, 5, 8)},
         "ffm-normalized": FFM(FFMConfig(task=task, n_factors=3, normalize=True)),
+        **{
+            f"afm-{k}-{t}": AFM(AFMConfig(task=task, n_factors=k, attention_factors=t, dropout=0.2))
+            for k, t in ((1, 1), (4, 3), (8, 17), (16, 16), (21, 4))
+        },
+        "afm-normalized": AFM(AFMConfig(task=task, n_factors=3, normalize=True)),
         "ffm-libffm": FFM(FFMConfig(**PRESETS["libffm"], task=task)),
     }
 

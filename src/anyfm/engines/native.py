@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anyfm._native import kernels
-from anyfm.engines import field_factors
+from anyfm.engines import attention, field_factors
 from anyfm.engines.base import Engine, State
 from anyfm.engines.recipe import PriorGuess, Recipe, recipe
 from anyfm.errors import InputError, SettingError, however
@@ -38,7 +38,9 @@ def _make(model: Model, *, n_features: int, n_fields: int, training: bool, n_thr
         return kernels.fm(
             n_features, n_factors=model.config.n_factors, normalize=normalize, training=training, n_threads=n_threads
         )
-    raise SettingError(however("the native engine computes linear, fm and ffm", model=model.name))
+    if model.name == "afm":
+        return attention.make(model, n_features=n_features, training=training, n_threads=n_threads)
+    raise SettingError(however("the native engine computes linear, fm, ffm and afm", model=model.name))
 
 
 def _bind(rows: Rows, *, n_features: int, n_owners: int, n_fields: int) -> Any:
@@ -73,7 +75,7 @@ def _logits(native: Any, rows: Rows, n_features: int) -> Floats:
 
 
 class NativeEngine(Engine):
-    """Trains linear, FM and FFM with block-wise Adagrad on several threads.
+    """Trains linear, FM, FFM and AFM with block-wise Adagrad on several threads.
 
     Parameters
     ----------
@@ -95,6 +97,7 @@ class NativeEngine(Engine):
             n_threads=n_threads or available_threads(),
         )
         self._columns = {name: slice(first, first + n) for name, (first, n) in self._native.columns}
+        self._attention = attention.AttentionNetwork(self._native, model) if model.name == "afm" else None
         self._bound: tuple[Rows, Any] | None = None
         self._recipe: Recipe | None = None
         self._precisions: list[list[float]] = []  # λ of each field: of the linear weights, of the factors
@@ -131,13 +134,15 @@ class NativeEngine(Engine):
         if self.model.name == "ffm":
             field_factors.draw_start(self._native, self.model, made, train, n_fields=self.n_fields, rng=rng)
             return
-        for name in self.model.parameter_specs(self.n_features, self.n_fields):
-            if name not in ("bias", "linear"):
+        for name, spec in self.model.parameter_specs(self.n_features, self.n_fields).items():
+            if spec.per_feature and name != "linear":
                 target = self._column(name)
                 start = rng.standard_normal(target.shape, dtype=np.float32)
                 start *= np.float32(config.init * made.factor_deviation(config.n_factors))
                 start[made.counts == 0] = 0  # a feature never trained contributes nothing
                 target[:] = start
+        if self._attention is not None:
+            self._attention.start(train, seed=seed, rng=rng)
 
     def _priors(self) -> list[tuple[PriorGuess, float | None]]:
         """Of each penalty group (linear weights, factors): its guess, and the setting that fixes it."""
@@ -146,7 +151,7 @@ class NativeEngine(Engine):
         groups = [(self._recipe.linear_prior, config.l2_linear)]
         return (
             groups
-            if self.model.name != "fm"
+            if self.model.name not in ("fm", "afm")
             else [*groups, (self._recipe.factor_prior(config.n_factors), config.l2_factors)]
         )
 
@@ -193,6 +198,8 @@ class NativeEngine(Engine):
     def begin_epoch(self, epoch: int) -> None:
         if epoch > 1:
             self._set_penalties(estimate=True, epochs=epoch - 1)
+        if self._attention is not None:
+            self._attention.begin_epoch(epoch)
         self._seen[:] = 0
         self._done = 0
 
@@ -203,6 +210,8 @@ class NativeEngine(Engine):
         step_size = self._recipe.step_size(self.model.config.learning_rate)
         loss = 0.0
         for first, last, share in self._annealed(len(order)):
+            if self._attention is not None:
+                self._attention.set_step(share)
             loss += self._native.step(
                 bound,
                 order[first:last],
@@ -258,6 +267,11 @@ class NativeEngine(Engine):
         specs = self.model.parameter_specs(self.n_features, self.n_fields)
         state: State = {"bias": self._native.bias[:1].copy()}
         state |= {name: _parameter(self._native, name, spec.shape) for name, spec in specs.items() if spec.per_feature}
+        if self._attention is not None:  # its factors are inputs of the network: the projection takes the scale
+            state["bias"], state["linear"] = (_scaled(name, state[name], self._scale) for name in ("bias", "linear"))
+            return {name: np.ascontiguousarray(a) for name, a in state.items()} | self._attention.parameters(
+                scale=self._scale
+            )
         return {name: _scaled(name, array, self._scale) for name, array in state.items()}
 
     def state(self) -> State:
@@ -271,6 +285,8 @@ class NativeEngine(Engine):
         if self.model.name == "ffm":
             state["field_precision"] = np.array(self._field_precision)
             state["noise"] = np.array([self._noise])
+        if self._attention is not None:
+            state |= self._attention.state()
         return state
 
     def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
@@ -288,6 +304,8 @@ class NativeEngine(Engine):
         if self.model.name == "ffm" and self._recipe is not None:
             self._field_precision, self._noise = state["field_precision"].tolist(), float(state["noise"][0])
             self._set_field_penalties(estimate=False)
+        if self._attention is not None:
+            self._attention.load_state(state)
 
 
 def _parameter(native: Any, name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
@@ -341,6 +359,8 @@ class NativeScorer:
                 table[:, first : first + n] = parameters[name].reshape(self.n_features, n)
         if "field_factors" in parameters:
             self._native.write_factors(np.require(parameters["field_factors"], np.float32, ["C", "W"]))
+        if model.name == "afm":
+            attention.AttentionNetwork(self._native, model).write(parameters)
         self._native.bias[0] = parameters["bias"][0]
 
     def logits(self, rows: Rows) -> Floats:

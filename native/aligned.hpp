@@ -1,0 +1,25 @@
+// Floats that begin on a cache line, not set to anything.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+namespace anyfm {
+
+class AlignedFloats {
+ public:
+  AlignedFloats() = default;
+  explicit AlignedFloats(int64_t n) : memory_(new float[static_cast<size_t>(n + kLine)]) {
+    const uintptr_t at = reinterpret_cast<uintptr_t>(memory_.get());
+    data_ = memory_.get() + (kLine - at / sizeof(float) % kLine) % kLine;
+  }
+  float* get() { return data_; }
+  const float* get() const { return data_; }
+
+ private:
+  static constexpr int64_t kLine = 16;
+  std::unique_ptr<float[]> memory_;
+  float* data_ = nullptr;
+};
+
+}  // namespace anyfm

@@ -1,0 +1,178 @@
+// The backward half of AFM's attention (attention.hpp): of p·Σ a (u_i ⊙ u_j) by the vectors u and by the network.
+//
+// With g the derivative of the loss by the logit, q = p·(u_i ⊙ u_j) a pair's term and o = Σ a q:
+//   ∂/∂s = g a (q − o)   ∂/∂h = Σ ∂s · ReLU(…)   ∂/∂b = Σ δ   ∂/∂W = Σ (u_i ⊙ u_j) δᵀ   with δ = ∂s h where ReLU is on
+//   ∂/∂(u_i ⊙ u_j) = g a p + W δ   ∂/∂p = g Σ a (u_i ⊙ u_j)
+#pragma once
+
+#include "attention.hpp"
+
+namespace anyfm {
+
+// Sums of the network's gradients over rows, each number spread over the lanes of a register.
+class NetworkGradients {
+ public:
+  using V = attention::V;
+
+  explicit NetworkGradients(const attention::Network& network)
+      : n_factors_(network.n_factors),
+        n_hidden_(network.n_hidden),
+        hidden_(static_cast<int>(attention::up_to(network.hidden, kBlock))),
+        factors_(static_cast<int>(attention::up_to(network.factors, kBlock))),
+        lanes_((static_cast<int64_t>(factors_) * hidden_ + 2 * hidden_ + factors_) * kLanes) {
+    clear();
+  }
+  void clear() { std::fill(lanes_.get(), lanes_.get() + projection(factors_), 0.0f); }
+
+  static constexpr int kBlock = 4;  // of W: the square whose sums stay in registers
+  int64_t weight(int c, int t) const { return (static_cast<int64_t>(c) * hidden_ + t) * kLanes; }
+  int64_t bias(int t) const { return weight(factors_, t); }
+  int64_t output(int t) const { return bias(hidden_ + t); }
+  int64_t projection(int c) const { return output(hidden_) + static_cast<int64_t>(c) * kLanes; }
+  float* at(int64_t place) { return lanes_.get() + place; }
+
+  ANYFM_INLINE void add(int64_t place, V v) { (V::load(at(place)) + v).store(at(place)); }
+
+  // Adds the sums up over the lanes, in the order of Network::take.
+  void write(float* to) const {
+    const float* from = lanes_.get();
+    for (int c = 0; c < n_factors_; ++c)
+      for (int t = 0; t < n_hidden_; ++t) *to++ = sum(V::load(from + weight(c, t)));
+    for (int t = 0; t < n_hidden_; ++t) *to++ = sum(V::load(from + bias(t)));
+    for (int t = 0; t < n_hidden_; ++t) *to++ = sum(V::load(from + output(t)));
+    for (int c = 0; c < n_factors_; ++c) *to++ = sum(V::load(from + projection(c)));
+  }
+
+ private:
+  int n_factors_, n_hidden_, hidden_, factors_;
+  AlignedFloats lanes_;
+};
+
+class AttentionTraining : public AttentionRow {
+ public:
+  AttentionTraining(const attention::Network& network, int64_t longest_row)
+      : AttentionRow(network, longest_row), dvectors_(factors_ * slots_), drop_scales_(network.factors, 1.0f) {}
+
+  // What the projection of this row was multiplied by: 0, or 1 / (1 − dropout).
+  float* drop_scales() { return drop_scales_.data(); }
+
+  // After forward<true>: adds to `sums`, and writes the derivative by u of slot s of the row to `to` + s · step.
+  void backward(const attention::Network& network, float dlogit, NetworkGradients& sums, float* to, int64_t step) {
+    for (int c = 0; c < n_factors_; ++c) std::fill_n(dvectors_.get() + c * slots_, n_slots_ + kLanes, 0.0f);
+    const bool anew = n_chunks_ > 1;
+    const float inverse = n_chunks_ > 0 ? 1.0f / total_ : 0.0f;
+    for (attention::Run next{0, 1, 0, 0}; n_slots_ >= 2 && next.i + 1 < n_slots_;) {
+      lay_out(next);
+      if (anew) {
+        fill();
+        score<true>(network);
+        std::fill(scores() + n_pairs_, scores() + padded(), -1e30f);
+      }
+      by_scores(inverse, dlogit, anew);
+      by_hidden(network, sums);
+      by_weights(network.hidden, sums);
+      by_products(network, dlogit);
+      by_vectors();
+    }
+    for (int64_t s = 0; s < n_slots_; ++s)
+      for (int c = 0; c < n_factors_; ++c) to[places_[s] * step + c] = dvectors_.get()[c * slots_ + s];
+  }
+
+ private:
+  using V = attention::V;
+
+  // a and ∂/∂s.
+  void by_scores(float inverse, float dlogit, bool anew) {
+    float* a = weights();
+    for (int64_t p = 0; p < padded(); p += kLanes) {
+      V weight = V::load(a + p);
+      if (anew) weight = exp_of_negative(V::load(scores() + p) - V::splat(top_));
+      weight = weight * V::splat(inverse);
+      weight.store(a + p);
+      (V::splat(dlogit) * weight * (V::load(terms() + p) - V::splat(pooled_))).store(dscores() + p);
+    }
+    dlogit_ = dlogit;
+  }
+
+  // ∂/∂h, ∂/∂b and ∂/∂p; δ takes the place of the hidden neurons.
+  void by_hidden(const attention::Network& network, NetworkGradients& sums) {
+    for (int t = 0; t < network.n_hidden; ++t) {
+      float* line = hidden_.get() + t * stride_;
+      const V h = V::splat(network.output[t]);
+      V output = V::splat(0), bias = V::splat(0);
+      for (int64_t p = 0; p < padded(); p += kLanes) {
+        const V active = V::load(line + p), ds = V::load(dscores() + p);
+        output = output + ds * active;
+        const V delta = where_positive(active, ds * h);
+        bias = bias + delta;
+        delta.store(line + p);
+      }
+      sums.add(sums.output(t), output);
+      sums.add(sums.bias(t), bias);
+    }
+    for (int c = 0; c < n_factors_; ++c) {
+      const float* line = products_.get() + c * stride_;
+      V pooled = V::splat(0);
+      for (int64_t p = 0; p < padded(); p += kLanes) pooled = pooled + V::load(weights() + p) * V::load(line + p);
+      sums.add(sums.projection(c), pooled * V::splat(dlogit_ * drop_scales_[c]));
+    }
+  }
+
+  // ∂/∂W, by squares whose sums stay in registers. Lines beyond K and T are any finite numbers and go nowhere.
+  void by_weights(int hidden_lines, NetworkGradients& sums) {
+    constexpr int kRows = NetworkGradients::kBlock, kColumns = kLanes == 16 ? 4 : 2;
+    for (int c = 0; c < n_factors_; c += kRows)
+      for (int t = 0; t < hidden_lines; t += kColumns) {
+        V total[kRows][kColumns];
+        const float *x[kRows], *d[kColumns];
+        for (int a = 0; a < kRows; ++a) x[a] = products_.get() + std::min<int64_t>(c + a, n_factors_ - 1) * stride_;
+        for (int b = 0; b < kColumns; ++b) d[b] = hidden_.get() + (t + b) * stride_;
+        for (int a = 0; a < kRows; ++a)
+          for (int b = 0; b < kColumns; ++b) total[a][b] = V::load(sums.at(sums.weight(c + a, t + b)));
+        for (int64_t p = 0; p < padded(); p += kLanes) {
+          V delta[kColumns];
+          for (int b = 0; b < kColumns; ++b) delta[b] = V::load(d[b] + p);
+          for (int a = 0; a < kRows; ++a) {
+            const V product = V::load(x[a] + p);
+            for (int b = 0; b < kColumns; ++b) total[a][b] = total[a][b] + product * delta[b];
+          }
+        }
+        for (int a = 0; a < kRows; ++a)
+          for (int b = 0; b < kColumns; ++b) total[a][b].store(sums.at(sums.weight(c + a, t + b)));
+      }
+  }
+
+  // ∂/∂(u_i ⊙ u_j) takes the place of the products.
+  void by_products(const attention::Network& network, float dlogit) {
+    float* products = products_.get();
+    attention::multiply(
+        network.transposed.data(), network.factors, network.n_hidden, hidden_.get(), stride_, padded(),
+        [&](int r, int64_t p) { return V::splat(dlogit * projection_[r]) * V::load(weights() + p); },
+        [&](int r, int64_t p, V v) { v.store(products + r * stride_ + p); });
+  }
+
+  // Through the products to the vectors. Slots beyond the row's hold zeros; what falls on them goes nowhere.
+  void by_vectors() {
+    for (int c = 0; c < n_factors_; ++c) {
+      const float* vectors = vectors_.get() + c * slots_;
+      const float* line = products_.get() + c * stride_;
+      float* d = dvectors_.get() + c * slots_;
+      for (const attention::Run& run : runs_) {
+        const V u = V::splat(vectors[run.i]);
+        V total = V::splat(0);
+        for (int64_t at = 0; at < run.n; at += kLanes) {
+          const V product = V::load(line + run.p + at);
+          total = total + product * V::load(vectors + run.j + at);
+          (V::load(d + run.j + at) + product * u).store(d + run.j + at);
+        }
+        d[run.i] += sum(total);
+      }
+    }
+  }
+
+  AlignedFloats dvectors_;
+  std::vector<float> drop_scales_;
+  float dlogit_ = 0;
+};
+
+}  // namespace anyfm
