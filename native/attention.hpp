@@ -23,7 +23,9 @@ using V = Vec<kLanes>;
 constexpr int kOut = kLanes == 16 ? 8 : 4;
 constexpr int kTiles = kLanes == 16 ? 3 : 2;
 constexpr int64_t kWide = kLanes * kTiles;
-constexpr int64_t kChunk = 960;  // pairs: a multiple of kWide, and no power of two, whose lines would share cache sets
+// Pairs of a chunk: multiples of kWide and no powers of two, whose lines would share cache sets. Training takes large
+// ones, since a row of more than one is computed twice; scoring such whose products the first cache holds.
+constexpr int64_t kTrainingChunk = 960, kScoringChunk = 288;
 
 inline int64_t up_to(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
 
@@ -35,20 +37,20 @@ ANYFM_INLINE void multiply(const float* m, int n_out, int n_in, const float* in,
   for (int64_t p = 0; p < n; p += kWide)
     for (int r = 0; r < n_out; r += kOut) {
       V total[kOut][kTiles];
-      for (int a = 0; a < kOut; ++a)
-        for (int b = 0; b < kTiles; ++b) total[a][b] = start(r + a, p + b * kLanes);
+      ANYFM_UNROLL for (int a = 0; a < kOut; ++a)
+        ANYFM_UNROLL for (int b = 0; b < kTiles; ++b) total[a][b] = start(r + a, p + b * kLanes);
       const float* weights = m + r;
       const float* line = in + p;
       for (int c = 0; c < n_in; ++c, weights += n_out, line += stride) {
         V x[kTiles];
-        for (int b = 0; b < kTiles; ++b) x[b] = V::load(line + b * kLanes);
-        for (int a = 0; a < kOut; ++a) {
+        ANYFM_UNROLL for (int b = 0; b < kTiles; ++b) x[b] = V::load(line + b * kLanes);
+        ANYFM_UNROLL for (int a = 0; a < kOut; ++a) {
           const V w = V::splat(weights[a]);
-          for (int b = 0; b < kTiles; ++b) total[a][b] = total[a][b] + w * x[b];
+          ANYFM_UNROLL for (int b = 0; b < kTiles; ++b) total[a][b] = total[a][b] + w * x[b];
         }
       }
-      for (int a = 0; a < kOut; ++a)
-        for (int b = 0; b < kTiles; ++b) finish(r + a, p + b * kLanes, total[a][b]);
+      ANYFM_UNROLL for (int a = 0; a < kOut; ++a)
+        ANYFM_UNROLL for (int b = 0; b < kTiles; ++b) finish(r + a, p + b * kLanes, total[a][b]);
     }
 }
 
@@ -97,11 +99,11 @@ class AttentionRow {
  public:
   using V = attention::V;
 
-  AttentionRow(const attention::Network& network, int64_t longest_row)
+  AttentionRow(const attention::Network& network, int64_t longest_row, int64_t chunk = attention::kScoringChunk)
       : factors_(network.factors),
         n_factors_(network.n_factors),
         slots_(attention::up_to(longest_row, kLanes) + kLanes),
-        stride_(std::min(attention::kChunk,
+        stride_(std::min(chunk,
                          attention::up_to(std::max<int64_t>(1, longest_row * (longest_row - 1) / 2), attention::kWide)) +
                 kLanes),
         vectors_(factors_ * slots_),
@@ -109,7 +111,9 @@ class AttentionRow {
         hidden_(network.hidden * stride_),
         by_pair_(4 * stride_),
         projection_(network.projection),
-        places_(static_cast<size_t>(longest_row)) {}
+        places_(static_cast<size_t>(longest_row)) {
+    std::fill(vectors_.get(), vectors_.get() + factors_ * slots_, 0.0f);
+  }
 
   // Begins a row: its vectors follow by `add`, then `end`.
   void begin() { n_slots_ = 0; }
@@ -167,13 +171,19 @@ class AttentionRow {
   // The products of the chunk's pairs. A run writes whole registers: what it writes too much the next run overwrites,
   // or the zeros at the end.
   void fill() {
-    for (int c = 0; c < n_factors_; ++c) {
-      const float* vectors = vectors_.get() + c * slots_;
-      float* line = products_.get() + c * stride_;
-      for (const attention::Run& run : runs_) {
-        const V u = V::splat(vectors[run.i]);
-        for (int64_t d = 0; d < run.n; d += kLanes) (u * V::load(vectors + run.j + d)).store(line + run.p + d);
+    constexpr int kLines = 4;  // factors at a time: a run is short, and its end is guessed once for all of them
+    for (const attention::Run run : runs_)
+      for (int64_t c = 0; c < factors_; c += kLines) {
+        const float* vectors = vectors_.get() + c * slots_ + run.j;
+        float* line = products_.get() + c * stride_ + run.p;
+        V u[kLines];
+        ANYFM_UNROLL for (int a = 0; a < kLines; ++a) u[a] = V::splat(vectors[a * slots_ + run.i - run.j]);
+        for (int64_t d = 0; d < run.n; d += kLanes)
+          ANYFM_UNROLL for (int a = 0; a < kLines; ++a)
+            (u[a] * V::load(vectors + a * slots_ + d)).store(line + a * stride_ + d);
       }
+    for (int64_t c = 0; c < factors_; ++c) {
+      float* line = products_.get() + c * stride_;
       std::fill(line + n_pairs_, line + padded() + kLanes, 0.0f);
     }
   }
@@ -191,11 +201,15 @@ class AttentionRow {
           if (kKeep) active.store(hidden + r * stride_ + p);
           (V::load(s + p) + V::splat(network.output[r]) * active).store(s + p);
         });
-    for (int64_t p = 0; p < padded(); p += kLanes) {
-      V term = V::splat(0);
-      for (int c = 0; c < n_factors_; ++c)
-        term = term + V::splat(projection_[c]) * V::load(products_.get() + c * stride_ + p);
-      term.store(q + p);
+    for (int64_t p = 0; p < padded(); p += attention::kWide) {
+      V term[attention::kTiles];
+      ANYFM_UNROLL for (V& t : term) t = V::splat(0);
+      const float* line = products_.get() + p;
+      for (int c = 0; c < n_factors_; ++c, line += stride_) {
+        const V w = V::splat(projection_[c]);
+        ANYFM_UNROLL for (int b = 0; b < attention::kTiles; ++b) term[b] = term[b] + w * V::load(line + b * kLanes);
+      }
+      ANYFM_UNROLL for (int b = 0; b < attention::kTiles; ++b) term[b].store(q + p + b * kLanes);
     }
   }
 

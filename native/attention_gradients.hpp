@@ -51,14 +51,14 @@ class NetworkGradients {
 class AttentionTraining : public AttentionRow {
  public:
   AttentionTraining(const attention::Network& network, int64_t longest_row)
-      : AttentionRow(network, longest_row), dvectors_(factors_ * slots_), drop_scales_(network.factors, 1.0f) {}
+      : AttentionRow(network, longest_row, attention::kTrainingChunk), dvectors_(factors_ * slots_), drop_scales_(network.factors, 1.0f) {}
 
   // What the projection of this row was multiplied by: 0, or 1 / (1 − dropout).
   float* drop_scales() { return drop_scales_.data(); }
 
   // After forward<true>: adds to `sums`, and writes the derivative by u of slot s of the row to `to` + s · step.
   void backward(const attention::Network& network, float dlogit, NetworkGradients& sums, float* to, int64_t step) {
-    for (int c = 0; c < n_factors_; ++c) std::fill_n(dvectors_.get() + c * slots_, n_slots_ + kLanes, 0.0f);
+    for (int c = 0; c < factors_; ++c) std::fill_n(dvectors_.get() + c * slots_, n_slots_ + kLanes, 0.0f);
     const bool anew = n_chunks_ > 1;
     const float inverse = n_chunks_ > 0 ? 1.0f / total_ : 0.0f;
     for (attention::Run next{0, 1, 0, 0}; n_slots_ >= 2 && next.i + 1 < n_slots_;) {
@@ -127,18 +127,18 @@ class AttentionTraining : public AttentionRow {
         const float *x[kRows], *d[kColumns];
         for (int a = 0; a < kRows; ++a) x[a] = products_.get() + std::min<int64_t>(c + a, n_factors_ - 1) * stride_;
         for (int b = 0; b < kColumns; ++b) d[b] = hidden_.get() + (t + b) * stride_;
-        for (int a = 0; a < kRows; ++a)
-          for (int b = 0; b < kColumns; ++b) total[a][b] = V::load(sums.at(sums.weight(c + a, t + b)));
+        ANYFM_UNROLL for (int a = 0; a < kRows; ++a)
+          ANYFM_UNROLL for (int b = 0; b < kColumns; ++b) total[a][b] = V::load(sums.at(sums.weight(c + a, t + b)));
         for (int64_t p = 0; p < padded(); p += kLanes) {
           V delta[kColumns];
-          for (int b = 0; b < kColumns; ++b) delta[b] = V::load(d[b] + p);
-          for (int a = 0; a < kRows; ++a) {
+          ANYFM_UNROLL for (int b = 0; b < kColumns; ++b) delta[b] = V::load(d[b] + p);
+          ANYFM_UNROLL for (int a = 0; a < kRows; ++a) {
             const V product = V::load(x[a] + p);
-            for (int b = 0; b < kColumns; ++b) total[a][b] = total[a][b] + product * delta[b];
+            ANYFM_UNROLL for (int b = 0; b < kColumns; ++b) total[a][b] = total[a][b] + product * delta[b];
           }
         }
-        for (int a = 0; a < kRows; ++a)
-          for (int b = 0; b < kColumns; ++b) total[a][b].store(sums.at(sums.weight(c + a, t + b)));
+        ANYFM_UNROLL for (int a = 0; a < kRows; ++a)
+          ANYFM_UNROLL for (int b = 0; b < kColumns; ++b) total[a][b].store(sums.at(sums.weight(c + a, t + b)));
       }
   }
 
@@ -153,21 +153,25 @@ class AttentionTraining : public AttentionRow {
 
   // Through the products to the vectors. Slots beyond the row's hold zeros; what falls on them goes nowhere.
   void by_vectors() {
-    for (int c = 0; c < n_factors_; ++c) {
-      const float* vectors = vectors_.get() + c * slots_;
-      const float* line = products_.get() + c * stride_;
-      float* d = dvectors_.get() + c * slots_;
-      for (const attention::Run& run : runs_) {
-        const V u = V::splat(vectors[run.i]);
-        V total = V::splat(0);
-        for (int64_t at = 0; at < run.n; at += kLanes) {
-          const V product = V::load(line + run.p + at);
-          total = total + product * V::load(vectors + run.j + at);
-          (V::load(d + run.j + at) + product * u).store(d + run.j + at);
+    constexpr int kLines = 4;  // factors at a time, so that their sums do not wait for each other
+    for (const attention::Run run : runs_)
+      for (int64_t c = 0; c < factors_; c += kLines) {
+        const float* line = products_.get() + c * stride_ + run.p;
+        const float* vectors = vectors_.get() + c * slots_ + run.j;
+        float* d = dvectors_.get() + c * slots_ + run.j;
+        V u[kLines], total[kLines];
+        ANYFM_UNROLL for (int a = 0; a < kLines; ++a) {
+          u[a] = V::splat(vectors[a * slots_ + run.i - run.j]);
+          total[a] = V::splat(0);
         }
-        d[run.i] += sum(total);
+        for (int64_t at = 0; at < run.n; at += kLanes)
+          ANYFM_UNROLL for (int a = 0; a < kLines; ++a) {
+            const V product = V::load(line + a * stride_ + at);
+            total[a] = total[a] + product * V::load(vectors + a * slots_ + at);
+            (V::load(d + a * slots_ + at) + product * u[a]).store(d + a * slots_ + at);
+          }
+        ANYFM_UNROLL for (int a = 0; a < kLines; ++a) d[a * slots_ + run.i - run.j] += sum(total[a]);
       }
-    }
   }
 
   AlignedFloats dvectors_;

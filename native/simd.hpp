@@ -16,6 +16,7 @@ namespace anyfm {
 #define ANYFM_PREFETCH_FAR(address) \
   (__builtin_prefetch((address), 0, 2), [] { __asm__ volatile(""); }())  // second cache
 #define ANYFM_INLINE inline __attribute__((always_inline))
+#define ANYFM_UNROLL _Pragma("GCC unroll 16")  // so that an array of registers never goes through memory
 #ifdef __has_builtin
 #if __has_builtin(__builtin_shufflevector)
 #define ANYFM_HAS_SHUFFLE
@@ -78,6 +79,7 @@ struct Vec {
 #define ANYFM_PREFETCH(address) ((void)(address))
 #define ANYFM_PREFETCH_FAR(address) ((void)(address))
 #define ANYFM_INLINE inline
+#define ANYFM_UNROLL
 
 template <int N>
 struct Vec {
@@ -221,16 +223,26 @@ ANYFM_INLINE Vec<N> exp_of_negative(Vec<N> x) {
   return where_positive(x + number(87.0f), y.times_power(t));
 }
 
+// One half of the lanes: the lower where `first` is 0, the upper where it is N / 2.
+template <int first, int N, size_t... J>
+ANYFM_INLINE Vec<N / 2> half(Vec<N> a, std::index_sequence<J...>) {
+#ifdef ANYFM_HAS_SHUFFLE
+  return {__builtin_shufflevector(a.v, a.v, (first + static_cast<int>(J))...)};
+#else
+  Vec<N / 2> r;
+  std::memcpy(&r, reinterpret_cast<const char*>(&a) + first * sizeof(float), sizeof r);
+  return r;
+#endif
+}
+
 // The sum of the lanes, halving pairwise so that it costs log2(N) additions.
 template <int N>
 ANYFM_INLINE float sum(Vec<N> a) {
   if constexpr (N == 2) {
     return a.at(0) + a.at(1);
   } else {
-    Vec<N / 2> low, high;
-    std::memcpy(&low, &a, sizeof low);
-    std::memcpy(&high, reinterpret_cast<const char*>(&a) + sizeof low, sizeof high);
-    return sum<N / 2>(low + high);
+    const auto lanes = std::make_index_sequence<N / 2>();
+    return sum(half<0>(a, lanes) + half<N / 2>(a, lanes));
   }
 }
 
