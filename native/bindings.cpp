@@ -11,6 +11,7 @@
 #include <optional>
 #include <stdexcept>
 
+#include "bindings_deep.hpp"
 #include "ffm_model.hpp"
 #include "fm.hpp"
 #include "linear.hpp"
@@ -275,6 +276,7 @@ NB_MODULE(ANYFM_MODULE, m) {
         return ffm_stride({n_fields, n_factors, false, true, coordinates}, training);
       },
       arg("n_fields"), arg("n_factors"), arg("coordinates"), arg("training"));
+  bind_deep(m);
   m.def("linear", &make_linear, arg("n_features"), arg("normalize"), arg("training"), arg("n_threads"));
   m.def("fm", &make_fm, arg("n_features"), arg("n_factors"), arg("normalize"), arg("training"), arg("n_threads"));
 }

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from anyfm.estimators.members import (
+    DeepFMClassifier,
+    DeepFMRegressor,
     FFMClassifier,
     FFMRegressor,
     FMClassifier,
@@ -11,4 +13,13 @@ from anyfm.estimators.members import (
     LinearRegressor,
 )
 
-__all__ = ["FFMClassifier", "FFMRegressor", "FMClassifier", "FMRegressor", "LinearClassifier", "LinearRegressor"]
+__all__ = [
+    "DeepFMClassifier",
+    "DeepFMRegressor",
+    "FFMClassifier",
+    "FFMRegressor",
+    "FMClassifier",
+    "FMRegressor",
+    "LinearClassifier",
+    "LinearRegressor",
+]
