@@ -373,7 +373,7 @@ def _usable(device: str) -> torch.device:
 
 
 def _mixed(device: torch.device, dense: DenseParameters, model: Model) -> bool:
-    """Whether the perceptron's matrix products are taken in bfloat16: where the processor has them, and they are large."""
+    """Whether matrix products of the perceptron are taken in bfloat16: where there are such, and they are large."""
     if model.name != "deepfm" or dense.flat.numel() < _MIXED_WEIGHTS:
         return False
     if device.type == "cuda":

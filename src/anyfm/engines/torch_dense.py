@@ -1,8 +1,8 @@
 """The parameters that every row uses: AFM's attention and DeepFM's perceptron. Their start and their optimiser, Adam.
 
-They are trained in units of their own: `Units` says by what to multiply a trained number to have the model's. The
-perceptron's inputs, a feature's factors, are some hundredths large or smaller, depending on the table; in units of their
-prior deviation they are of order one on every table, so that one learning rate fits all.
+They are trained in units of their own: `units` says by what to multiply a trained number to have the model's. The
+inputs of the perceptron, a feature's factors, are some hundredths large or smaller, depending on the table; in units of
+their prior deviation they are of order one on every table, so that one learning rate fits all.
 """
 
 from __future__ import annotations
