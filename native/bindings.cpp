@@ -12,6 +12,7 @@
 #include <stdexcept>
 
 #include "bindings_afm.hpp"
+#include "bindings_deep.hpp"
 #include "ffm_model.hpp"
 #include "fm.hpp"
 #include "linear.hpp"
@@ -277,6 +278,7 @@ NB_MODULE(ANYFM_MODULE, m) {
       },
       arg("n_fields"), arg("n_factors"), arg("coordinates"), arg("training"));
   bind_afm(m);
+  bind_deep(m);
   m.def("linear", &make_linear, arg("n_features"), arg("normalize"), arg("training"), arg("n_threads"));
   m.def("fm", &make_fm, arg("n_features"), arg("n_factors"), arg("normalize"), arg("training"), arg("n_threads"));
 }

@@ -36,6 +36,9 @@ class Table {
     if (bytes >= (size_t{1} << 23)) madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE);
 #endif
   }
+  // A view of records that another owns.
+  Table(float* records, int64_t n_records, int64_t stride)
+      : n_(n_records), stride_(stride), memory_(nullptr), data_(records) {}
   Table(const Table&) = delete;
   Table& operator=(const Table&) = delete;
   ~Table() { std::free(memory_); }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib.util
 import pickle
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,10 @@ import anyfm
 from anyfm.config import TrainingConfig
 from anyfm.errors import InputError, SettingError
 from anyfm.estimators import (
+    AFMClassifier,
+    AFMRegressor,
+    DeepFMClassifier,
+    DeepFMRegressor,
     FFMClassifier,
     FFMRegressor,
     FMClassifier,
@@ -35,8 +40,10 @@ from anyfm.models.ffm import PRESETS
 from anyfm.predictor import load
 from anyfm.training.metrics import auc
 
-CLASSIFIERS = [LinearClassifier, FMClassifier, FFMClassifier]
-REGRESSORS = [LinearRegressor, FMRegressor, FFMRegressor]
+CLASSIFIERS = [LinearClassifier, FMClassifier, FFMClassifier, AFMClassifier]
+REGRESSORS = [LinearRegressor, FMRegressor, FFMRegressor, AFMRegressor]
+if importlib.util.find_spec("torch") is not None:  # which trains DeepFM
+    CLASSIFIERS, REGRESSORS = [*CLASSIFIERS, DeepFMClassifier], [*REGRESSORS, DeepFMRegressor]
 ALL = CLASSIFIERS + REGRESSORS
 CITIES = np.array(["Bonn", "Köln", "Oslo", "Rome", "São Paulo"], object)
 

@@ -7,6 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from anyfm.estimators import (
+        AFMClassifier,
+        AFMRegressor,
+        DeepFMClassifier,
+        DeepFMRegressor,
         FFMClassifier,
         FFMRegressor,
         FMClassifier,
@@ -20,6 +24,10 @@ __version__ = "0.1.0"
 
 # Loaded when first asked for, so that `import anyfm` stays light.
 _ROOMS = {
+    "AFMClassifier": "anyfm.estimators",
+    "AFMRegressor": "anyfm.estimators",
+    "DeepFMClassifier": "anyfm.estimators",
+    "DeepFMRegressor": "anyfm.estimators",
     "FFMClassifier": "anyfm.estimators",
     "FFMRegressor": "anyfm.estimators",
     "FMClassifier": "anyfm.estimators",
@@ -31,6 +39,10 @@ _ROOMS = {
 }
 
 __all__ = [
+    "AFMClassifier",
+    "AFMRegressor",
+    "DeepFMClassifier",
+    "DeepFMRegressor",
     "FFMClassifier",
     "FFMRegressor",
     "FMClassifier",

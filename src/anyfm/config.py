@@ -57,6 +57,18 @@ def choice(*options: str) -> Rule:
     return Rule("one of " + ", ".join(options), lambda value: value in options, str)
 
 
+def device_name() -> Rule:
+    """A device as torch names them: letters, and perhaps a colon and a number."""
+
+    def holds(value: Any) -> bool:
+        if not isinstance(value, str):
+            return False
+        kind, colon, number = value.partition(":")
+        return kind.isascii() and kind.isalpha() and (number.isascii() and number.isdigit() if colon else True)
+
+    return Rule("a device such as cpu, cuda or cuda:1", holds, str)
+
+
 def sizes() -> Rule:
     """Text of positive integers with commas between them, such as "400,400", or empty text."""
 
@@ -145,3 +157,11 @@ class TrainingConfig(Settings):
     monitor: str = setting("loss", choice("loss", "auc"), "the validation score that early stopping watches")
     seed: int = setting(0, integer(0, 2**63 - 1), "seed of initialisation and shuffling")
     n_threads: int = setting(0, integer(0, 1024), "threads; 0 means all cores of this process")
+    engine: str = setting(
+        "auto", choice("auto", "native", "torch"), "who trains; auto: native but for DeepFM and other devices"
+    )
+    device: str = setting("cpu", device_name(), "where torch trains: cpu, cuda, or cuda:1 and so on")
+
+
+RECORDED_NOT = ("n_threads", "engine", "device")
+"""Training settings that an artifact does not record: who computed it, not what."""

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from anyfm.artifact import Artifact
-from anyfm.config import TrainingConfig, from_mapping, parse_setting, setting_names
+from anyfm.config import RECORDED_NOT, TrainingConfig, from_mapping, parse_setting, setting_names
 from anyfm.dataset.text import Source, source_format
-from anyfm.engines.base import Engine
+from anyfm.engines.choice import make_engine
 from anyfm.errors import SettingError, however
-from anyfm.models import MODELS, Model
+from anyfm.models import MODELS
 from anyfm.models.ffm import PRESETS as FFM_PRESETS
 from anyfm.prepare import DEFAULT_FRACTION, MIN_COUNT, Table, TextTable, Validation, prepare_table, prepare_text
 from anyfm.rows import Rows
@@ -258,7 +258,14 @@ def train_rows(
     """
     config = _training_config(settings)
     member = MODELS[_known_model(model)](model_settings(model, settings))
-    engine = make_engine(member, n_features=n_features, n_fields=n_fields, n_threads=config.n_threads)
+    engine = make_engine(
+        member,
+        n_features=n_features,
+        n_fields=n_fields,
+        n_threads=config.n_threads,
+        engine=config.engine,
+        device=config.device,
+    )
     history = fit(engine, train, valid, config, callbacks=callbacks)
     artifact = Artifact(
         model=member,
@@ -271,13 +278,6 @@ def train_rows(
         history=_without_times(history),
     )
     return artifact, history
-
-
-def make_engine(model: Model, *, n_features: int, n_fields: int, n_threads: int = 0) -> Engine:
-    """The engine that trains `model` on this machine."""
-    from anyfm.engines.native import NativeEngine
-
-    return NativeEngine(model, n_features=n_features, n_fields=n_fields, n_threads=n_threads)
 
 
 def training_memory(model: str, settings: Mapping[str, Any], *, n_features: int, n_fields: int) -> str | None:
@@ -353,7 +353,7 @@ def _known_model(model: str) -> str:
 def _training_record(train: Rows, valid: Rows | None, config: TrainingConfig) -> dict[str, Any]:
     """What the artifact says of its training. No times, paths or threads: equal trainings are equal bytes."""
     return {
-        **{name: value for name, value in config.to_dict().items() if name != "n_threads"},
+        **{name: value for name, value in config.to_dict().items() if name not in RECORDED_NOT},
         "rows": train.n_rows,
         "valid_rows": 0 if valid is None else valid.n_rows,
         "mean_target": None if train.y is None else float(np.mean(train.y, dtype=np.float64)),

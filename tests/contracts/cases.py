@@ -6,7 +6,19 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from anyfm.models import AFM, FFM, FM, AFMConfig, FFMConfig, FMConfig, Linear, LinearConfig, Model
+from anyfm.models import (
+    AFM,
+    FFM,
+    FM,
+    AFMConfig,
+    DeepFM,
+    DeepFMConfig,
+    FFMConfig,
+    FMConfig,
+    Linear,
+    LinearConfig,
+    Model,
+)
 from anyfm.models.ffm import PRESETS
 from anyfm.rows import Rows
 
@@ -30,6 +42,28 @@ def models(task: str = "binary") -> dict[str, Model]:
         "afm-normalized": AFM(AFMConfig(task=task, n_factors=3, normalize=True)),
         "ffm-libffm": FFM(FFMConfig(**PRESETS["libffm"], task=task)),
     }
+
+
+def deep_models(task: str = "binary") -> dict[str, Model]:
+    """DeepFM, which torch trains, in the forms whose code differs."""
+    forms = {
+        "deepfm": {"hidden": "400,400,400"},
+        "deepfm-1": {"n_factors": 1, "hidden": "1"},
+        "deepfm-none": {"hidden": ""},
+        "deepfm-norm": {"n_factors": 5, "hidden": "9,70", "batch_norm": True, "dropout": 0.2},
+        "deepfm-tanh": {"n_factors": 3, "hidden": "65", "activation": "tanh", "l2_deep": 0.1},
+        "deepfm-sigmoid": {"n_factors": 7, "hidden": "20,4", "activation": "sigmoid"},
+    }
+    return {name: DeepFM(DeepFMConfig(task=task, **settings)) for name, settings in forms.items()}
+
+
+def torch_models(task: str = "binary") -> dict[str, Model]:
+    """The models on which the torch engine is tried: all five."""
+    native = {name: model for name, model in models(task).items() if name in ("linear", "fm-1", "fm-8", "ffm-4")}
+    normalized = {name: model for name, model in models(task).items() if name.endswith("-normalized")}
+    afm = {"afm": AFM(AFMConfig(task=task, n_factors=5, attention_factors=3, dropout=0.2))}
+    without = {"ffm-without-linear": FFM(FFMConfig(task=task, n_factors=3, linear=False, init=5))}
+    return {**native, **normalized, **without, **afm, **deep_models(task)}
 
 
 def rows(kind: str, n_rows: int = 203, *, seed: int = 0, task: str = "binary", weighted: bool = False) -> Rows:

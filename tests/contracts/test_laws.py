@@ -10,16 +10,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anyfm.models import FFM, FM, FFMConfig, FMConfig, Linear, Model, specification_logits
+from anyfm.models import (
+    FFM,
+    FM,
+    DeepFM,
+    DeepFMConfig,
+    FFMConfig,
+    FMConfig,
+    Linear,
+    Model,
+    specification_logits,
+)
 from anyfm.rows import Rows
 
-from .cases import KINDS, N_FEATURES, N_FIELDS, models, rows
+from .cases import KINDS, N_FEATURES, N_FIELDS, deep_models, models, rows
 
 
 def parameters_for(model: Model, seed: int = 0) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(seed)
     specs = model.parameter_specs(N_FEATURES, N_FIELDS)
-    return {name: rng.normal(0, 0.5, spec.shape) for name, spec in specs.items()}
+    drawn = {name: rng.normal(0, 0.5, spec.shape) for name, spec in specs.items()}
+    return {name: np.abs(array) + 0.5 if name.endswith("_variance") else array for name, array in drawn.items()}
 
 
 def entries(data: Rows, i: int) -> tuple[np.ndarray, np.ndarray]:
@@ -89,6 +100,55 @@ def test_ffm_does_not_depend_on_how_fields_are_numbered(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("zero", ["output_weights", "hidden"])
+def test_deepfm_with_a_zero_perceptron_is_fm(zero: str, kind: str) -> None:
+    deep, fm = DeepFM(DeepFMConfig(n_factors=6, hidden="7,3")), FM(FMConfig(n_factors=6))
+    p, data = parameters_for(deep), rows(kind)
+    for name in p:
+        if name.startswith(zero):
+            p[name][:] = 0
+    shared = {name: p[name] for name in ("bias", "linear", "factors")}
+    expected = specification_logits(fm, shared, data)
+    np.testing.assert_allclose(specification_logits(deep, p, data), expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_deepfm_without_hidden_layers_is_fm(kind: str) -> None:
+    p, data = parameters_for(FM(FMConfig(n_factors=6))), rows(kind)
+    deep = DeepFM(DeepFMConfig(n_factors=6, hidden=""))
+    assert deep.parameter_specs(N_FEATURES, N_FIELDS).keys() == p.keys()
+    expected = specification_logits(FM(FMConfig(n_factors=6)), p, data)
+    np.testing.assert_array_equal(specification_logits(deep, p, data), expected)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", list(deep_models()))
+def test_deepfm_is_fm_and_a_loop_over_neurons(name: str, kind: str) -> None:
+    model, data = deep_models()[name], rows(kind, 4)
+    p = parameters_for(model)
+    shared = {key: p[key] for key in ("bias", "linear", "factors")}
+    slow = specification_logits(FM(FMConfig(n_factors=model.config.n_factors)), shared, data)
+    phi = {"relu": lambda z: max(z, 0.0), "tanh": np.tanh, "sigmoid": lambda z: 1 / (1 + np.exp(-z))}
+    for i in range(data.n_rows):
+        ids, x = entries(data, i)
+        here = np.zeros((N_FIELDS, model.config.n_factors))
+        for j, field in enumerate(entry_fields(data, i)):
+            here[field] += p["factors"][ids[j]] * x[j]
+        here = here.reshape(-1)
+        for layer in range(len(model.config.hidden_sizes)):
+            of = {
+                key: p.get(f"hidden_{layer}_{key}") for key in ("weights", "bias", "scale", "shift", "mean", "variance")
+            }
+            z = [of["bias"][j] + sum(here * of["weights"][:, j]) for j in range(len(of["bias"]))]
+            if model.config.batch_norm:
+                z = of["scale"] * (z - of["mean"]) / np.sqrt(of["variance"] + 1e-5) + of["shift"]
+            here = np.array([phi[model.config.activation](number) for number in z])
+        if model.config.hidden_sizes:
+            slow[i] += here @ p["output_weights"]
+    np.testing.assert_allclose(specification_logits(model, p, data), slow, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_fm_with_zero_factors_is_linear(kind: str) -> None:
     p, data = parameters_for(FM()), rows(kind)
     p["factors"][:] = 0
@@ -106,9 +166,9 @@ def test_field_order_does_not_matter(name: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", list(models()))
+@pytest.mark.parametrize("name", [*models(), *deep_models()])
 def test_splitting_a_batch_does_not_matter(name: str, kind: str) -> None:
-    model, data = models()[name], rows(kind, 40)
+    model, data = {**models(), **deep_models()}[name], rows(kind, 40)
     p = parameters_for(model)
     parts = [specification_logits(model, p, data.slice(i, i + 9)) for i in range(0, 40, 9)]
     np.testing.assert_allclose(specification_logits(model, p, data), np.concatenate(parts), rtol=1e-12, atol=1e-12)

@@ -25,12 +25,15 @@ _FILE_KEYS = (
     "weight",
     "seed",
     "threads",
+    "engine",
+    "device",
     "valid",
     "valid_by",
     "valid_fraction",
 )
 
 
+_TRAINING_SETTINGS = {"seed": "seed", "threads": "n_threads", "engine": "engine", "device": "device"}
 _PARTS = {"train": "training", "valid": "validation"}
 
 
@@ -72,6 +75,8 @@ def train(
     separator: Annotated[str | None, typer.Option(help="What separates columns in a text file; \\t for a tab.")] = None,
     format: Annotated[str | None, typer.Option(help=FORMAT_HELP)] = None,
     threads: Annotated[int | None, typer.Option(help="Threads; 0, as if not given, means all cores.")] = None,
+    engine: Annotated[str | None, typer.Option(help="auto, native or torch; auto if not given.")] = None,
+    device: Annotated[str | None, typer.Option(help="Where torch trains: cpu, cuda, cuda:1; cpu if not given.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of split, start and shuffling, 0 if not given.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as one line of JSON.")] = False,
 ) -> None:
@@ -97,6 +102,8 @@ def train(
         "weight": weight,
         "seed": seed,
         "threads": threads,
+        "engine": engine,
+        "device": device,
         "valid": valid,
         "valid_by": valid_by,
         "valid_fraction": valid_fraction,
@@ -188,7 +195,7 @@ def _options(
     options = {key: from_file.get(key) for key in _FILE_KEYS}
     options |= {key: value for key, value in given.items() if value is not None}
     merged = {**from_file.get("settings", {}), **settings}
-    for key, setting in (("seed", "seed"), ("threads", "n_threads")):
+    for key, setting in _TRAINING_SETTINGS.items():
         if options[key] is not None:
             merged[setting] = options[key]
     if options["model"] is None:

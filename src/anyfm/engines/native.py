@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anyfm._native import kernels
-from anyfm.engines import attention, field_factors
+from anyfm.engines import attention, field_factors, perceptron
 from anyfm.engines.base import Engine, State
 from anyfm.engines.recipe import PriorGuess, Recipe, recipe
 from anyfm.errors import InputError, SettingError, however
@@ -31,7 +31,9 @@ def _make(model: Model, *, n_features: int, n_fields: int, training: bool, n_thr
         return field_factors.make(
             model, n_features=n_features, n_fields=n_fields, training=training, n_threads=n_threads
         )
-    normalize = model.config.normalize
+    if model.name == "deepfm" and not training:
+        return perceptron.make(model, n_features=n_features, n_fields=n_fields, n_threads=n_threads)
+    normalize = getattr(model.config, "normalize", False)
     if model.name == "linear":
         return kernels.linear(n_features, normalize=normalize, training=training, n_threads=n_threads)
     if model.name == "fm":
@@ -142,7 +144,8 @@ class NativeEngine(Engine):
                 start[made.counts == 0] = 0  # a feature never trained contributes nothing
                 target[:] = start
         if self._attention is not None:
-            self._attention.start(train, seed=seed, rng=rng)
+            unit = made.factor_prior(config.n_factors).start
+            self._attention.start(train, unit=unit, seed=seed, rng=rng)
 
     def _priors(self) -> list[tuple[PriorGuess, float | None]]:
         """Of each penalty group (linear weights, factors): its guess, and the setting that fixes it."""
@@ -361,6 +364,8 @@ class NativeScorer:
             self._native.write_factors(np.require(parameters["field_factors"], np.float32, ["C", "W"]))
         if model.name == "afm":
             attention.AttentionNetwork(self._native, model).write(parameters)
+        if model.name == "deepfm":
+            perceptron.write(self._native, model, parameters)
         self._native.bias[0] = parameters["bias"][0]
 
     def logits(self, rows: Rows) -> Floats:

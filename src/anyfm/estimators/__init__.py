@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from anyfm.estimators.members import (
+    AFMClassifier,
+    AFMRegressor,
+    DeepFMClassifier,
+    DeepFMRegressor,
     FFMClassifier,
     FFMRegressor,
     FMClassifier,
@@ -11,4 +15,15 @@ from anyfm.estimators.members import (
     LinearRegressor,
 )
 
-__all__ = ["FFMClassifier", "FFMRegressor", "FMClassifier", "FMRegressor", "LinearClassifier", "LinearRegressor"]
+__all__ = [
+    "AFMClassifier",
+    "AFMRegressor",
+    "DeepFMClassifier",
+    "DeepFMRegressor",
+    "FFMClassifier",
+    "FFMRegressor",
+    "FMClassifier",
+    "FMRegressor",
+    "LinearClassifier",
+    "LinearRegressor",
+]

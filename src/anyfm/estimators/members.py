@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from anyfm.config import TrainingConfig
 from anyfm.estimators.base import Classifier, Regressor, TableEstimator, keep
-from anyfm.models import FFMConfig, FMConfig, LinearConfig
+from anyfm.models import AFMConfig, DeepFMConfig, FFMConfig, FMConfig, LinearConfig
 from anyfm.workflow import DEFAULT_FRACTION, MIN_COUNT
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ class _Linear(TableEstimator):
         n_bins: int | None = None,
         random_state: RandomState = 0,
         n_threads: int = TrainingConfig.n_threads,
+        engine: str = TrainingConfig.engine,
+        device: str = TrainingConfig.device,
     ) -> None:
         keep(self, locals())
 
@@ -71,6 +73,8 @@ class _FM(TableEstimator):
         n_bins: int | None = None,
         random_state: RandomState = 0,
         n_threads: int = TrainingConfig.n_threads,
+        engine: str = TrainingConfig.engine,
+        device: str = TrainingConfig.device,
     ) -> None:
         keep(self, locals())
 
@@ -106,6 +110,8 @@ class _FFM(TableEstimator):
         n_bins: int | None = None,
         random_state: RandomState = 0,
         n_threads: int = TrainingConfig.n_threads,
+        engine: str = TrainingConfig.engine,
+        device: str = TrainingConfig.device,
     ) -> None:
         keep(self, locals())
 
@@ -119,3 +125,87 @@ class FFMClassifier(Classifier, _FFM):
 
 class FFMRegressor(Regressor, _FFM):
     """Field-aware factorization machine for numbers: each value shows other factors to each other column."""
+
+
+class _AFM(TableEstimator):
+    _model = "afm"
+
+    def __init__(
+        self,
+        *,
+        n_factors: int = AFMConfig.n_factors,
+        attention_factors: int = AFMConfig.attention_factors,
+        dropout: float = AFMConfig.dropout,
+        learning_rate: float = AFMConfig.learning_rate,
+        attention_learning_rate: float = AFMConfig.attention_learning_rate,
+        l2_linear: float | None = AFMConfig.l2_linear,
+        l2_factors: float | None = AFMConfig.l2_factors,
+        l2_attention: float = AFMConfig.l2_attention,
+        init: float = AFMConfig.init,
+        normalize: bool = AFMConfig.normalize,
+        n_epochs: int = TrainingConfig.n_epochs,
+        patience: int = TrainingConfig.patience,
+        monitor: str = TrainingConfig.monitor,
+        validation_fraction: float = DEFAULT_FRACTION,
+        fields: Mapping[str, Any] | None = None,
+        min_count: int = MIN_COUNT,
+        n_bins: int | None = None,
+        random_state: RandomState = 0,
+        n_threads: int = TrainingConfig.n_threads,
+        engine: str = TrainingConfig.engine,
+        device: str = TrainingConfig.device,
+    ) -> None:
+        keep(self, locals())
+
+
+class AFMClassifier(Classifier, _AFM):
+    """Attentional factorization machine for two classes: in each row it learns which pairs of columns matter."""
+
+
+class AFMRegressor(Regressor, _AFM):
+    """Attentional factorization machine for numbers: in each row it learns which pairs of columns matter."""
+
+
+class _DeepFM(TableEstimator):
+    _model = "deepfm"
+
+    def __init__(
+        self,
+        *,
+        n_factors: int = DeepFMConfig.n_factors,
+        hidden: str = DeepFMConfig.hidden,
+        activation: str = DeepFMConfig.activation,
+        dropout: float = DeepFMConfig.dropout,
+        batch_norm: bool = DeepFMConfig.batch_norm,
+        batch_rows: int = DeepFMConfig.batch_rows,
+        learning_rate: float = DeepFMConfig.learning_rate,
+        deep_learning_rate: float = DeepFMConfig.deep_learning_rate,
+        deep_gradient: float = DeepFMConfig.deep_gradient,
+        l2_linear: float | None = DeepFMConfig.l2_linear,
+        l2_factors: float | None = DeepFMConfig.l2_factors,
+        l2_deep: float = DeepFMConfig.l2_deep,
+        init: float = DeepFMConfig.init,
+        n_epochs: int = TrainingConfig.n_epochs,
+        patience: int = TrainingConfig.patience,
+        monitor: str = TrainingConfig.monitor,
+        validation_fraction: float = DEFAULT_FRACTION,
+        fields: Mapping[str, Any] | None = None,
+        min_count: int = MIN_COUNT,
+        n_bins: int | None = None,
+        random_state: RandomState = 0,
+        n_threads: int = TrainingConfig.n_threads,
+        engine: str = TrainingConfig.engine,
+        device: str = TrainingConfig.device,
+    ) -> None:
+        keep(self, locals())
+
+
+class DeepFMClassifier(Classifier, _DeepFM):
+    """Factorization machine and perceptron on one embedding, for two classes. Fitting needs PyTorch, scoring does not.
+
+    ``pip install "anyfm[torch]"`` installs it.
+    """
+
+
+class DeepFMRegressor(Regressor, _DeepFM):
+    """Factorization machine and perceptron on one embedding, for numbers. Fitting needs PyTorch, scoring does not."""

@@ -9,7 +9,7 @@ from anyfm.models.ffm import FFM, FFMConfig
 from anyfm.models.fm import FM, FMConfig
 from anyfm.models.linear import Linear, LinearConfig
 
-MODELS: dict[str, type[Model]] = {"linear": Linear, "fm": FM, "ffm": FFM, "afm": AFM}
+MODELS: dict[str, type[Model]] = {"linear": Linear, "fm": FM, "ffm": FFM, "afm": AFM, "deepfm": DeepFM}
 
 __all__ = [
     "AFM",

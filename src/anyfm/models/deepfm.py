@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anyfm.config import choice, flag, integer, optional, real, setting, sizes
-from anyfm.models.base import Array, Gathered, Model, ModelConfig, ParameterSpec, linear_terms
-from anyfm.models.operations import relu, sigmoid, sqrt, tanh
+from anyfm.models.base import Gathered, Model, ModelConfig, ParameterSpec, linear_terms
+from anyfm.models.operations import Array, relu, sigmoid, sqrt, tanh
 
 ACTIVATIONS = {"relu": relu, "tanh": tanh, "sigmoid": sigmoid}
 EPSILON = 1e-5  # added to variances by batch normalisation
@@ -31,6 +31,9 @@ class DeepFMConfig(ModelConfig):
     batch_rows: int = setting(4096, integer(2), "rows of a training batch, at most")
     learning_rate: float = setting(0.3, real(0, above=True), "Adagrad's step, divided by the norm of an average row")
     deep_learning_rate: float = setting(0.001, real(0, above=True), "Adam's step of the perceptron")
+    deep_gradient: float = setting(
+        0.1, real(0, 1), "share of the perceptron's gradient that reaches the factors, which the pairs learn as well"
+    )
     l2_linear: float | None = setting(
         None, optional(real(0)), "L2 penalty of each linear weight in the summed loss; none: estimated for each field"
     )

@@ -1,0 +1,155 @@
+"""Rows as the tensors of a batch, and what models do differently in training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from anyfm.models import Gathered
+from anyfm.rows import Rows
+
+Tensor = torch.Tensor
+_MOMENTUM = 0.1  # of the running moments of batch normalisation
+
+
+@dataclass(frozen=True)
+class TorchGathered(Gathered):
+    """`Gathered` of tensors, whose sums by field are one scattered addition.
+
+    They are what the perceptron sees, so here its gradient is cut down to the share that the factors shall feel.
+    """
+
+    def by_field(self, of_slots: Tensor, n_fields: int) -> Tensor:
+        if isinstance(self.training, TrainingNoise):
+            of_slots = self.training.passing_on(of_slots)
+        if self.in_order and of_slots.shape[1] == n_fields:
+            return of_slots
+        place = self.fields[..., None].expand(of_slots.shape)
+        zeros = of_slots.new_zeros((len(of_slots), n_fields, of_slots.shape[2]))
+        return zeros.scatter_add(1, place, of_slots)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a batch holds but its parameters; B rows, S slots.
+
+    Parameters
+    ----------
+    ids : int32 tensor of shape (B, S)
+        −1 in the padding of ragged rows.
+    values : tensor of shape (B, S)
+        0 in padding.
+    fields : int64 tensor of shape (B, S)
+    in_order : bool
+        Whether slot s is field s in every row.
+    """
+
+    ids: Tensor
+    values: Tensor
+    fields: Tensor
+    in_order: bool
+
+    def slice(self, first: int, last: int) -> Batch:
+        return replace(self, ids=self.ids[first:last], values=self.values[first:last], fields=self.fields[first:last])
+
+    def gathered(self, parameters: Mapping[str, Tensor], training: TrainingNoise | None) -> Gathered:
+        return TorchGathered(
+            parameters=parameters,
+            values=self.values,
+            fields=self.fields,
+            present=self.ids >= 0,
+            in_order=self.in_order,
+            training=training,
+        )
+
+
+def batch_of(rows: Rows, index: NDArray[np.int64] | slice, *, normalize: bool, device: torch.device) -> Batch:
+    """The rows at `index`, in that order; with `normalize` each divided by its Euclidean norm."""
+    ids, values, fields = _fixed(rows, index) if rows.offsets is None else _padded(rows, index)
+    in_order = fields.ndim == 1 and bool((fields == np.arange(len(fields))).all())
+    numbers = torch.ones(()) if values is None else torch.from_numpy(values)
+    if normalize and values is None:
+        numbers = torch.tensor(1 / np.sqrt(max(ids.shape[1], 1)), dtype=torch.float32)
+    elif normalize:
+        norm = numbers.square().sum(1, keepdim=True).sqrt()
+        numbers = numbers / torch.where(norm > 0, norm, 1.0)
+    return Batch(
+        ids=torch.from_numpy(ids).to(device),
+        values=numbers.to(device).expand(ids.shape),
+        fields=torch.from_numpy(fields.astype(np.int64)).to(device).expand(ids.shape),
+        in_order=in_order,
+    )
+
+
+def _fixed(
+    rows: Rows, index: NDArray[np.int64] | slice
+) -> tuple[NDArray[np.int32], NDArray[np.float32] | None, NDArray[np.int32]]:
+    ids = np.ascontiguousarray(rows.ids[index])
+    fields = np.arange(ids.shape[1], dtype=np.int32) if rows.fields is None else rows.fields
+    return ids, None if rows.values is None else rows.values[index], fields
+
+
+def _padded(
+    rows: Rows, index: NDArray[np.int64] | slice
+) -> tuple[NDArray[np.int32], NDArray[np.float32] | None, NDArray[np.int32]]:
+    """Ragged rows as a rectangle. Where every row holds fields 0, 1, … in order, it is one without padding."""
+    assert rows.offsets is not None
+    starts, ends = rows.offsets[:-1][index], rows.offsets[1:][index]
+    lengths = ends - starts
+    width = int(lengths.max(initial=0))
+    present = np.arange(width) < lengths[:, None]
+    at = (starts[:, None] + np.arange(width))[present]
+    ids = np.full(present.shape, -1, np.int32)
+    ids[present] = rows.ids[at]
+    fields = np.zeros(present.shape, np.int32)
+    if rows.fields is not None:
+        fields[present] = rows.fields[at]
+    if present.all() and rows.fields is not None and bool((fields == np.arange(width)).all()):
+        values = None if rows.values is None else rows.values[at].reshape(present.shape)
+        return ids, values, np.arange(width, dtype=np.int32)
+    values = np.zeros(present.shape, np.float32)
+    values[present] = 1.0 if rows.values is None else rows.values[at]
+    return ids, values, fields
+
+
+class TrainingNoise:
+    """Dropout from a generator of its own, batch normalisation with its running moments, gradients held back.
+
+    Parameters
+    ----------
+    kept : dict of str to tensor
+        The running means and variances by name; changed in place.
+    generator : torch.Generator
+    deep_gradient : float
+        What share of the perceptron's gradient reaches its inputs.
+    """
+
+    def __init__(self, kept: dict[str, Tensor], generator: torch.Generator, *, deep_gradient: float = 1.0) -> None:
+        self._kept = kept
+        self._generator = generator
+        self._deep_gradient = deep_gradient
+
+    def passing_on(self, inputs: Tensor) -> Tensor:
+        """The same tensor, from which only a share of the gradient goes on."""
+        if self._deep_gradient == 1:
+            return inputs
+        seen = inputs.view_as(inputs)
+        seen.register_hook(lambda gradient: gradient * self._deep_gradient)
+        return seen
+
+    def dropout(self, array: Tensor, rate: float) -> Tensor:
+        keep = torch.empty_like(array).bernoulli_(1 - rate, generator=self._generator)
+        return array * keep.div_(1 - rate)
+
+    def moments(self, prefix: str, array: Tensor) -> tuple[Tensor, Tensor]:
+        n = len(array)
+        mean = array.mean(0)
+        variance = (array - mean).square().mean(0)
+        unbiased = variance.detach() * (n / max(n - 1, 1))
+        self._kept[f"{prefix}mean"].lerp_(mean.detach().float(), _MOMENTUM)
+        self._kept[f"{prefix}variance"].lerp_(unbiased.float(), _MOMENTUM)
+        return mean, variance

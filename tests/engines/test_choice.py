@@ -1,0 +1,72 @@
+"""Which engine trains a model."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import numpy as np
+import pytest
+
+from anyfm.config import TrainingConfig
+from anyfm.engines.choice import make_engine
+from anyfm.errors import MissingDependencyError, SettingError
+from anyfm.models import MODELS
+from anyfm.rows import Rows
+from anyfm.workflow import train_rows
+
+SIZES = {"n_features": 4, "n_fields": 2}
+has_torch = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed")
+
+
+def without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "torch" else find(name, *rest))
+
+
+@pytest.mark.parametrize("name", ["linear", "fm", "ffm"])
+def test_the_native_engine_trains_what_it_can(name: str) -> None:
+    assert type(make_engine(MODELS[name](), **SIZES)).__name__ == "NativeEngine"
+
+
+@has_torch
+@pytest.mark.parametrize(("name", "engine"), [("deepfm", "auto"), ("deepfm", "torch"), ("fm", "torch")])
+def test_torch_trains_deepfm_and_what_it_is_told_to(name: str, engine: str) -> None:
+    assert type(make_engine(MODELS[name](), **SIZES, engine=engine)).__name__ == "TorchEngine"
+
+
+@pytest.mark.parametrize(("name", "engine"), [("deepfm", "auto"), ("deepfm", "torch"), ("linear", "torch")])
+def test_without_torch_the_command_that_installs_it_is_named(
+    name: str, engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_torch(monkeypatch)
+    with pytest.raises(MissingDependencyError, match=rf'training {name} .*pip install "anyfm\[torch\]"'):
+        make_engine(MODELS[name](), **SIZES, engine=engine)
+
+
+def test_a_device_needs_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    without_torch(monkeypatch)
+    with pytest.raises(MissingDependencyError, match="training fm on cuda"):
+        make_engine(MODELS["fm"](), **SIZES, device="cuda")
+    with pytest.raises(SettingError, match=r"native engine computes on the CPU.*cuda"):
+        make_engine(MODELS["fm"](), **SIZES, engine="native", device="cuda")
+
+
+def test_the_native_engine_does_not_train_deepfm() -> None:
+    with pytest.raises(SettingError, match=r"native engine trains .*deepfm"):
+        make_engine(MODELS["deepfm"](), **SIZES, engine="native")
+
+
+@pytest.mark.parametrize("setting", [{"engine": "cuda"}, {"device": ""}, {"device": "cuda:"}, {"device": "a b"}])
+def test_settings_are_checked(setting: dict[str, str]) -> None:
+    with pytest.raises(SettingError, match=f"{next(iter(setting))} must be"):
+        TrainingConfig(**setting)
+
+
+def test_the_artifact_does_not_tell_who_trained() -> None:
+    data = Rows(ids=np.array([[0, 2], [1, 3], [0, 3]], np.int32), y=np.array([0, 1, 1], np.float32))
+    made = [
+        train_rows(data, None, model="fm", settings={"n_epochs": 2, "engine": engine, "n_threads": n}, **SIZES)[0]
+        for engine, n in (("auto", 1), ("native", 2))
+    ]
+    assert made[0].training == made[1].training
+    assert not {"engine", "device", "n_threads"} & set(made[0].training)
