@@ -208,7 +208,7 @@ class TorchEngine(Engine):
             piece = slice(first, first + self._piece_rows(batch))
             z = self._forward(batch.slice(piece.start, piece.stop), gradients, noise)
             loss, slope = self._loss(z.detach(), y[piece], None if weight is None else weight[piece])
-            z.backward(slope)  # type: ignore[no-untyped-call]
+            z.backward(slope)
             losses.append(loss)
             slopes.append(slope)
         step_size = share * self._recipe.step_size(config.learning_rate)
