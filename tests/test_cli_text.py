@@ -56,8 +56,8 @@ def texts(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("model", ["linear", "fm", "ffm"])
-def test_every_native_model_trains_and_scores_on_libffm_text(texts, tmp_path, model):
+@pytest.mark.parametrize("model", ["linear", "fm", "ffm", "deepfm"])
+def test_every_model_trains_and_scores_on_libffm_text(texts, tmp_path, model):
     valid = texts / "va.ffm"
     arguments = ["--model", model, "--valid", valid, "--out", tmp_path / "m", "--set", "n_epochs=12", "--json"]
     result = json_of(anyfm("train", texts / "tr.ffm", *arguments))

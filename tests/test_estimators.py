@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib.util
 import pickle
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ import anyfm
 from anyfm.config import TrainingConfig
 from anyfm.errors import InputError, SettingError
 from anyfm.estimators import (
+    DeepFMClassifier,
+    DeepFMRegressor,
     FFMClassifier,
     FFMRegressor,
     FMClassifier,
@@ -37,6 +40,8 @@ from anyfm.training.metrics import auc
 
 CLASSIFIERS = [LinearClassifier, FMClassifier, FFMClassifier]
 REGRESSORS = [LinearRegressor, FMRegressor, FFMRegressor]
+if importlib.util.find_spec("torch") is not None:  # which trains DeepFM
+    CLASSIFIERS, REGRESSORS = [*CLASSIFIERS, DeepFMClassifier], [*REGRESSORS, DeepFMRegressor]
 ALL = CLASSIFIERS + REGRESSORS
 CITIES = np.array(["Bonn", "Köln", "Oslo", "Rome", "São Paulo"], object)
 
