@@ -88,7 +88,9 @@ class TestDeepFM:
     def test_the_fm_half_is_exact(self):
         deep, given = artifact("deepfm", n_factors=8, hidden="6"), rows("fixed")
         shallow = replace(
-            deep, model=model("fm", n_factors=8), parameters={k: deep.parameters[k] for k in ("bias", "linear", "factors")}
+            deep,
+            model=model("fm", n_factors=8),
+            parameters={k: deep.parameters[k] for k in ("bias", "linear", "factors")},
         )
         found, expected = explain_rows(deep, given), explain_rows(shallow, given)
         assert found.pairs == pytest.approx(expected.pairs)

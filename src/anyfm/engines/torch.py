@@ -201,7 +201,10 @@ class TorchEngine(Engine):
         batch = batch_of(rows, index, normalize=getattr(config, "normalize", False), device=self._device)
         y = torch.from_numpy(rows.y[index] / np.float32(self._recipe.scale)).to(self._device)
         weight = None if rows.weight is None else torch.from_numpy(rows.weight[index]).to(self._device)
-        noise = TrainingNoise(self._dense.kept, self._generator(), deep_gradient=getattr(config, "deep_gradient", 1.0))
+        if getattr(config, "deep_trust", 0.0) > 0 and self._dense:
+            counts = self._store.counts(batch.ids)
+            batch = replace(batch, deep_share=counts / (counts + config.deep_trust))
+        noise = TrainingNoise(self._dense.kept, self._generator())
         gradients: Gradients = {}
         losses, slopes = [], []
         for first in range(0, len(index), self._piece_rows(batch)):

@@ -20,12 +20,21 @@ _MOMENTUM = 0.1  # of the running moments of batch normalisation
 class TorchGathered(Gathered):
     """`Gathered` of tensors, whose sums by field are one scattered addition.
 
-    They are what the perceptron sees, so here its gradient is cut down to the share that the factors shall feel.
+    They are what the perceptron sees, so here its gradient is cut down to what each feature shall feel of it.
+
+    Parameters
+    ----------
+    deep_share : tensor of shape (B, S), optional
+        What share of the perceptron's gradient goes on to the vector of each slot; all of it if absent.
     """
 
+    deep_share: Tensor | None = None
+
     def by_field(self, of_slots: Tensor, n_fields: int) -> Tensor:
-        if isinstance(self.training, TrainingNoise):
-            of_slots = self.training.passing_on(of_slots)
+        share = self.deep_share
+        if share is not None and of_slots.requires_grad:
+            of_slots = of_slots.view_as(of_slots)
+            of_slots.register_hook(lambda gradient: gradient * share[..., None])
         if self.in_order and of_slots.shape[1] == n_fields:
             return of_slots
         place = self.fields[..., None].expand(of_slots.shape)
@@ -46,15 +55,22 @@ class Batch:
     fields : int64 tensor of shape (B, S)
     in_order : bool
         Whether slot s is field s in every row.
+    deep_share : tensor of shape (B, S), optional
+        As `TorchGathered` has it.
     """
 
     ids: Tensor
     values: Tensor
     fields: Tensor
     in_order: bool
+    deep_share: Tensor | None = None
 
     def slice(self, first: int, last: int) -> Batch:
-        return replace(self, ids=self.ids[first:last], values=self.values[first:last], fields=self.fields[first:last])
+        piece = slice(first, last)
+        share = None if self.deep_share is None else self.deep_share[piece]
+        return replace(
+            self, ids=self.ids[piece], values=self.values[piece], fields=self.fields[piece], deep_share=share
+        )
 
     def gathered(self, parameters: Mapping[str, Tensor], training: TrainingNoise | None) -> Gathered:
         return TorchGathered(
@@ -64,6 +80,7 @@ class Batch:
             present=self.ids >= 0,
             in_order=self.in_order,
             training=training,
+            deep_share=self.deep_share,
         )
 
 
@@ -117,29 +134,18 @@ def _padded(
 
 
 class TrainingNoise:
-    """Dropout from a generator of its own, batch normalisation with its running moments, gradients held back.
+    """Dropout from a generator of its own, and batch normalisation with its running moments.
 
     Parameters
     ----------
     kept : dict of str to tensor
         The running means and variances by name; changed in place.
     generator : torch.Generator
-    deep_gradient : float
-        What share of the perceptron's gradient reaches its inputs.
     """
 
-    def __init__(self, kept: dict[str, Tensor], generator: torch.Generator, *, deep_gradient: float = 1.0) -> None:
+    def __init__(self, kept: dict[str, Tensor], generator: torch.Generator) -> None:
         self._kept = kept
         self._generator = generator
-        self._deep_gradient = deep_gradient
-
-    def passing_on(self, inputs: Tensor) -> Tensor:
-        """The same tensor, from which only a share of the gradient goes on."""
-        if self._deep_gradient == 1:
-            return inputs
-        seen = inputs.view_as(inputs)
-        seen.register_hook(lambda gradient: gradient * self._deep_gradient)
-        return seen
 
     def dropout(self, array: Tensor, rate: float) -> Tensor:
         keep = torch.empty_like(array).bernoulli_(1 - rate, generator=self._generator)

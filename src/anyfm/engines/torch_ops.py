@@ -94,6 +94,7 @@ class FeatureStore:
     ) -> None:
         self.groups, self._count, stride = layout(specs)
         self.records = torch.zeros((n_features, stride), device=device)
+        self._counts = torch.zeros(n_features, device=device)
         self._plain = device.type != "cpu" if plain is None else plain
         self._n_threads = n_threads
         self._native = self._bound(self.records)
@@ -112,10 +113,15 @@ class FeatureStore:
         """A view of one parameter, (n_features, width)."""
         return self.records[:, group.first : group.first + group.width]
 
+    def counts(self, ids: Tensor) -> Tensor:
+        """How often each of the features `ids` occurs in the training rows; anything for negative ids."""
+        return self._counts[ids.clamp(min=0).long()]
+
     def start(self, counts: NDArray[np.float32], accumulators: Mapping[str, float]) -> None:
         """Zero all weights, note how often each feature occurs, and set the accumulators of each parameter."""
         self.records.zero_()
-        self.records[:, self._count] = torch.from_numpy(counts).to(self.records.device)
+        self._counts = torch.from_numpy(counts).to(self.records.device)  # beside the records, where they lie closer
+        self.records[:, self._count] = self._counts
         for group in self.groups:
             self.records[:, group.accumulator : group.accumulator + group.n_vectors] = accumulators[group.name]
 

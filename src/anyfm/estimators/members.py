@@ -180,7 +180,7 @@ class _DeepFM(TableEstimator):
         batch_rows: int = DeepFMConfig.batch_rows,
         learning_rate: float = DeepFMConfig.learning_rate,
         deep_learning_rate: float = DeepFMConfig.deep_learning_rate,
-        deep_gradient: float = DeepFMConfig.deep_gradient,
+        deep_trust: float = DeepFMConfig.deep_trust,
         l2_linear: float | None = DeepFMConfig.l2_linear,
         l2_factors: float | None = DeepFMConfig.l2_factors,
         l2_deep: float = DeepFMConfig.l2_deep,

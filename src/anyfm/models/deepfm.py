@@ -23,16 +23,16 @@ class DeepFMConfig(ModelConfig):
 
     n_factors: int = setting(16, integer(1, 256), "length of each feature's latent vector")
     hidden: str = setting(
-        "400,400,400", sizes(), "neurons of the hidden layers, first to last; empty text: none, a factorization machine"
+        "64,32", sizes(), "neurons of the hidden layers, first to last; empty text: none, a factorization machine"
     )
     activation: str = setting("relu", choice(*ACTIVATIONS), "of every hidden neuron")
-    dropout: float = setting(0.0, real(0, 0.95), "share of the hidden neurons left out of each training row")
+    dropout: float = setting(0.3, real(0, 0.95), "share of the hidden neurons left out of each training row")
     batch_norm: bool = setting(False, flag(), "normalise each hidden neuron over the rows of a batch")
     batch_rows: int = setting(4096, integer(2), "rows of a training batch, at most")
     learning_rate: float = setting(0.3, real(0, above=True), "Adagrad's step, divided by the norm of an average row")
-    deep_learning_rate: float = setting(0.001, real(0, above=True), "Adam's step of the perceptron")
-    deep_gradient: float = setting(
-        0.1, real(0, 1), "share of the perceptron's gradient that reaches the factors, which the pairs learn as well"
+    deep_learning_rate: float = setting(0.003, real(0, above=True), "Adam's step of the perceptron")
+    deep_trust: float = setting(
+        300.0, real(0), "occurrences of a feature at which half of the perceptron's gradient reaches its factors"
     )
     l2_linear: float | None = setting(
         None, optional(real(0)), "L2 penalty of each linear weight in the summed loss; none: estimated for each field"
@@ -40,7 +40,9 @@ class DeepFMConfig(ModelConfig):
     l2_factors: float | None = setting(
         None, optional(real(0)), "L2 penalty of each factor in the summed loss; none: estimated for each field"
     )
-    l2_deep: float = setting(0.0, real(0), "L2 penalty of the perceptron's weights in the mean loss")
+    l2_deep: float = setting(
+        0.3, real(0), "decay of the hidden layers' weights: each step shrinks them by this times Adam's step"
+    )
     init: float = setting(0.1, real(0), "standard deviation of the factors at the start, relative to their prior")
 
     @property
