@@ -20,6 +20,9 @@ class Problem:
     n_rows: int = 500_000
     n_valid: int = 50_000
     seed: int = 1
+    hidden: str = ""  # DeepFM
+    attention_factors: int = 16  # AFM
+    batch_rows: int = 4096  # of systems that train in batches
 
     @property
     def name(self) -> str:
@@ -63,4 +66,12 @@ def _write(problem: Problem, paths: dict[str, Path]) -> None:
                     file.write(f"{label} {' '.join(cells)}\n")
 
 
-PROBLEMS = {problem.name: problem for problem in (Problem("fm", 8), Problem("ffm", 4))}
+PROBLEMS = {
+    problem.name: problem
+    for problem in (
+        Problem("fm", 8),
+        Problem("ffm", 4),
+        Problem("afm", 16, n_epochs=1, n_rows=50_000),
+        Problem("deepfm", 16, n_epochs=1, hidden="400,400,400"),
+    )
+}

@@ -2,7 +2,8 @@
 
     python -m benchmarks.run [--problem NAME] [--threads 1 2] [--pairs 3]
 
-Peers are found through XLEARN_TRAIN and FFM_TRAIN (paths to their programs) or on the path; without them ours is
+Peers are found through XLEARN_TRAIN and FFM_TRAIN (paths to their programs) or on the path, torchfm and deepctr-torch
+through PEERS_PYTHON (a Python where they are installed); without them ours is
 timed alone. Run it on a quiet machine. Rates are rows per second of training alone, medians over all epochs.
 """
 

@@ -15,6 +15,7 @@
 #include <stdexcept>
 
 #include "deepfm.hpp"
+#include "dropout.hpp"
 #include "sparse_store.hpp"
 
 namespace nb = nanobind;
@@ -118,6 +119,14 @@ void update(BoundStore& bound, InOf<int32_t, 2> ids, const std::vector<std::opti
   bound.store.update(ids.data(), n, n_slots, from, weight ? weight->data() : nullptr, Adagrad{learning_rate, crowding});
 }
 
+void dropout_mask(OutOf<1> out, float rate, uint64_t seed) {
+  if (!(rate >= 0 && rate < 1)) throw std::invalid_argument("a dropout rate must lie in [0, 1)");
+  float* to = out.data();
+  const int64_t n = static_cast<int64_t>(out.size());
+  nb::gil_scoped_release release;
+  fill_dropout_mask(to, n, rate, seed);
+}
+
 // As `Model.penalties`, with a group for every vector.
 std::vector<std::vector<double>> store_penalties(BoundStore& bound, InOf<int32_t, 1> field_of,
                                                  std::vector<std::vector<double>> precisions,
@@ -163,6 +172,7 @@ void bind_deep(nb::module_& m) {
       .def("set_output", &set_output, arg("weights"));
   m.def("deepfm", &make_deepfm, arg("n_features"), arg("n_fields"), arg("n_factors"), arg("activation"),
         arg("n_threads"));
+  m.def("dropout_mask", &dropout_mask, arg("out").noconvert(), arg("rate"), arg("seed"));
   nb::class_<BoundStore>(m, "SparseStore")
       .def_static("make", &BoundStore::make, nb::rv_policy::take_ownership, arg("records").noconvert(), arg("groups"),
                   arg("count_column"), arg("n_threads"))

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from benchmarks.adapters import anyfm_, libffm, xlearn
+from benchmarks.adapters import anyfm_, libffm, torch_peers, xlearn
 from benchmarks.adapters.base import Adapter, Result
 
-ADAPTERS: dict[str, Adapter] = {"anyfm": anyfm_.Anyfm(), "xlearn": xlearn.XLearn(), "libffm": libffm.LibFFM()}
+ADAPTERS: dict[str, Adapter] = {
+    "anyfm": anyfm_.Anyfm(),
+    "xlearn": xlearn.XLearn(),
+    "libffm": libffm.LibFFM(),
+    "torchfm": torch_peers.TorchPeer("torchfm"),
+    "deepctr-torch": torch_peers.TorchPeer("deepctr-torch"),
+}
 
 __all__ = ["ADAPTERS", "Adapter", "Result"]

@@ -4,9 +4,18 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from typing import Any
 
 from benchmarks.adapters.base import Adapter, Result
 from benchmarks.problems import PROBLEMS, Problem
+
+
+# Beside the defaults: sizes that the problem states; no dropout, which the peers have off too; batches as theirs.
+SETTINGS: dict[str, Callable[[Problem], dict[str, Any]]] = {
+    "afm": lambda problem: {"attention_factors": problem.attention_factors, "dropout": 0.0},
+    "deepfm": lambda problem: {"hidden": problem.hidden, "batch_rows": problem.batch_rows, "dropout": 0.0},
+}
 
 
 class Anyfm(Adapter):
@@ -22,7 +31,7 @@ class Anyfm(Adapter):
 def main(name: str, n_threads: int, validate: bool) -> None:
     import numpy as np
 
-    from anyfm.engines.native import NativeEngine
+    from anyfm.engines.choice import make_engine
     from anyfm.models import MODELS
     from anyfm.rows import Rows
     from anyfm.training.loop import epoch_order
@@ -32,9 +41,10 @@ def main(name: str, n_threads: int, validate: bool) -> None:
     arrays = {part: np.load(problem.paths()[f"{part}.npz"]) for part in ("train", "valid")}
     rows = {part: Rows(ids=array["ids"], y=array["y"]) for part, array in arrays.items()}
     kind = MODELS[problem.model]
-    model = kind(kind.config_type(n_factors=problem.n_factors))  # type: ignore[call-arg]
+    settings = {"n_factors": problem.n_factors, **SETTINGS.get(problem.model, lambda _: {})(problem)}
+    model = kind(kind.config_type(**settings))
     train = rows["train"]
-    engine = NativeEngine(
+    engine = make_engine(
         model, n_features=int(arrays["train"]["n_features"]), n_fields=train.ids.shape[1], n_threads=n_threads
     )
     engine.prepare(train, seed=0)

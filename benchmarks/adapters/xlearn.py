@@ -21,6 +21,9 @@ class XLearn(Adapter):
 
     program = "XLEARN_TRAIN"
 
+    def available(self, problem: Problem) -> bool:
+        return problem.model in ("linear", "fm", "ffm") and super().available(problem)
+
     def run(self, problem: Problem, *, n_threads: int, validate: bool) -> Result:
         kind = "ffm" if problem.model == "ffm" else "svm"
         solver = {"linear": "0", "fm": "1", "ffm": "2"}[problem.model]

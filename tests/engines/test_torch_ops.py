@@ -176,3 +176,24 @@ def test_priors_are_estimated_as_the_native_engine_does(plain: bool) -> None:
     precisions = made.set_penalties(facts.field_of, precisions, priors, **common, estimate=True)
     engine.begin_epoch(2)
     np.testing.assert_allclose(precisions[::-1], engine._precisions, rtol=1e-6)
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.1, 0.5, 0.95])
+def test_dropout_masks_drop_their_share_and_keep_the_mean(rate: float) -> None:
+    from anyfm._native import kernels
+
+    masks = [np.empty(200_000, np.float32) for _ in range(3)]
+    for mask, seed in zip(masks, (1, 1, 2**63 + 5), strict=True):
+        kernels.dropout_mask(mask, rate=rate, seed=seed)
+    kept = masks[0] > 0
+    assert np.unique(masks[0][kept]).size == 1
+    assert abs(1 - kept.mean() - rate) < 5 * np.sqrt(rate * (1 - rate) / kept.size) + 1e-9
+    assert masks[0].mean() == pytest.approx(1, abs=0.05)
+    np.testing.assert_array_equal(masks[0], masks[1])
+    if rate > 0:
+        other = masks[2] > 0
+        assert abs(np.corrcoef(kept, other)[0, 1]) < 0.02
+        assert abs(np.corrcoef(kept[1:], kept[:-1])[0, 1]) < 0.02
+        assert abs(np.corrcoef(kept[64:], kept[:-64])[0, 1]) < 0.02
+    with pytest.raises(ValueError, match="dropout"):
+        kernels.dropout_mask(masks[0], rate=1.0, seed=0)

@@ -32,6 +32,7 @@ _STEPS = 128  # an epoch of a small table has about so many steps …
 _FEWEST_ROWS = 16  # … but no smaller batches
 _SCORED_ROWS = 8192
 _FLOATS = 1 << 24  # of the pairs of one piece of a batch: what bounds the memory of AFM and FFM
+_THREADED = 30_000_000  # rows times numbers from which on a batch pays for more than one thread
 _MIXED_WEIGHTS = 100_000  # of the perceptron from which on bfloat16 pays
 
 
@@ -78,6 +79,7 @@ class TorchEngine(Engine):
         self._done = 0  # rows since the epoch began
         self._draws = np.zeros(2, np.int64)  # the seed of dropout, and how many batches have drawn from it
         self._mixed = _mixed(self._device, self._dense, model)
+        self._short_bias = self._mixed and not model.config.batch_norm
 
     # ---- before training
 
@@ -181,7 +183,7 @@ class TorchEngine(Engine):
         self._check(rows)
         loss = torch.zeros((), dtype=torch.float64, device=self._device)
         n_batches = -(-len(order) // self._batch_rows)
-        with _threads(self._n_threads):
+        with _threads(self._useful_threads(self._batch_rows)):
             for index in np.array_split(order, n_batches) if n_batches else []:
                 progress = (self._done % self._recipe.n_rows) / self._recipe.n_rows
                 self._done += len(index)
@@ -204,7 +206,8 @@ class TorchEngine(Engine):
         if getattr(config, "deep_trust", 0.0) > 0 and self._dense:
             counts = self._store.counts(batch.ids)
             batch = replace(batch, deep_share=counts / (counts + config.deep_trust))
-        noise = TrainingNoise(self._dense.kept, self._generator())
+        self._draws[1] += 1
+        noise = TrainingNoise(self._dense.kept, self._draws.tolist())
         gradients: Gradients = {}
         losses, slopes = [], []
         for first in range(0, len(index), self._piece_rows(batch)):
@@ -235,11 +238,10 @@ class TorchEngine(Engine):
             return config.attention_learning_rate, config.l2_attention
         return config.deep_learning_rate, config.l2_deep
 
-    def _generator(self) -> torch.Generator:
-        """Of this batch's dropout, by the seed and the number of the batch alone."""
-        self._draws[1] += 1
-        seed = int(np.random.SeedSequence(self._draws.tolist()).generate_state(1, np.uint64)[0] >> np.uint64(1))
-        return torch.Generator(self._device).manual_seed(seed)
+    def _useful_threads(self, n_rows: int) -> int:
+        """Of torch's own operations: one where a batch is so small that waking the others would cost more."""
+        width = sum(group.width for group in self._groups) * self.n_fields
+        return self._n_threads if n_rows * (width + self._dense.flat.numel()) >= _THREADED else 1
 
     def _piece_rows(self, batch: Batch) -> int:
         """How many rows go through the model at a time: all, unless it lays out the pairs of a row."""
@@ -255,7 +257,8 @@ class TorchEngine(Engine):
     def _forward(self, batch: Batch, gradients: Gradients | None, noise: TrainingNoise | None) -> Tensor:
         """The logits of a batch, float32 of shape (B,), for a target divided by its scale."""
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._mixed and noise is not None):
-            parameters = {**self._store.gather(batch.ids, gradients), **self._dense.tensors(), "bias": self._bias[:1]}
+            dense = self._dense.tensors(short_bias=self._short_bias and noise is not None)
+            parameters = {**self._store.gather(batch.ids, gradients), **dense, "bias": self._bias[:1]}
             logits: Tensor = self.model.logits(batch.gathered(parameters, noise))
         return logits.float()
 
@@ -283,7 +286,7 @@ class TorchEngine(Engine):
         self._check(rows)
         normalize = getattr(self.model.config, "normalize", False)
         parts = [np.empty(0, np.float32)]
-        with torch.no_grad(), _threads(self._n_threads):
+        with torch.no_grad(), _threads(self._useful_threads(min(rows.n_rows, _SCORED_ROWS))):
             for first in range(0, rows.n_rows, _SCORED_ROWS):
                 index = slice(first, min(first + _SCORED_ROWS, rows.n_rows))
                 batch = batch_of(rows, index, normalize=normalize, device=self._device)

@@ -98,12 +98,17 @@ class DenseParameters:
         parts = flat.split(self._sizes)
         return {name: part.view(shape) for (name, shape), part in zip(self._shapes.items(), parts, strict=True)}
 
-    def tensors(self) -> dict[str, Tensor]:
-        """The parameters by name as the model's formula has them; autograd leads back to `flat`."""
+    def tensors(self, *, short_bias: bool = False) -> dict[str, Tensor]:
+        """The parameters by name as the model's formula has them; autograd leads back to `flat`.
+
+        With `short_bias`, biases are in bfloat16, so that what they are added to stays so.
+        """
         named = {
             name: part * self.units[name] if name in self.units else part
             for name, part in self._parts(self.flat).items()
         }
+        if short_bias:
+            named |= {name: part.bfloat16() for name, part in named.items() if name.endswith("_bias")}
         return {**named, **self.kept}
 
     def step(self, weight: float, *, learning_rate: float, l2: float) -> None:
