@@ -26,7 +26,8 @@ class Dense {
     constexpr float kFirst = 0.9f, kSecond = 0.999f, kEpsilon = 1e-8f;
     ++steps_;
     const double n = static_cast<double>(steps_);
-    const float unbias = static_cast<float>(std::sqrt(1 - std::pow(double{kSecond}, n)) / (1 - std::pow(double{kFirst}, n)));
+    const float unbias =
+        static_cast<float>(std::sqrt(1 - std::pow(double{kSecond}, n)) / (1 - std::pow(double{kFirst}, n)));
     float *value = lines_.data(), *first = value + n_, *second = first + n_;
     const float *rate = second + n_, *penalty = rate + n_;
     for (int64_t i = 0; i < n_; ++i) {

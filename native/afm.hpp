@@ -1,9 +1,9 @@
 // The attentional factorization machine. The formula stands in src/anyfm/models/afm.py.
 //
 // Threads share the rows of a block, by parts of its rows: each computes its rows' logits and their derivatives by
-// vectors and by the network. After a barrier each thread updates the features that it owns (rows.hpp), walking the rows
-// in order, and steps a copy of the network that is the same on every thread, along the parts' gradients added up in one
-// order. So the result is the same bit for bit on any number of threads.
+// vectors and by the network. After a barrier each thread updates the features that it owns (rows.hpp), walking the
+// rows in order, and steps a copy of the network that is the same on every thread, along the parts' gradients added up
+// in one order. So the result is the same bit for bit on any number of threads.
 #pragma once
 
 #include <algorithm>
@@ -183,7 +183,8 @@ inline double train(Afm& model, const Adagrad& adagrad, float dense_rate, const 
   const int64_t longest = longest_row(rows, 0, rows.n_rows);
   AfmBlock shared;
   shared.dvectors.resize(static_cast<size_t>(longest * block_rows * model.features().padded()), 0.0f);
-  for (std::vector<float>& gradient : shared.gradients) gradient.resize(static_cast<size_t>(model.dense().size()), 0.0f);
+  for (std::vector<float>& gradient : shared.gradients)
+    gradient.resize(static_cast<size_t>(model.dense().size()), 0.0f);
   std::vector<std::unique_ptr<AfmWorker>> workers;
   for (int t = 0; t < pool.size(); ++t) workers.push_back(std::make_unique<AfmWorker>(model, longest));
   Barrier barrier(pool.size());
@@ -201,8 +202,8 @@ inline double train(Afm& model, const Adagrad& adagrad, float dense_rate, const 
       int64_t first_entry[kBlockRows + 1] = {0};
       for (int i = 0; i < block.size; ++i) first_entry[i + 1] = first_entry[i] + block.row(i).size;
       for (int p = owners.first_part(t); p < owners.first_part(t + 1); ++p)
-        worker.part(block, first_entry, block.size * p / kParts, block.size * (p + 1) / kParts, bias.value, loss, shared,
-                    shared.gradients[p]);
+        worker.part(block, first_entry, block.size * p / kParts, block.size * (p + 1) / kParts, bias.value, loss,
+                    shared, shared.gradients[p]);
       barrier.wait();
       shared.get(block);
       double weight = 0;

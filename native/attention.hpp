@@ -37,8 +37,8 @@ ANYFM_INLINE void multiply(const float* m, int n_out, int n_in, const float* in,
   for (int64_t p = 0; p < n; p += kWide)
     for (int r = 0; r < n_out; r += kOut) {
       V total[kOut][kTiles];
-      ANYFM_UNROLL for (int a = 0; a < kOut; ++a)
-        ANYFM_UNROLL for (int b = 0; b < kTiles; ++b) total[a][b] = start(r + a, p + b * kLanes);
+      ANYFM_UNROLL for (int a = 0; a < kOut; ++a) ANYFM_UNROLL for (int b = 0; b < kTiles; ++b) total[a][b] =
+          start(r + a, p + b * kLanes);
       const float* weights = m + r;
       const float* line = in + p;
       for (int c = 0; c < n_in; ++c, weights += n_out, line += stride) {
@@ -49,19 +49,19 @@ ANYFM_INLINE void multiply(const float* m, int n_out, int n_in, const float* in,
           ANYFM_UNROLL for (int b = 0; b < kTiles; ++b) total[a][b] = total[a][b] + w * x[b];
         }
       }
-      ANYFM_UNROLL for (int a = 0; a < kOut; ++a)
-        ANYFM_UNROLL for (int b = 0; b < kTiles; ++b) finish(r + a, p + b * kLanes, total[a][b]);
+      ANYFM_UNROLL for (int a = 0; a < kOut; ++a) ANYFM_UNROLL for (int b = 0; b < kTiles; ++b)
+          finish(r + a, p + b * kLanes, total[a][b]);
     }
 }
 
 // The network's numbers as the kernels read them, lines padded with zeros to a multiple of kOut.
 struct Network {
-  int n_factors, n_hidden;            // K, T
-  int factors, hidden;                // the same, padded
-  std::vector<float> weights;         // W, (K, hidden)
-  std::vector<float> transposed;      // W, (T, factors)
-  std::vector<float> bias, output;    // b and h, (hidden)
-  std::vector<float> projection;      // p, (factors)
+  int n_factors, n_hidden;          // K, T
+  int factors, hidden;              // the same, padded
+  std::vector<float> weights;       // W, (K, hidden)
+  std::vector<float> transposed;    // W, (T, factors)
+  std::vector<float> bias, output;  // b and h, (hidden)
+  std::vector<float> projection;    // p, (factors)
 
   Network(int k, int t)
       : n_factors(k),
@@ -77,8 +77,7 @@ struct Network {
   // From W (K, T), b (T), h (T) and p (K), one after the other.
   void take(const float* from) {
     for (int c = 0; c < n_factors; ++c)
-      for (int t = 0; t < n_hidden; ++t)
-        weights[c * hidden + t] = transposed[t * factors + c] = from[c * n_hidden + t];
+      for (int t = 0; t < n_hidden; ++t) weights[c * hidden + t] = transposed[t * factors + c] = from[c * n_hidden + t];
     from += n_factors * n_hidden;
     std::copy(from, from + n_hidden, bias.begin());
     std::copy(from + n_hidden, from + 2 * n_hidden, output.begin());
@@ -103,8 +102,8 @@ class AttentionRow {
       : factors_(network.factors),
         n_factors_(network.n_factors),
         slots_(attention::up_to(longest_row, kLanes) + kLanes),
-        stride_(std::min(chunk,
-                         attention::up_to(std::max<int64_t>(1, longest_row * (longest_row - 1) / 2), attention::kWide)) +
+        stride_(std::min(chunk, attention::up_to(std::max<int64_t>(1, longest_row * (longest_row - 1) / 2),
+                                                 attention::kWide)) +
                 kLanes),
         vectors_(factors_ * slots_),
         products_(factors_ * stride_),
@@ -149,7 +148,7 @@ class AttentionRow {
 
  protected:
   float* scores() { return by_pair_.get(); }
-  float* terms() { return by_pair_.get() + stride_; }      // p·(u_i ⊙ u_j)
+  float* terms() { return by_pair_.get() + stride_; }        // p·(u_i ⊙ u_j)
   float* weights() { return by_pair_.get() + 2 * stride_; }  // a
   float* dscores() { return by_pair_.get() + 3 * stride_; }
   int64_t padded() const { return attention::up_to(n_pairs_, attention::kWide); }
@@ -179,8 +178,8 @@ class AttentionRow {
         V u[kLines];
         ANYFM_UNROLL for (int a = 0; a < kLines; ++a) u[a] = V::splat(vectors[a * slots_ + run.i - run.j]);
         for (int64_t d = 0; d < run.n; d += kLanes)
-          ANYFM_UNROLL for (int a = 0; a < kLines; ++a)
-            (u[a] * V::load(vectors + a * slots_ + d)).store(line + a * stride_ + d);
+          ANYFM_UNROLL for (int a = 0; a < kLines; ++a)(u[a] * V::load(vectors + a * slots_ + d))
+              .store(line + a * stride_ + d);
       }
     for (int64_t c = 0; c < factors_; ++c) {
       float* line = products_.get() + c * stride_;

@@ -51,7 +51,9 @@ class NetworkGradients {
 class AttentionTraining : public AttentionRow {
  public:
   AttentionTraining(const attention::Network& network, int64_t longest_row)
-      : AttentionRow(network, longest_row, attention::kTrainingChunk), dvectors_(factors_ * slots_), drop_scales_(network.factors, 1.0f) {}
+      : AttentionRow(network, longest_row, attention::kTrainingChunk),
+        dvectors_(factors_ * slots_),
+        drop_scales_(network.factors, 1.0f) {}
 
   // What the projection of this row was multiplied by: 0, or 1 / (1 − dropout).
   float* drop_scales() { return drop_scales_.data(); }
@@ -127,8 +129,8 @@ class AttentionTraining : public AttentionRow {
         const float *x[kRows], *d[kColumns];
         for (int a = 0; a < kRows; ++a) x[a] = products_.get() + std::min<int64_t>(c + a, n_factors_ - 1) * stride_;
         for (int b = 0; b < kColumns; ++b) d[b] = hidden_.get() + (t + b) * stride_;
-        ANYFM_UNROLL for (int a = 0; a < kRows; ++a)
-          ANYFM_UNROLL for (int b = 0; b < kColumns; ++b) total[a][b] = V::load(sums.at(sums.weight(c + a, t + b)));
+        ANYFM_UNROLL for (int a = 0; a < kRows; ++a) ANYFM_UNROLL for (int b = 0; b < kColumns; ++b) total[a][b] =
+            V::load(sums.at(sums.weight(c + a, t + b)));
         for (int64_t p = 0; p < padded(); p += kLanes) {
           V delta[kColumns];
           ANYFM_UNROLL for (int b = 0; b < kColumns; ++b) delta[b] = V::load(d[b] + p);
@@ -137,8 +139,8 @@ class AttentionTraining : public AttentionRow {
             ANYFM_UNROLL for (int b = 0; b < kColumns; ++b) total[a][b] = total[a][b] + product * delta[b];
           }
         }
-        ANYFM_UNROLL for (int a = 0; a < kRows; ++a)
-          ANYFM_UNROLL for (int b = 0; b < kColumns; ++b) total[a][b].store(sums.at(sums.weight(c + a, t + b)));
+        ANYFM_UNROLL for (int a = 0; a < kRows; ++a) ANYFM_UNROLL for (int b = 0; b < kColumns; ++b) total[a][b].store(
+            sums.at(sums.weight(c + a, t + b)));
       }
   }
 
@@ -164,8 +166,7 @@ class AttentionTraining : public AttentionRow {
           u[a] = V::splat(vectors[a * slots_ + run.i - run.j]);
           total[a] = V::splat(0);
         }
-        for (int64_t at = 0; at < run.n; at += kLanes)
-          ANYFM_UNROLL for (int a = 0; a < kLines; ++a) {
+        for (int64_t at = 0; at < run.n; at += kLanes) ANYFM_UNROLL for (int a = 0; a < kLines; ++a) {
             const V product = V::load(line + a * stride_ + at);
             total[a] = total[a] + product * V::load(vectors + a * slots_ + at);
             (V::load(d + a * slots_ + at) + product * u[a]).store(d + a * slots_ + at);

@@ -43,8 +43,8 @@ class AnyAfm final : public AnyModel {
   float dense_rate_ = 0;
 };
 
-std::unique_ptr<AnyAfm> make_afm(int64_t n_features, int n_factors, int attention_factors, bool normalize, bool training,
-                                 int n_threads) {
+std::unique_ptr<AnyAfm> make_afm(int64_t n_features, int n_factors, int attention_factors, bool normalize,
+                                 bool training, int n_threads) {
   if (n_factors < 1 || n_factors > 256) throw std::invalid_argument("n_factors must be from 1 to 256");
   if (attention_factors < 1 || attention_factors > 256)
     throw std::invalid_argument("attention_factors must be from 1 to 256");

@@ -18,7 +18,9 @@ namespace anyfm {
 class FactorTable {
  public:
   FactorTable(int64_t n_features, int n_factors, bool training)
-      : n_factors_(n_factors), padded_((n_factors + 3) / 4 * 4), table_(n_features, (padded_ + (training ? 8 : 1) + 3) / 4 * 4) {}
+      : n_factors_(n_factors),
+        padded_((n_factors + 3) / 4 * 4),
+        table_(n_features, (padded_ + (training ? 8 : 1) + 3) / 4 * 4) {}
 
   Columns columns() const {
     return {{"factors", {0, n_factors_}},
@@ -60,8 +62,7 @@ class FactorTable {
     const Step of_linear = adagrad.step(a[0], weight * d[0]), of_v = adagrad.step(a[1], weight * d[1]);
     *w = adagrad.apply(of_linear, *w, of_w);
     const V keep = V::splat(of_v.root * of_v.inverse), rate = by * V::splat(adagrad.learning_rate * of_v.inverse);
-    for (int64_t c = 0; c < padded_; c += 4)
-      (V::load(record + c) * keep - V::load(by_v + c) * rate).store(record + c);
+    for (int64_t c = 0; c < padded_; c += 4) (V::load(record + c) * keep - V::load(by_v + c) * rate).store(record + c);
   }
 
  private:

@@ -23,6 +23,8 @@ import anyfm
 from anyfm.config import TrainingConfig
 from anyfm.errors import InputError, SettingError
 from anyfm.estimators import (
+    AFMClassifier,
+    AFMRegressor,
     FFMClassifier,
     FFMRegressor,
     FMClassifier,
@@ -35,8 +37,8 @@ from anyfm.models.ffm import PRESETS
 from anyfm.predictor import load
 from anyfm.training.metrics import auc
 
-CLASSIFIERS = [LinearClassifier, FMClassifier, FFMClassifier]
-REGRESSORS = [LinearRegressor, FMRegressor, FFMRegressor]
+CLASSIFIERS = [LinearClassifier, FMClassifier, FFMClassifier, AFMClassifier]
+REGRESSORS = [LinearRegressor, FMRegressor, FFMRegressor, AFMRegressor]
 ALL = CLASSIFIERS + REGRESSORS
 CITIES = np.array(["Bonn", "Köln", "Oslo", "Rome", "São Paulo"], object)
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from anyfm.estimators import (
+        AFMClassifier,
+        AFMRegressor,
         FFMClassifier,
         FFMRegressor,
         FMClassifier,
@@ -20,6 +22,8 @@ __version__ = "0.1.0"
 
 # Loaded when first asked for, so that `import anyfm` stays light.
 _ROOMS = {
+    "AFMClassifier": "anyfm.estimators",
+    "AFMRegressor": "anyfm.estimators",
     "FFMClassifier": "anyfm.estimators",
     "FFMRegressor": "anyfm.estimators",
     "FMClassifier": "anyfm.estimators",
@@ -31,6 +35,8 @@ _ROOMS = {
 }
 
 __all__ = [
+    "AFMClassifier",
+    "AFMRegressor",
     "FFMClassifier",
     "FFMRegressor",
     "FMClassifier",

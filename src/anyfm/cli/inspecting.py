@@ -68,6 +68,7 @@ def models(
     kinds = {key: kind.config_type for key, kind in MODELS.items() if name in (None, key)}
     for title, kind in {**kinds, "training, for every model": TrainingConfig}.items():
         shown = table("setting", "default", "meaning", "must be", title=title)
+        shown.columns[0].no_wrap = True  # a name is to be copied
         for item in dataclasses.fields(kind):
             shown.add_row(item.name, str(item.default), item.metadata["help"], item.metadata["rule"].text)
         output.results.print(shown)

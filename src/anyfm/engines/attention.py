@@ -1,8 +1,9 @@
 """What the native engine does differently for AFM: the attention network's start, its steps and its dropout.
 
 The network starts with weights of 1 / √inputs in deviation, no bias, and a projection that is the mean number of pairs
-in a row, so that the model begins as a factorization machine and its factors take the same priors and steps. A step of
-the projection counts relative to that start.
+in a row, so that the model begins as a factorization machine and its factors take the same priors and steps. Products
+of factors are of the order of 1 / λ, their first prior precision: the hidden weights are taken in units of λ, at the
+start, in their steps and in their penalty, and the projection in units of its start.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def mean_pairs(rows: Rows) -> float:
     """The weighted mean number of pairs of entries in a row, at least 1."""
     if rows.offsets is None:
         n = rows.ids.shape[1]
-        return max(1.0, n * (n - 1) / 2)
+        return max(1.0, float(n * (n - 1) / 2))
     lengths = np.diff(rows.offsets).astype(np.float64)
     pairs = np.average(lengths * (lengths - 1) / 2, weights=rows.weight) if rows.n_rows else 0.0
     return max(1.0, float(pairs))
@@ -69,8 +70,8 @@ class AttentionNetwork:
             first += size
         raise KeyError(name)
 
-    def start(self, train: Rows, *, seed: int, rng: np.random.Generator) -> None:
-        """Draw the network, and forget all steps."""
+    def start(self, train: Rows, *, unit: float, seed: int, rng: np.random.Generator) -> None:
+        """Draw the network, whose hidden weights count in `unit`, and forget all steps."""
         config, pairs = self._model.config, mean_pairs(train)
         self._seed = seed
         self._native.dense[:] = 0
@@ -78,10 +79,12 @@ class AttentionNetwork:
         for name, inputs in (("attention_weights", config.n_factors), ("attention_output", config.attention_factors)):
             drawn = rng.standard_normal(self._specs[name], dtype=np.float32)
             self._part(0, name)[...] = drawn / np.float32(np.sqrt(inputs))
+        self._part(0, "attention_weights")[...] *= np.float32(unit)
         self._part(0, "projection")[...] = pairs
         self._native.dense[3] = 1
+        self._part(3, "attention_weights")[...] = unit
         self._part(3, "projection")[...] = pairs
-        self._part(4, "attention_weights")[...] = config.l2_attention
+        self._part(4, "attention_weights")[...] = config.l2_attention / unit**2
         self.begin_epoch(0)
 
     def begin_epoch(self, epoch: int) -> None:

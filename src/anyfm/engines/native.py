@@ -142,7 +142,8 @@ class NativeEngine(Engine):
                 start[made.counts == 0] = 0  # a feature never trained contributes nothing
                 target[:] = start
         if self._attention is not None:
-            self._attention.start(train, seed=seed, rng=rng)
+            unit = made.factor_prior(config.n_factors).start
+            self._attention.start(train, unit=unit, seed=seed, rng=rng)
 
     def _priors(self) -> list[tuple[PriorGuess, float | None]]:
         """Of each penalty group (linear weights, factors): its guess, and the setting that fixes it."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from anyfm.estimators.members import (
+    AFMClassifier,
+    AFMRegressor,
     FFMClassifier,
     FFMRegressor,
     FMClassifier,
@@ -11,4 +13,13 @@ from anyfm.estimators.members import (
     LinearRegressor,
 )
 
-__all__ = ["FFMClassifier", "FFMRegressor", "FMClassifier", "FMRegressor", "LinearClassifier", "LinearRegressor"]
+__all__ = [
+    "AFMClassifier",
+    "AFMRegressor",
+    "FFMClassifier",
+    "FFMRegressor",
+    "FMClassifier",
+    "FMRegressor",
+    "LinearClassifier",
+    "LinearRegressor",
+]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from anyfm.config import TrainingConfig
 from anyfm.estimators.base import Classifier, Regressor, TableEstimator, keep
-from anyfm.models import FFMConfig, FMConfig, LinearConfig
+from anyfm.models import AFMConfig, FFMConfig, FMConfig, LinearConfig
 from anyfm.workflow import DEFAULT_FRACTION, MIN_COUNT
 
 if TYPE_CHECKING:
@@ -119,3 +119,40 @@ class FFMClassifier(Classifier, _FFM):
 
 class FFMRegressor(Regressor, _FFM):
     """Field-aware factorization machine for numbers: each value shows other factors to each other column."""
+
+
+class _AFM(TableEstimator):
+    _model = "afm"
+
+    def __init__(
+        self,
+        *,
+        n_factors: int = AFMConfig.n_factors,
+        attention_factors: int = AFMConfig.attention_factors,
+        dropout: float = AFMConfig.dropout,
+        learning_rate: float = AFMConfig.learning_rate,
+        attention_learning_rate: float = AFMConfig.attention_learning_rate,
+        l2_linear: float | None = AFMConfig.l2_linear,
+        l2_factors: float | None = AFMConfig.l2_factors,
+        l2_attention: float = AFMConfig.l2_attention,
+        init: float = AFMConfig.init,
+        normalize: bool = AFMConfig.normalize,
+        n_epochs: int = TrainingConfig.n_epochs,
+        patience: int = TrainingConfig.patience,
+        monitor: str = TrainingConfig.monitor,
+        validation_fraction: float = DEFAULT_FRACTION,
+        fields: Mapping[str, Any] | None = None,
+        min_count: int = MIN_COUNT,
+        n_bins: int | None = None,
+        random_state: RandomState = 0,
+        n_threads: int = TrainingConfig.n_threads,
+    ) -> None:
+        keep(self, locals())
+
+
+class AFMClassifier(Classifier, _AFM):
+    """Attentional factorization machine for two classes: in each row it learns which pairs of columns matter."""
+
+
+class AFMRegressor(Regressor, _AFM):
+    """Attentional factorization machine for numbers: in each row it learns which pairs of columns matter."""

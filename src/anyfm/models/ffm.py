@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from anyfm.config import choice, flag, integer, optional, real, setting
-from anyfm.models.base import Array, Gathered, Model, ModelConfig, ParameterSpec, linear_terms
+from anyfm.models.base import Gathered, Model, ModelConfig, ParameterSpec, linear_terms
+from anyfm.models.operations import Array
 
 
 @dataclass(frozen=True, kw_only=True)

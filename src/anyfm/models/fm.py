@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from anyfm.config import flag, integer, optional, real, setting
-from anyfm.models.base import Array, Gathered, Model, ModelConfig, ParameterSpec, linear_terms
+from anyfm.models.base import Gathered, Model, ModelConfig, ParameterSpec, linear_terms
+from anyfm.models.operations import Array
 
 
 @dataclass(frozen=True, kw_only=True)
