@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from anyfm.models.afm import AFM, AFMConfig
 from anyfm.models.base import Gathered, Model, ModelConfig, ParameterSpec, gather, specification_logits
+from anyfm.models.deepfm import DeepFM, DeepFMConfig
 from anyfm.models.ffm import FFM, FFMConfig
 from anyfm.models.fm import FM, FMConfig
 from anyfm.models.linear import Linear, LinearConfig
@@ -16,6 +17,8 @@ __all__ = [
     "FM",
     "MODELS",
     "AFMConfig",
+    "DeepFM",
+    "DeepFMConfig",
     "FFMConfig",
     "FMConfig",
     "Gathered",
