@@ -23,11 +23,15 @@ $(VENV)/.built: $(VENV)/.created pyproject.toml CMakeLists.txt constraints.txt $
 	$(PIP) install --no-build-isolation -c constraints.txt -e .
 	touch $@
 
+$(VENV)/.torch: $(VENV)/.built pyproject.toml
+	$(PIP) install --no-build-isolation -c constraints.txt -e ".[torch]"
+	touch $@
+
 $(VENV)/.dev: $(VENV)/.built pyproject.toml
 	$(PIP) install --no-build-isolation -c constraints.txt -e ".[dev]"
 	touch $@
 
-demo: $(VENV)/.built
+demo: $(VENV)/.torch
 	$(BIN)/anyfm demo
 
 test: $(VENV)/.dev

@@ -10,7 +10,6 @@ from typing import Any
 from benchmarks.adapters.base import Adapter, Result
 from benchmarks.problems import PROBLEMS, Problem
 
-
 # Beside the defaults: sizes that the problem states; no dropout, which the peers have off too; batches as theirs.
 SETTINGS: dict[str, Callable[[Problem], dict[str, Any]]] = {
     "afm": lambda problem: {"attention_factors": problem.attention_factors, "dropout": 0.0},
