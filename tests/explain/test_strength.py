@@ -10,10 +10,13 @@ import pytest
 
 from anyfm.artifact import Artifact
 from anyfm.dataset.synthetic import ad_clicks
+from anyfm.errors import InputError
 from anyfm.explain.contributions import explain_rows
 from anyfm.explain.effects import partial_effect, permutation_importance, sample, with_field_of, with_value
 from anyfm.explain.factors import factors_table
+from anyfm.explain.interactions import whole_interaction
 from anyfm.explain.strength import strengths
+from anyfm.explain.summary import summarize
 from anyfm.explain.value_pairs import value_pairs
 from anyfm.models import MODELS
 from anyfm.predictor import Predictor
@@ -73,9 +76,7 @@ def test_what_is_moved_between_terms_changes_no_strength(name):
 
 
 def test_the_interaction_of_a_table_of_all_combinations_is_the_analysis_of_variance():
-    made = artifact("fm")
-    every = np.stack(np.meshgrid(*[np.arange(FIELD_SIZE)] * 5, indexing="ij"), axis=-1).reshape(-1, 5)
-    given = replace(rows("fixed"), ids=(every + FIELD_SIZE * np.arange(5)).astype(np.int32), y=None)
+    made, given = artifact("fm"), every_combination()
     found, logits = strengths(made, given), explain_rows(made, given).logits
     cube = (logits - logits.mean()).reshape([FIELD_SIZE] * 5)
     for field in range(5):
@@ -184,6 +185,62 @@ def test_a_field_is_exchanged_and_nothing_else(kind):
             fixed = with_value(given, 1, 9)
             assert entries(fixed, row, field=True) == [(9, 1.0)]
             assert entries(fixed, row, field=False) == entries(given, row, field=False)
+
+
+def every_combination():
+    every = np.stack(np.meshgrid(*[np.arange(FIELD_SIZE)] * 5, indexing="ij"), axis=-1).reshape(-1, 5)
+    return replace(rows("fixed"), ids=(every + FIELD_SIZE * np.arange(5)).astype(np.int32), y=None)
+
+
+@pytest.mark.parametrize("name", ["fm", "ffm", "deepfm"])
+def test_interactions_by_exchange_are_those_of_the_analysis_of_variance(name):
+    """Of a model of pairs they are its pairs; of DeepFM all that two fields do together, third fields included."""
+    deep = {"hidden": "6", "activation": "tanh"} if name == "deepfm" else {}
+    made, given = artifact(name, n_factors=3, **deep), every_combination()
+    if deep:
+        made.parameters["output_weights"] *= 4
+    found = strengths(made, given)
+    whole = whole_interaction(made, given, found.field_pairs, n_rows=FIELD_SIZE**5)
+    if name != "deepfm":
+        assert whole == pytest.approx(found.interaction, rel=0.05)
+        return
+    cube = explain_rows(made, given).logits.reshape([FIELD_SIZE] * 5)
+    for place, (f, g) in enumerate(combinations(range(5), 2)):
+        apart = cube - cube.mean(axis=f, keepdims=True)  # what is left has f in every part, and then g too
+        apart = apart - apart.mean(axis=g, keepdims=True)
+        assert whole[place] == pytest.approx(apart.std(), rel=0.05)
+    assert np.abs(whole / found.interaction - 1).max() > 0.2
+
+
+def test_interactions_by_exchange_know_weights_tags_and_few_rows():
+    made, given = artifact("fm"), rows("values", n_rows=4000, weighted=True)
+    found = strengths(made, given)
+    whole = whole_interaction(made, given, found.field_pairs, n_rows=4000)
+    assert whole == pytest.approx(found.interaction, rel=0.15)
+    assert not whole_interaction(made, given.slice(0, 1), found.field_pairs).any()
+    tags = rows("ragged", n_rows=200)
+    pairs = strengths(made, tags).field_pairs
+    assert (np.isnan(whole_interaction(made, tags, pairs)) == (pairs.first == pairs.second)).all()
+
+
+@pytest.mark.parametrize("name", list(MODELS))
+def test_a_summary_holds_what_its_parts_say(name):
+    made, given = artifact(name), rows("fixed", n_rows=300)
+    found = summarize(made, given, n_value_pairs=3)
+    fields, pairs = found.fields(), found.pairs()
+    assert fields.height == 5
+    assert fields["loss_increase"].is_sorted(descending=True)
+    assert sorted(fields["main_effect"]) == pytest.approx(sorted(found.strengths.main))
+    assert (found.whole is not None) == ("whole_interaction" in pairs.columns) == (name == "deepfm")
+    assert ("attention" in pairs.columns) == (name == "afm")
+    assert pairs.height == len(found.values) == 0 if name == "linear" else pairs.height == 10
+    if name != "linear":
+        strongest = pairs["whole_interaction" if name == "deepfm" else "interaction"]
+        assert strongest.is_sorted(descending=True)
+        assert found.value_pairs().columns[:4] == ["field", "value", "other_field", "other_value"]
+    assert "loss_increase" not in summarize(made, replace(given, y=None)).fields().columns
+    with pytest.raises(InputError, match="at least one row"):
+        summarize(made, given.slice(0, 0))
 
 
 def test_a_field_that_does_not_matter_has_no_importance():

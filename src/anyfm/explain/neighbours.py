@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,9 +20,9 @@ def nearest_values(
     Parameters
     ----------
     artifact : Artifact
-        Of a model with one vector of factors per feature (FM, AFM, DeepFM).
+        Of a model with factors: any but linear. FFM's vectors for all fields count as one long vector.
     field : str
-    value : as in the table
+    value : as in the table, or its text
     n : int
         At most so many neighbours.
     min_count : int
@@ -38,24 +40,34 @@ def nearest_values(
     InputError
         The value was not seen in training.
     """
-    if "factors" not in artifact.parameters:
-        raise SettingError(
-            however("neighbours need a model with one vector of factors a feature", model=artifact.model.name)
-        )
+    stored = artifact.parameters.get("factors", artifact.parameters.get("field_factors"))
+    if stored is None:
+        raise SettingError(however("neighbours need a model with factors", model=artifact.model.name))
     encoder = artifact.require_encoder()
     if field not in encoder.field_names:
         raise SettingError(however(f"the field must be one of {', '.join(encoder.field_names)}", field=field))
     position = encoder.field_names.index(field)
     first, last = int(encoder.field_offsets[position]), int(encoder.field_offsets[position + 1])
     values = encoder.field_values(field)
-    if value not in values:
-        raise InputError(located("the model has not learnt this value", column=field, value=value))
-    factors = artifact.parameters["factors"][first:last].astype(np.float64)
+    chosen = _place(values, field, value)
+    factors = stored[first:last].reshape(last - first, -1).astype(np.float64)
     lengths = np.sqrt((factors**2).sum(axis=1))
     directions = factors / np.where(lengths > 0, lengths, 1.0)[:, None]
-    chosen = values.index(value)
     cosines = directions @ directions[chosen]
     allowed = (encoder.counts[first:last] >= min_count) & (lengths > 0)
     allowed[[0, 1, chosen]] = False  # unseen, missing and the value itself
     order = np.flatnonzero(allowed)[np.argsort(-cosines[allowed], kind="stable")]
     return [(values[i], float(cosines[i])) for i in order[:n]]
+
+
+def _place(values: Sequence[Any], field: str, value: Any) -> int:
+    """The place of a value, or of the value that is written so."""
+    if value in values:
+        return values.index(value)
+    texts = [str(known) for known in values]
+    if str(value) in texts:
+        return texts.index(str(value))
+    like = difflib.get_close_matches(str(value), texts, n=3, cutoff=0.5)
+    like += [text for text in texts if str(value).lower() in text.lower() and text not in like][: 3 - len(like)]
+    hint = f". Close to it: {', '.join(like)}" if like else ""
+    raise InputError(located("the model has not learnt this value", column=field, value=value) + hint)
