@@ -19,6 +19,7 @@ from anyfm.explain.measured import Measured, Measurement
 Figure = dict[str, Any]
 
 COLOURS = ("#3b8bd0", "#e08a00", "#00a37a", "#cc79a7", "#d55e00", "#8a8a8a")
+SYMBOLS = ("diamond", "circle-open", "square", "triangle-up-open", "cross", "star-open")
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 POSITIVE, NEGATIVE, NEUTRAL = COLOURS[0], COLOURS[4], COLOURS[5]
 SCALE = "Cividis"
@@ -101,8 +102,19 @@ def learning_curves(models: Sequence[Measured]) -> Figure | None:
     what = "logloss" if models[0].artifact.model.config.task == "binary" else "squared error"
     return {
         "data": traces,
-        "layout": {"xaxis": _axis("epoch", rangemode="tozero"), "yaxis": _axis(f"mean {what}")},
+        "layout": {"xaxis": _axis("epoch", rangemode="tozero"), "yaxis": _axis(f"mean {what}", **_loss_range(traces))},
     }
+
+
+def _loss_range(traces: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """A range in which validation can be told apart: the first training losses may lie above it."""
+    every = [value for trace in traces for value in trace["y"] if value is not None]
+    held_out = [value for trace in traces if str(trace.get("name", "")).endswith("validation") for value in trace["y"]]
+    if not held_out or max(every) == min(every):
+        return {}
+    low, high = min(every), max(held_out)
+    room = max(0.08 * (high - low), 0.3 * (max(held_out) - min(held_out)))
+    return {"range": [float(f"{low - 0.5 * room:.6g}"), float(f"{min(high + room, max(every) + 0.5 * room):.6g}")]}
 
 
 def _valid_loss(records: list[Any]) -> str | None:
@@ -229,11 +241,18 @@ def histograms(model: Measured) -> Figure:
 # --- bars and heat maps --------------------------------------------------------------------------------------------
 
 
-def bars(labels: Sequence[str], series: Sequence[tuple[str, Doubles]], title: str, *, percent: bool = False) -> Figure:
-    """Horizontal bars, the first on top; several series side by side."""
+def bars(
+    labels: Sequence[str],
+    series: Sequence[tuple[str, Doubles]],
+    title: str,
+    *,
+    percent: bool = False,
+    deviation: Doubles | None = None,
+) -> Figure:
+    """Horizontal bars, the first on top; several series side by side; whiskers of one standard `deviation`."""
     places = list(range(len(labels)))[::-1]
     form = ".1%" if percent else ".4f"
-    traces = [
+    traces: list[dict[str, Any]] = [
         {
             "type": "bar",
             "orientation": "h",
@@ -246,6 +265,9 @@ def bars(labels: Sequence[str], series: Sequence[tuple[str, Doubles]], title: st
         }
         for index, (name, values) in enumerate(series)
     ]
+    if deviation is not None:
+        whiskers = {"type": "data", "array": numbers(deviation), "thickness": 1.5, "width": 3, "color": NEUTRAL}
+        traces[0]["error_x"] = whiskers
     return {
         "data": traces[::-1],  # plotly stacks a group from below
         "layout": {
@@ -266,10 +288,11 @@ def dots(
     line_at: float,
     details: Sequence[str] = (),
     lines: int = 1,
+    hollow: Sequence[bool] = (),
 ) -> Figure:
     """Dots with intervals, the first on top: (name, value, lower, upper) for each series; a line to compare with.
 
-    Labels have so many `lines`, with a line feed between them.
+    Labels have so many `lines`, with a line feed between them. `hollow` says which dots of the first series are.
     """
     places = list(range(len(labels)))[::-1]
     traces = []
@@ -279,7 +302,13 @@ def dots(
             "x": numbers(values),
             "mode": "markers",
             "name": name,
-            "marker": {"color": COLOURS[index], "size": 9, "symbol": ("diamond", "circle-open")[index % 2]},
+            "marker": {
+                "color": COLOURS[index % len(COLOURS)],
+                "size": 9,
+                "symbol": [f"{SYMBOLS[0]}{'-open' if empty else ''}" for empty in hollow]
+                if hollow and index == 0
+                else SYMBOLS[index % len(SYMBOLS)],
+            },
             "customdata": [
                 f"{text(label.replace(chr(10), ' '), length=120)}{f'<br>{detail}' if detail else ''}"
                 for label, detail in zip(labels, details or [""] * len(labels), strict=True)
@@ -364,7 +393,7 @@ def partial_effects(model: Measured) -> list[tuple[str, Figure]]:
 
 def _partial_effect(effect: Any) -> Figure:
     places = list(range(len(effect.values)))
-    labels = [text(value, length=16) for value in effect.values]
+    labels = [text(value, length=24) for value in effect.values]
     counts = ["" if not np.isfinite(count) else f"<br>{count:,.0f} training rows" for count in effect.count]
     common = {
         "customdata": [f"{text(value, length=80)}{count}" for value, count in zip(effect.values, counts, strict=True)],
