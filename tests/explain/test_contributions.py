@@ -155,6 +155,14 @@ def test_rows_are_named_by_the_encoder(predictor):
     assert found.logits == pytest.approx(scorer.explain(columns).logits[:30])
 
 
+def test_pairs_within_a_field_are_told_apart_and_only_where_there_are_some(predictor):
+    scorer, columns = predictor
+    found = scorer.explain({**{name: column[:3] for name, column in columns.items()}, "tags": ["a", "a|b", ""]})
+    names = [[term.name for term in found.terms(row)] for row in range(3)]
+    assert "pairs within tags=a|b" in names[1]
+    assert not [name for row in (0, 2) for name in names[row] if name.startswith("pairs within")]
+
+
 @pytest.mark.parametrize("top", [None, 0, 2, 100])
 def test_the_tidy_table_adds_up(predictor, top):
     scorer, columns = predictor

@@ -65,10 +65,17 @@ class Term:
         return self.contribution / self.attention if self.attention else None
 
     @property
+    def is_within(self) -> bool:
+        """Whether it is of the pairs that several values of one field (tags) make."""
+        return len(self.fields) == 2 and self.fields[0] == self.fields[1]
+
+    @property
     def name(self) -> str:
-        """ "gender=F × device=phone", or what a term of no field is."""
+        """ "gender=F × device=phone", "pairs within tags=a | b", or what a term of no field is."""
         if not self.fields:
             return _NAMES.get(self.kind, self.kind).format(self.n_terms)
+        if self.is_within:
+            return f"pairs within {self.fields[0]}={self.values[0]}"
         named = " × ".join(f"{field}={value}" for field, value in zip(self.fields, self.values, strict=True))
         return f"{named} (deep)" if self.kind == DEEP else named
 
@@ -141,6 +148,8 @@ class Contributions:
         if self.deep is not None:
             fixed.append(Term(DEEP_BASELINE, (), (), self.deep_baseline))
         found = [self._term(kind, row, place) for kind, place in self._places()]
+        # A row with one value of a field has no pair within it.
+        found = [term for term in found if term.contribution != 0.0 or not term.is_within]
         found.sort(key=lambda term: -abs(term.contribution))
         if self.residual is not None:
             fixed.append(Term(RESIDUAL, (), (), float(self.residual[row])))
