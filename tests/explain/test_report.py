@@ -253,6 +253,32 @@ def test_tabs_hover_rows_and_theme_work(clicks):
     assert result["themes"]
 
 
+def test_figures_follow_the_width_of_the_window_and_keep_their_height(clicks):
+    result = browser.run(
+        clicks[0],
+        """
+        document.querySelector('[data-tab="why"]').click(); await wait(500);
+        const size = (id) => { const box = document.querySelector("#" + id + " .main-svg").getBoundingClientRect();
+          return [box.width, box.height]; };
+        const place = () => document.getElementById("heat-0").clientWidth;
+        const out = { wide: size("heat-0"), wideplace: place() };
+        page.frameElement.style.width = "400px"; await wait(100);
+        page.dispatchEvent(new page.Event("resize")); await wait(300);  // virtual time delivers the real one late
+        out.narrow = size("heat-0"); out.narrowplace = place();
+        document.querySelector('[data-tab="overview"]').click(); await wait(300);
+        page.frameElement.style.width = "700px"; await wait(100);
+        page.dispatchEvent(new page.Event("resize")); await wait(300);
+        document.querySelector('[data-tab="why"]').click(); await wait(300);
+        out.middle = size("heat-0"); out.middleplace = place();
+        return out;
+        """,
+    )
+    assert result["wide"][0] == result["wideplace"]
+    assert result["narrow"][0] == result["narrowplace"] < 400
+    assert result["middle"][0] == result["middleplace"] > 500  # drawn anew where it was hidden meanwhile
+    assert result["middle"][1] == result["narrow"][1] == result["wide"][1] > 300
+
+
 def test_its_own_policy_lets_the_page_draw_and_nothing_else_run(clicks):
     result = browser.run(
         clicks[0],
