@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import replace
 from itertools import combinations
 
@@ -90,19 +91,21 @@ def test_the_interaction_of_a_table_of_all_combinations_is_the_analysis_of_varia
 
 # --- planted effects -----------------------------------------------------------------------------------------------
 
-SETTINGS = {"fm": {}, "ffm": {}, "afm": {}, "deepfm": {"hidden": ""}}
-
 
 @pytest.fixture(scope="module")
 def made():
     return ad_clicks(100_000, seed=0)
 
 
-@pytest.fixture(scope="module", params=["fm", "ffm"])
-def planted(request, made):
-    trained = train_table(made.columns, "click", model=request.param, settings={"n_epochs": 15})
+def learnt(made, model):
+    trained = train_table(made.columns, "click", model=model, settings={"n_epochs": 15})
     given = trained.artifact.encoder.encode(read_table(made.columns), labelled=True).rows
     return trained.artifact, sample(given, 30_000)
+
+
+@pytest.fixture(scope="module", params=["fm", "ffm", "afm"])
+def planted(request, made):
+    return learnt(made, request.param)
 
 
 def concordance(found, truth):
@@ -111,23 +114,41 @@ def concordance(found, truth):
     return order.sum() / np.abs(order).sum()
 
 
+def hold_against_the_truth(artifact_, pairs, interaction, made):
+    names = artifact_.encoder.field_names
+    truth = {frozenset(pair["fields"]): pair["strength"] for pair in made.truth["pairs"]}
+    fields = [frozenset((names[i], names[j])) for i, j in zip(pairs.first, pairs.second, strict=True)]
+    strong = np.array([truth[pair] for pair in fields])
+    # Of the 28 strengths 21 are exactly 0. A measured strength never is, so that Spearman's rho would be .76 at best.
+    assert concordance(interaction, strong) >= 0.8
+    assert np.corrcoef(interaction, strong)[0, 1] >= 0.95
+    top = {fields[place] for place in np.argsort(-interaction)[:5]}
+    assert top == {fields[place] for place in np.argsort(-strong)[:5]}
+    of = dict(zip(fields, interaction, strict=True))
+    assert of[frozenset(("gender", "ad_size"))] < 0.05 * of[frozenset(("gender", "ad_category"))]
+
+
 def test_the_planted_pairs_are_found(planted, made):
     artifact_, given = planted
     found = strengths(artifact_, given)
+    hold_against_the_truth(artifact_, found.field_pairs, found.interaction, made)
+    main = np.array([made.truth["fields"][name] for name in artifact_.encoder.field_names])
+    # AFM is less exact in what a field has on its own: it doubles the smallest effect, gender's, and halves the users'.
+    close = {"abs": 0.2} if artifact_.model.name == "afm" else {"rel": 0.5}
+    assert found.main == pytest.approx(main, **close)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="DeepFM is trained with torch")
+def test_the_planted_pairs_are_found_in_both_halves_of_deepfm(made):
+    artifact_, given = learnt(made, "deepfm")
+    found = strengths(artifact_, given)
+    whole = whole_interaction(artifact_, given, found.field_pairs)
+    hold_against_the_truth(artifact_, found.field_pairs, whole, made)
     names = artifact_.encoder.field_names
-    truth = {frozenset(pair["fields"]): pair["strength"] for pair in made.truth["pairs"]}
-    fields = [
-        frozenset((names[i], names[j])) for i, j in zip(found.field_pairs.first, found.field_pairs.second, strict=True)
-    ]
-    strong = np.array([truth[pair] for pair in fields])
-    assert concordance(found.interaction, strong) >= 0.8
-    assert np.corrcoef(found.interaction, strong)[0, 1] >= 0.95
-    top = {fields[place] for place in np.argsort(-found.interaction)[:5]}
-    assert top == {fields[place] for place in np.argsort(-strong)[:5]}
-    of = dict(zip(fields, found.interaction, strict=True))
-    assert of[frozenset(("gender", "ad_size"))] < 0.05 * of[frozenset(("gender", "ad_category"))]
-    main = np.array([made.truth["fields"][name] for name in names])
-    assert found.main == pytest.approx(main, rel=0.5)
+    strongest = whole.argmax()
+    pair = {names[found.field_pairs.first[strongest]], names[found.field_pairs.second[strongest]]}
+    assert pair == {"gender", "ad_category"}
+    assert found.interaction[strongest] < 0.8 * whole[strongest]  # the perceptron has a part in it
 
 
 def test_the_strongest_value_pairs_are_confirmed_by_their_rows(planted):
