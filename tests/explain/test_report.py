@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 from html.parser import HTMLParser
@@ -39,12 +40,13 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def clicks(folder):
-    """Two models of generated clicks, and their report."""
+    """Models of generated clicks, of every kind that has figures of its own, and their report."""
     made = ad_clicks(20_000, seed=0)
-    for name in ("linear", "fm"):
+    names = ["fm", "linear", "afm", *(["deepfm"] if importlib.util.find_spec("torch") is not None else [])]
+    for name in names:
         save_artifact(train_table(made.columns, "click", model=name, settings={"n_epochs": 4}).artifact, folder / name)
     out = folder / "clicks.html"
-    measured = write_report([folder / "fm", folder / "linear"], made.columns, out, data="clicks")
+    measured = write_report([folder / name for name in names], made.columns, out, data="clicks")
     return out, measured
 
 
@@ -113,6 +115,30 @@ def test_figures_hold_numbers_and_no_nan(clicks):
     assert {"roc", "pr", "gain", "lift", "calibration", "learning", "heat-0", "pairs-0", "values-0"} <= set(figures)
     assert all(figure["data"] for figure in figures.values())
     assert "heat-1" not in figures  # the linear model has no pairs
+    assert {"attention-2", "compared"} <= set(figures)
+    if "heat-3" in figures:
+        assert {"halves-3", "values-3"} <= set(figures)
+
+
+def test_the_page_asks_whether_the_rows_were_held_out(clicks, folder):
+    """Twenty thousand rows, of which a tenth chose the epoch, are as many as the models learnt from."""
+    out, measured = clicks
+    assert all(model.may_be_training_rows for model in measured.models)
+    assert "Held out?" in out.read_text(encoding="utf-8")
+    other = write_report([folder / "linear"], ad_clicks(500, seed=0).columns, folder / "other.html", data="clicks")
+    assert not other.models[0].may_be_training_rows
+    assert "Held out?" not in page_without_scripts(folder / "other.html")
+
+
+def test_example_rows_show_every_value_and_bars_that_fit(clicks):
+    out, measured = clicks
+    rows = re.findall(r"<details.*?</details>", page_without_scripts(out).split('id="rows"')[1], re.DOTALL)
+    assert len(rows) == sum(len(model.example_rows) for model in measured.models)
+    for row in rows:
+        assert row.count("=<b>") == 8
+        widths = [float(width) for width in re.findall(r'style="width:([\d.]+)%"', row)]
+        assert max(widths) == 50.0
+        assert sum(width == 50.0 for width in widths) <= 2  # none is cut off
 
 
 def test_what_comes_from_data_is_never_an_element(hostile):
@@ -299,7 +325,7 @@ def test_its_own_policy_lets_the_page_draw_and_nothing_else_run(clicks):
 
 def test_metrics_are_those_of_evaluate_and_their_intervals_hold_them(clicks):
     _, measured = clicks
-    fm, linear = measured.models
+    fm, linear = measured.models[:2]
     assert fm.metrics["auc"].value > linear.metrics["auc"].value
     for model in (fm, linear):
         for name, estimate in model.metrics.items():

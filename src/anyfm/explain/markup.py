@@ -135,8 +135,13 @@ def legend(figure: Figure) -> str:
     return f'<ul class="legend">{"".join(items)}</ul>'
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, numeric: Sequence[int] = ()) -> str:
-    """A table of cells that are HTML already; columns in `numeric` are aligned to the right."""
+def table(
+    head: Sequence[str], rows: Iterable[Sequence[str]], *, numeric: Sequence[int] = (), scrolls: bool = False
+) -> str:
+    """A table of cells that are HTML already; columns in `numeric` are aligned to the right.
+
+    One that `scrolls` says so on a narrow screen, and leaves out the small print of its first column there.
+    """
     right = set(numeric)
 
     def cells(tag: str, row: Sequence[str]) -> str:
@@ -145,7 +150,8 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, numeric: Sequen
         )
 
     body = "".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
-    return f'<div class="wide"><table><thead><tr>{cells("th", head)}</tr></thead><tbody>{body}</tbody></table></div>'
+    shown = f"<table><thead><tr>{cells('th', head)}</tr></thead><tbody>{body}</tbody></table>"
+    return f'<div class="wide{" scrolls" if scrolls else ""}">{shown}</div>'
 
 
 def terms(of_row: Sequence[Term]) -> str:

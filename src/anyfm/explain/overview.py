@@ -85,7 +85,7 @@ def _trained(models: Sequence[Measured]) -> str:
         fact("settings", lambda m: _settings(m.artifact.model.config.to_dict())),
         fact("written by", lambda m: f"anyfm {m.artifact.anyfm_version}"),
     ]
-    return table(["", *(escaped(model.name) for model in models)], rows)
+    return table(["", *(escaped(model.name) for model in models)], rows, scrolls=len(models) > 1)
 
 
 def _target(model: Measured) -> str:
@@ -111,7 +111,7 @@ def _metrics(models: Sequence[Measured]) -> str:
         cells = [f"<b>{escaped(_NAMES.get(name, name.replace('_', ' ')))}</b><br><small>{escaped(meaning)}</small>"]
         cells += [_estimate(model.metrics[name], higher) if name in model.metrics else "" for model in models]
         rows.append(cells)
-    return table(["", *(escaped(model.name) for model in models)], rows)
+    return table(["", *(escaped(model.name) for model in models)], rows, scrolls=len(models) > 1)
 
 
 def _estimate(estimate: Estimate, higher: bool | None) -> str:

@@ -217,10 +217,10 @@ def _pair_bars(page: Page, index: int, model: Measured, names: list[str]) -> Par
 
 
 def _value_pairs(page: Page, index: int, model: Measured) -> Part:
-    found = model.value_pairs
+    found, who = model.value_pairs, "model" if model.whole is None else "FM half"
     title, reading = (
         "The strongest pairs of values",
-        f"Read it: the diamond is what the {'FM half' if model.whole is not None else 'model'} adds for this pair (in "
+        f"Read it: the diamond is what the {who} adds for this pair (in "
         f"{_unit(model)}) beyond what both values do alone; the ring is what these rows alone say, with its 95 % "
         "interval. The diamond is filled where the interval, wholly on its side of 0, confirms the pair.",
     )
@@ -240,7 +240,7 @@ def _value_pairs(page: Page, index: int, model: Measured) -> Part:
             f"{_one_line(p.field)}={_one_line(p.value)}\n× {_one_line(p.other_field)}={_one_line(p.other_value)}"
             for p in found
         ],
-        [("model", effects, None, None), ("rows alone", observed, lower, upper)],
+        [(who, effects, None, None), ("rows alone", observed, lower, upper)],
         "interaction",
         line_at=0.0,
         details=[f"{p.n_rows:,} rows" for p in found],
