@@ -130,3 +130,21 @@ def test_explain_reads_text_of_ids_too(tmp_path):
     assert next(pair["field"] for pair in result["pairs"]).startswith("field ")
     shown = anyfm("explain", tmp_path / "m", tmp_path / "tr.ffm", "--row", 2).stdout
     assert "field 1=id 1" in shown
+    assert "knows ids" in anyfm("explain", tmp_path / "m", tmp_path / "tr.ffm", "--field", "a", status=2).output
+    assert "of tables" in anyfm("report", tmp_path / "m", tmp_path / "tr.ffm", status=2).output
+
+
+def test_a_model_of_ids_gives_its_factors_and_neighbours_by_id(tmp_path):
+    lines = [f"{i % 2} 0:{i % 3}:1 1:{3 + i % 4}:0.5" for i in range(60)]
+    (tmp_path / "tr.ffm").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    anyfm("train", tmp_path / "tr.ffm", "--model", "ffm", "--out", tmp_path / "m", "--set", "n_epochs=2")
+    factors = tmp_path / "factors.parquet"
+    asked = ("inspect", tmp_path / "m", "--nearest", "id=4", "--factors", factors, "--json")
+    nearest = json.loads(anyfm(*asked).stdout.splitlines()[-1])["nearest"]
+    assert {neighbour["value"] for neighbour in nearest} == {"0", "1", "2", "3", "5", "6"}
+    frame = pl.read_parquet(factors)
+    assert frame.columns[:3] == ["id", "linear", "toward"]
+    assert frame["id"].to_list() == [number for number in range(7) for _ in range(2)]
+    assert frame["toward"].to_list() == ["field 1", "field 2"] * 7
+    learnt = load(tmp_path / "m").artifact.parameters["field_factors"].reshape(14, -1)
+    assert frame["factor_1"].to_numpy() == pytest.approx(learnt[:, 0])

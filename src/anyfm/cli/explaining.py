@@ -108,7 +108,9 @@ def _show_effect(output: Output, artifact: Artifact, given: Any, field: str) -> 
     from anyfm.cli.showing import table
     from anyfm.explain.effects import partial_effect
 
-    encoder = artifact.require_encoder()
+    encoder = artifact.encoder
+    if encoder is None:
+        raise SettingError(however("--field needs a model of a table; this one knows ids", field=field))
     if field not in encoder.field_names:
         raise SettingError(however(f"--field must be one of {', '.join(encoder.field_names)}", field=field))
     found = partial_effect(artifact, encoder.encode(given).rows, encoder.field_names.index(field))

@@ -154,6 +154,12 @@ def _read(table: Any, text_columns: frozenset[str], options: Mapping[str, Any]) 
 def _what_they_predict(models: Sequence[tuple[str, Artifact]]) -> tuple[str, str]:
     if not models:
         raise SettingError("a report must have at least one model, however it has none")
+    for name, artifact in models:
+        if artifact.encoder is None:
+            raise SettingError(
+                however("a report needs models of tables, whose values have names; this one knows ids", model=name)
+                + ". anyfm explain takes it"
+            )
     tasks = sorted({str(artifact.model.config.task) for _, artifact in models})
     targets = [artifact.require_encoder().schema.target for _, artifact in models]
     named = [target for target in targets if target is not None]

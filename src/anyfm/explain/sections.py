@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from anyfm.explain import figures
+from anyfm.explain import charts, figures
 from anyfm.explain.assessment import ErrorOfValue
 from anyfm.explain.markup import Page, Part, columns, escaped, number, table, terms
 from anyfm.explain.measured import Measured, Measurement
@@ -95,16 +95,16 @@ def _compared(page: Page, measurement: Measurement) -> str:
         return ""
     of_models = [dict(zip(model.importance.fields, model.importance.increase, strict=True)) for model in models]
     increases = np.array([[of.get(field, np.nan) for field in fields] for of in of_models])
-    order = np.argsort(-np.nanmax(increases, axis=0), kind="stable")[: figures.N_BARS]
+    order = np.argsort(-np.nanmax(increases, axis=0), kind="stable")[: charts.N_BARS]
     loss = _loss(models[0])
     return page.figure(
         "compared",
         "Which fields matter to which model",
         f"Read it: how much worse each model's {loss} gets when a field's values are shuffled among the rows. Marks "
         "apart from each other are fields that the models use differently.",
-        figures.dots(
+        charts.dots(
             [fields[place] for place in order],
-            [(figures.text(m.name), increases[i, order], None, None) for i, m in enumerate(models)],
+            [(charts.text(m.name), increases[i, order], None, None) for i, m in enumerate(models)],
             f"increase of {loss}",
             line_at=0.0,
         ),
@@ -126,7 +126,7 @@ def _why_of(page: Page, index: int, model: Measured) -> str:
             "Which fields act together",
             f"Read it: how much each pair of fields moves the score beyond what both do alone ({how}, in "
             f"{_unit(model)}). Bright is strong; hover or tap for the number.",
-            figures.heat_map(names, interaction, total, "interaction") if len(strengths.field_pairs) else None,
+            charts.heat_map(names, interaction, total, "interaction") if len(strengths.field_pairs) else None,
             empty="A linear model has no pairs: every field acts alone.",
         )
     ]
@@ -137,7 +137,7 @@ def _why_of(page: Page, index: int, model: Measured) -> str:
                 "Where attention goes",
                 "Read it: the mean attention weight of each pair of fields; in a row all weights add up to 1. "
                 "Attention says which terms are let through, not whether they raise or lower the score.",
-                figures.heat_map(names, strengths.matrix(strengths.attention), total, "attention"),
+                charts.heat_map(names, strengths.matrix(strengths.attention), total, "attention"),
             )
         )
     parts.append(_field_bars(page, index, model, names))
@@ -160,7 +160,7 @@ def _why_of(page: Page, index: int, model: Measured) -> str:
 
 
 def _field_bars(page: Page, index: int, model: Measured, names: list[str]) -> Part:
-    order = np.argsort(-model.importance.increase, kind="stable")[: figures.N_BARS]
+    order = np.argsort(-model.importance.increase, kind="stable")[: charts.N_BARS]
     loss = _loss(model)
     return page.figure(
         f"fields-{index}",
@@ -168,7 +168,7 @@ def _field_bars(page: Page, index: int, model: Measured, names: list[str]) -> Pa
         f"Read it: how much worse the {loss} gets when a field's values are shuffled among the rows, effects in pairs "
         "included; whiskers are the spread over three shuffles. This asks the model as a black box, and so checks the "
         "other figures.",
-        figures.bars(
+        charts.bars(
             [names[i] for i in order],
             [("increase", model.importance.increase[order])],
             f"increase of {loss}",
@@ -179,13 +179,13 @@ def _field_bars(page: Page, index: int, model: Measured, names: list[str]) -> Pa
 
 def _half_bars(page: Page, index: int, model: Measured, names: list[str]) -> Part:
     assert model.deep_absolute is not None
-    order = np.argsort(-(model.strengths.main + model.deep_absolute), kind="stable")[: figures.N_BARS]
+    order = np.argsort(-(model.strengths.main + model.deep_absolute), kind="stable")[: charts.N_BARS]
     return page.figure(
         f"halves-{index}",
         "The two halves of DeepFM",
         f"Read it: how far each field moves the score (in {_unit(model)}), in the FM half (standard deviation of its "
         "own effect, exact) and in the perceptron (mean absolute part, by integrated gradients).",
-        figures.bars(
+        charts.bars(
             [names[i] for i in order],
             [("FM half", model.strengths.main[order]), ("perceptron", model.deep_absolute[order])],
             f"in {_unit(model)}",
@@ -195,7 +195,7 @@ def _half_bars(page: Page, index: int, model: Measured, names: list[str]) -> Par
 
 def _pair_bars(page: Page, index: int, model: Measured, names: list[str]) -> Part:
     strengths = model.strengths
-    order = np.argsort(-np.nan_to_num(model.interaction, nan=-np.inf), kind="stable")[: figures.N_BARS]
+    order = np.argsort(-np.nan_to_num(model.interaction, nan=-np.inf), kind="stable")[: charts.N_BARS]
     pairs = strengths.field_pairs
     beside = ("mean absolute term", strengths.pair_absolute[order])
     what = "mean absolute size of the terms as the model adds them up."
@@ -205,7 +205,7 @@ def _pair_bars(page: Page, index: int, model: Measured, names: list[str]) -> Par
         f"pairs-{index}",
         "The strongest pairs of fields",
         f"Read it: the same numbers as in the heat map, the strongest first, beside the {what}",
-        figures.bars(
+        charts.bars(
             [f"{names[pairs.first[i]]} × {names[pairs.second[i]]}" for i in order],
             [("interaction", model.interaction[order]), beside],
             f"in {_unit(model)}",
@@ -235,7 +235,7 @@ def _value_pairs(page: Page, index: int, model: Measured) -> Part:
     )
     effects = np.array([pair.effect for pair in found])
     labels = [f"{p.field}={p.value} × {p.other_field}={p.other_value}" for p in found]
-    figure = figures.dots(
+    figure = charts.dots(
         [
             f"{_one_line(p.field)}={_one_line(p.value)}\n× {_one_line(p.other_field)}={_one_line(p.other_value)}"
             for p in found
@@ -272,8 +272,8 @@ def errors(page: Page, measurement: Measurement) -> str:
 
 def _errors_of(page: Page, index: int, model: Measured) -> str:
     loss = _loss(model)
-    worst = sorted(model.errors, key=lambda e: -e.loss_lower)[: figures.N_BARS]
-    biased = sorted(model.errors, key=lambda e: -max(e.gap_lower, -e.gap_upper))[: figures.N_BARS]
+    worst = sorted(model.errors, key=lambda e: -e.loss_lower)[: charts.N_BARS]
+    biased = sorted(model.errors, key=lambda e: -max(e.gap_lower, -e.gap_upper))[: charts.N_BARS]
     few = "No value occurs in enough rows (30 and 0.1 % of all)."
     parts = [
         page.figure(
@@ -297,11 +297,11 @@ def _errors_of(page: Page, index: int, model: Measured) -> str:
     return columns(parts)
 
 
-def _error_dots(found: Sequence[ErrorOfValue], title: str, what: str, line_at: float) -> figures.Figure:
+def _error_dots(found: Sequence[ErrorOfValue], title: str, what: str, line_at: float) -> charts.Figure:
     values, lower, upper = (
         np.array([getattr(error, f"{what}{end}") for error in found]) for end in ("", "_lower", "_upper")
     )
-    return figures.dots(
+    return charts.dots(
         [error.name for error in found],
         [(title, values, lower, upper)],
         title,
@@ -316,14 +316,14 @@ def _error_dots(found: Sequence[ErrorOfValue], title: str, what: str, line_at: f
 def _unknown(page: Page, index: int, model: Measured) -> Part:
     fields = [field for field in model.encoding.fields if field.n_unseen or field.n_missing]
     fields.sort(key=lambda field: -(field.n_unseen + field.n_missing))
-    fields = fields[: figures.N_BARS]
+    fields = fields[: charts.N_BARS]
     entries = np.array([max(field.n_entries, 1) for field in fields], np.float64)
     return page.figure(
         f"unknown-{index}",
         "Unseen and missing values",
         "Read it: the share of each field's values in this table that were rare or absent in training (unseen), or "
         "empty (missing). Many unseen values mean that the table differs from the training rows.",
-        figures.bars(
+        charts.bars(
             [field.name for field in fields],
             [
                 ("unseen", np.array([field.n_unseen for field in fields]) / entries),
