@@ -49,6 +49,7 @@ def test_nearest_first_without_itself_the_unseen_and_zeros(artifact):
     found = nearest_values(artifact, "film", "a")
     assert [value for value, _ in found] == ["d", "b", "c"]
     assert [cosine for _, cosine in found] == pytest.approx([1 / np.hypot(1, 0.01), 3 / np.hypot(3, 0.3), -1], abs=1e-6)
+    assert nearest_values(artifact, "film", "a", min_count=0) == found
 
 
 def test_rare_values_can_be_left_out(artifact):

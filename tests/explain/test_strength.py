@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
+import polars as pl
 import pytest
 
 from anyfm.artifact import Artifact
@@ -234,10 +235,14 @@ def test_interactions_by_exchange_are_those_of_the_analysis_of_variance(name):
 
 
 def test_interactions_by_exchange_know_weights_tags_and_few_rows():
-    made, given = artifact("fm"), rows("values", n_rows=4000, weighted=True)
+    made, given = artifact("fm"), rows("values", n_rows=4000)
+    weight = np.where(given.ids[:, 1] < FIELD_SIZE + 2, 3.0, 0.1).astype(np.float32)  # two values of field 2 count most
+    given = replace(given, weight=weight)
     found = strengths(made, given)
     whole = whole_interaction(made, given, found.field_pairs, n_rows=4000)
-    assert whole == pytest.approx(found.interaction, rel=0.15)
+    assert whole == pytest.approx(found.interaction, rel=0.2)
+    unweighted = whole_interaction(made, replace(given, weight=None), found.field_pairs, n_rows=4000)
+    assert np.abs(unweighted / found.interaction - 1).max() > 0.3
     assert not whole_interaction(made, given.slice(0, 1), found.field_pairs).any()
     tags = rows("ragged", n_rows=200)
     pairs = strengths(made, tags).field_pairs
@@ -259,7 +264,10 @@ def test_a_summary_holds_what_its_parts_say(name):
         strongest = pairs["whole_interaction" if name == "deepfm" else "interaction"]
         assert strongest.is_sorted(descending=True)
         assert found.value_pairs().columns[:4] == ["field", "value", "other_field", "other_value"]
-    assert "loss_increase" not in summarize(made, replace(given, y=None)).fields().columns
+    unlabelled = summarize(made, replace(given, y=None)).fields()
+    assert "loss_increase" not in unlabelled.columns
+    of_both_halves = [name for name in ("main_effect", "deep_mean_absolute") if name in unlabelled.columns]
+    assert unlabelled.select(pl.sum_horizontal(of_both_halves)).to_series().is_sorted(descending=True)
     with pytest.raises(InputError, match="at least one row"):
         summarize(made, given.slice(0, 0))
 
