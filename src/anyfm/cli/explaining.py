@@ -119,7 +119,7 @@ def _show_effect(output: Output, artifact: Artifact, given: Any, field: str) -> 
         for value, effect, count in zip(found.values, found.effect, found.count, strict=True)
     ]
     largest = max((abs(record["effect"]) for record in records), default=0.0) or 1.0
-    shown = table(field, "effect", "training rows", "", numbers=("effect", "training rows"))
+    shown = table(escape(field), "effect", "training rows", "", numbers=("effect", "training rows"))
     for record in records:
         length = round(_BAR * abs(record["effect"]) / largest)
         bar = f"{'▇' * length:>{_BAR}}│" if record["effect"] < 0 else f"{'':{_BAR}}│{'▇' * length}"
