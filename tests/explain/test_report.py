@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from anyfm.artifact import save_artifact
-from anyfm.dataset.synthetic import ad_clicks
+from anyfm.dataset.synthetic import ad_clicks, criteo_like
 from anyfm.errors import InputError, MissingDependencyError, SettingError
 from anyfm.explain import report as report_module
 from anyfm.explain.assessment import binary_curves, errors_by_value, estimates
@@ -285,6 +285,24 @@ def test_tabs_hover_rows_and_theme_work(clicks):
     assert result["rows"][1] is True
     assert result["rows"][2] >= 10
     assert result["themes"]
+
+
+def test_the_colour_bar_of_a_map_of_many_fields_is_in_sight(folder):
+    made = criteo_like(600, seed=0)
+    artifact = train_table(made.columns, "click", settings={"n_epochs": 1, "n_factors": 4}).artifact
+    assert artifact.n_fields == 39
+    out = folder / "many.html"
+    write_report([("fm", artifact)], made.columns, out, data="many")
+    result = browser.run(
+        out,
+        """
+        document.querySelector('[data-tab="why"]').click(); await wait(500);
+        const heat = document.getElementById("heat-0");
+        const edge = heat.closest("figure").getBoundingClientRect().right;
+        return { edge, ends: [...heat.querySelectorAll(".colorbar text")].map((t) => t.getBoundingClientRect().right) };
+        """,
+    )
+    assert max(result["ends"]) < result["edge"]
 
 
 def test_figures_follow_the_width_of_the_window_and_keep_their_height(clicks):

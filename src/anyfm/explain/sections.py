@@ -12,6 +12,7 @@ from anyfm.explain.markup import Page, Part, columns, escaped, number, table, te
 from anyfm.explain.measured import Measured, Measurement
 
 N_ROW_TERMS = 12
+_MANY_FIELDS = 28
 _ONE_CLASS = "All rows are of one class, so that there is no such curve."
 
 
@@ -140,6 +141,8 @@ def _why_of(page: Page, index: int, model: Measured) -> str:
                 charts.heat_map(names, strengths.matrix(strengths.attention), total, "attention"),
             )
         )
+    # A map of many fields needs the width of the page for its labels and its colour bar.
+    maps, parts = (parts, []) if len(names) > _MANY_FIELDS and len(strengths.field_pairs) else ([], parts)
     parts.append(_field_bars(page, index, model, names))
     if model.deep_absolute is not None:
         parts.append(_half_bars(page, index, model, names))
@@ -156,7 +159,7 @@ def _why_of(page: Page, index: int, model: Measured) -> str:
                 effects,
             )
         )
-    return columns(parts)
+    return "".join(part.html for part in maps) + columns(parts)
 
 
 def _field_bars(page: Page, index: int, model: Measured, names: list[str]) -> Part:
