@@ -26,7 +26,8 @@ def whole_interaction(
     two single changes, :math:`\Delta = z(x) - z(x'_f, x_{-f}) - z(x'_g, x_{-g}) + z(x'_{fg}, x_{-fg})`, has mean
     square :math:`4 \Upsilon_{fg}`, where :math:`\Upsilon_{fg}` is the variance of all parts of the functional analysis
     of variance in which f and g take part together (Liu and Owen, JASA 2006, theorem 1; fields taken as independent).
-    Its root is returned. For a model of pairs it is the interaction of `Strengths`.
+    Its root is returned. For a model of pairs of independent fields it is the interaction of `Strengths`; where two
+    fields go together it counts combinations that the rows do not have.
 
     Parameters
     ----------
