@@ -15,6 +15,7 @@ import pytest
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
+from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
@@ -108,6 +109,32 @@ def test_fm_learns_what_the_linear_model_cannot() -> None:
     fm, linear = FMClassifier(fields=TAGS).fit(table, y), LinearClassifier(fields=TAGS).fit(table, y)
     assert auc(y_test == "yes", fm.decision_function(test)) > 0.97
     assert auc(y_test == "yes", linear.decision_function(test)) < 0.8
+
+
+@pytest.mark.parametrize("kind", [*CLASSIFIERS, *REGRESSORS], ids=lambda kind: kind.__name__)
+def test_every_prediction_is_taken_apart(kind: Any) -> None:
+    table, y = clicks(500)
+    model = kind(fields=TAGS, n_epochs=2).fit(table, (y == "yes").astype(int))
+    logits = model.decision_function(table) if hasattr(model, "decision_function") else model.predict(table)
+    found = model.explain(table)
+    assert np.abs(found.logits - logits).max() < 1e-5
+    assert found.values[0] == tuple(table["city"])
+    terms = found.table().to_pandas()
+    np.testing.assert_allclose(terms.groupby("row")["contribution"].sum(), found.logits)
+    assert model.factors().columns[:4] == ["field", "value", "count", "linear"]
+
+
+def test_arrays_and_sparse_matrices_are_taken_apart() -> None:
+    rng = np.random.default_rng(0)
+    X, y = rng.integers(0, 4, (300, 3)), rng.integers(0, 2, 300)
+    dense = FMClassifier(n_epochs=2).fit(X, y)
+    assert dense.explain(X).field_names == ("x0", "x1", "x2")
+    matrix = sparse.csr_array(X.astype(float))
+    of_matrix = FMClassifier(n_epochs=2).fit(matrix, y)
+    for model, given in ((dense, X), (of_matrix, matrix)):
+        assert np.abs(model.explain(given).logits - model.decision_function(given)).max() < 1e-5
+    with pytest.raises(NotFittedError):
+        FMClassifier().explain(X)
 
 
 def test_unseen_and_missing_values_are_no_error() -> None:

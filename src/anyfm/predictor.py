@@ -17,6 +17,7 @@ from anyfm.rows import Floats, Ids, Rows
 if TYPE_CHECKING:
     from anyfm.dataset.text import Source, TextRows
     from anyfm.explain.contributions import Contributions
+    from anyfm.explain.summary import Summary
     from anyfm.table.encoder import Encoded
     from anyfm.table.readers import Frame
     from anyfm.table.schema import Schema
@@ -185,6 +186,24 @@ class Predictor:
         from anyfm.explain.contributions import explain
 
         return explain(self.artifact, table)
+
+    def summarize(self, table: Any) -> Summary:
+        """What matters over a table: fields, pairs of fields, pairs of values; see `explain.summary.summarize`.
+
+        Parameters
+        ----------
+        table : Rows, or whatever `encode` takes
+            Where it has the target, importance and confidence are measured too.
+        """
+        from anyfm.explain.summary import summarize
+
+        return summarize(self.artifact, table)
+
+    def nearest(self, field: str, value: Any, *, n: int = 5, min_count: int = 1) -> list[tuple[Any, float]]:
+        """The values of a field that the model treats most like `value`; see `explain.neighbours.nearest_values`."""
+        from anyfm.explain.neighbours import nearest_values
+
+        return nearest_values(self.artifact, field, value, n=n, min_count=min_count)
 
     def factors(self) -> Frame:
         """What was learnt of every value, keyed by field and value; see `explain.factors.factors_table`."""

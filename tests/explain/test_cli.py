@@ -39,6 +39,7 @@ def test_explain_tells_the_strongest_fields_and_pairs(folder):
     result = json.loads(anyfm("explain", folder / "fm", folder / "clicks.parquet", "--json").stdout.splitlines()[-1])
     assert {result["pairs"][0]["field"], result["pairs"][0]["other_field"]} == {"gender", "ad_category"}
     assert result["value_pairs"][0]["observed"] is not None
+    assert result["fields"][0]["loss_increase"] > 0
     assert len(result["fields"]) == 8
 
 
@@ -62,12 +63,32 @@ def test_explain_takes_one_row_apart(folder):
     assert "9" not in anyfm("explain", folder / "fm", folder / "new.csv", "--row", 9_999, status=2).stdout
 
 
-def test_explain_writes_terms_and_factors(folder, tmp_path):
-    terms, factors = tmp_path / "terms.parquet", tmp_path / "factors.parquet"
-    anyfm("explain", folder / "fm", folder / "clicks.parquet", "--out", terms, "--factors", factors, "--top", 5)
+def test_explain_writes_terms(folder, tmp_path):
+    terms = tmp_path / "terms.parquet"
+    anyfm("explain", folder / "fm", folder / "clicks.parquet", "--out", terms, "--top", 5)
     totals = pl.read_parquet(terms).group_by("row").agg(pl.col("contribution").sum()).sort("row")["contribution"]
     assert totals.to_numpy() == pytest.approx(load(folder / "fm").logits(folder / "clicks.parquet"), abs=1e-5)
-    assert pl.read_parquet(factors).columns[:4] == ["field", "value", "count", "linear"]
+
+
+def test_explain_shows_what_the_values_of_a_field_do(folder):
+    shown = anyfm("explain", folder / "fm", folder / "new.csv", "--field", "gender").stdout
+    assert "training rows" in shown
+    assert "│▇" in shown
+    result = json.loads(anyfm("explain", folder / "fm", folder / "new.csv", "--field", "age", "--json").stdout)
+    assert result["ordered"] is True
+    assert sum(record["training_rows"] for record in result["values"]) == 4_500  # a tenth is held out
+
+
+def test_inspect_shows_values_alike_and_writes_factors(folder, tmp_path):
+    factors = tmp_path / "factors.parquet"
+    asked = ("inspect", folder / "fm", "--nearest", "ad_category=cars", "--top", 2)
+    assert "cosine" in anyfm(*asked).stdout
+    result = json.loads(anyfm(*asked, "--factors", factors, "--json").stdout)
+    assert result["nearest"] == [
+        {"value": value, "cosine": pytest.approx(cosine)}
+        for value, cosine in load(folder / "fm").nearest("ad_category", "cars", n=2)
+    ]
+    assert pl.read_parquet(factors).equals(load(folder / "fm").factors())
 
 
 def test_report_writes_one_page_of_all_models(folder, tmp_path):
@@ -85,6 +106,11 @@ def test_report_writes_one_page_of_all_models(folder, tmp_path):
         (["explain", "fm", "clicks.parquet", "--row", "0"], "--row must lie in"),
         (["explain", "fm", "clicks.parquet", "--top", "-1"], "--top must be"),
         (["explain", "fm", "clicks.parquet", "--out", "x.exe"], "can be written as"),
+        (["explain", "fm", "clicks.parquet", "--field", "ages"], "--field must be one of"),
+        (["explain", "fm", "clicks.parquet", "--field", "age", "--row", "1"], "do not go together"),
+        (["inspect", "fm", "--nearest", "gender"], "--nearest must be FIELD=VALUE"),
+        (["inspect", "fm", "--nearest", "gender=W"], "has not learnt this value"),
+        (["inspect", "linear", "--nearest", "gender=F"], "a model with factors"),
         (["report", "fm"], "at least one model"),
         (["report", "fm", "new.csv", "--out", "x.html"], "click"),
         (["report", "fm", "clicks.parquet", "--rows", "0"], "--rows must be"),
@@ -104,3 +130,21 @@ def test_explain_reads_text_of_ids_too(tmp_path):
     assert next(pair["field"] for pair in result["pairs"]).startswith("field ")
     shown = anyfm("explain", tmp_path / "m", tmp_path / "tr.ffm", "--row", 2).stdout
     assert "field 1=id 1" in shown
+    assert "knows ids" in anyfm("explain", tmp_path / "m", tmp_path / "tr.ffm", "--field", "a", status=2).output
+    assert "of tables" in anyfm("report", tmp_path / "m", tmp_path / "tr.ffm", status=2).output
+
+
+def test_a_model_of_ids_gives_its_factors_and_neighbours_by_id(tmp_path):
+    lines = [f"{i % 2} 0:{i % 3}:1 1:{3 + i % 4}:0.5" for i in range(60)]
+    (tmp_path / "tr.ffm").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    anyfm("train", tmp_path / "tr.ffm", "--model", "ffm", "--out", tmp_path / "m", "--set", "n_epochs=2")
+    factors = tmp_path / "factors.parquet"
+    asked = ("inspect", tmp_path / "m", "--nearest", "id=4", "--factors", factors, "--json")
+    nearest = json.loads(anyfm(*asked).stdout.splitlines()[-1])["nearest"]
+    assert {neighbour["value"] for neighbour in nearest} == {"0", "1", "2", "3", "5", "6"}
+    frame = pl.read_parquet(factors)
+    assert frame.columns[:3] == ["id", "linear", "toward"]
+    assert frame["id"].to_list() == [number for number in range(7) for _ in range(2)]
+    assert frame["toward"].to_list() == ["field 1", "field 2"] * 7
+    learnt = load(tmp_path / "m").artifact.parameters["field_factors"].reshape(14, -1)
+    assert frame["factor_1"].to_numpy() == pytest.approx(learnt[:, 0])

@@ -40,7 +40,7 @@ def test_terms_add_up_to_the_logit(name, settings, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", [name for name in ("fm", "ffm") if name in MODELS])
+@pytest.mark.parametrize("name", ["fm", "ffm"])
 def test_a_pair_term_is_the_sum_over_its_entries(name, kind):
     made, given = artifact(name), rows(kind)
     found = explain_rows(made, given)
@@ -62,7 +62,6 @@ def test_a_pair_term_is_the_sum_over_its_entries(name, kind):
         assert not expected.any()  # no pair of fields was forgotten
 
 
-@pytest.mark.skipif("afm" not in MODELS, reason="there is no AFM yet")
 @pytest.mark.parametrize("kind", KINDS)
 def test_attention_weights_of_a_row_sum_to_one(kind):
     made, given = artifact("afm"), rows(kind)
@@ -72,7 +71,6 @@ def test_attention_weights_of_a_row_sum_to_one(kind):
     assert not found.attention[lengths < 2].any()
 
 
-@pytest.mark.skipif("afm" not in MODELS, reason="there is no AFM yet")
 def test_attention_weighs_the_term():
     made, given = artifact("afm"), rows("fixed")
     found = explain_rows(made, given)
@@ -83,7 +81,6 @@ def test_attention_weighs_the_term():
     assert found.pairs == pytest.approx(found.attention * unweighed)
 
 
-@pytest.mark.skipif("deepfm" not in MODELS, reason="there is no DeepFM yet")
 class TestDeepFM:
     def test_the_fm_half_is_exact(self):
         deep, given = artifact("deepfm", n_factors=8, hidden="6"), rows("fixed")
@@ -145,7 +142,7 @@ def test_names_and_original_values(predictor):
     assert [abs(term.contribution) for term in strongest] == sorted(
         (abs(t.contribution) for t in strongest), reverse=True
     )
-    assert found.describe(0, top=2).count("\n") == 4  # the bias, two terms and the rest
+    assert found.describe(0, top=2).count("\n") == len(found.terms(0, top=2))  # and a line before them
 
 
 def test_rows_are_named_by_the_encoder(predictor):
@@ -158,6 +155,14 @@ def test_rows_are_named_by_the_encoder(predictor):
     assert found.logits == pytest.approx(scorer.explain(columns).logits[:30])
 
 
+def test_pairs_within_a_field_are_told_apart_and_only_where_there_are_some(predictor):
+    scorer, columns = predictor
+    found = scorer.explain({**{name: column[:3] for name, column in columns.items()}, "tags": ["a", "a|b", ""]})
+    names = [[term.name for term in found.terms(row)] for row in range(3)]
+    assert "pairs within tags=a|b" in names[1]
+    assert not [name for row in (0, 2) for name in names[row] if name.startswith("pairs within")]
+
+
 @pytest.mark.parametrize("top", [None, 0, 2, 100])
 def test_the_tidy_table_adds_up(predictor, top):
     scorer, columns = predictor
@@ -166,13 +171,51 @@ def test_the_tidy_table_adds_up(predictor, top):
     totals = frame.group_by("row").agg(pl.col("contribution").sum()).sort("row")
     assert totals["row"].to_list() == list(range(1, 2_001))
     assert totals["contribution"].to_numpy() == pytest.approx(found.logits)
-    assert frame.columns == ["row", "kind", "field", "value", "other_field", "other_value", "contribution", "attention"]
+    keys = ["row", "kind", "field", "value", "other_field", "other_value"]
+    assert frame.columns == [*keys, "contribution", "attention", "weighed"]
     assert frame.schema["other_value"] == pl.String
     pair = frame.filter(kind="pair", row=7, field="colour", other_field="size")
     if top is None:
         assert pair["value"].item() == columns["colour"][6]
         assert pair["other_value"].item() == f"{columns['size'][6]:.10g}"
         assert len(frame.to_pandas()) == len(frame)
+
+
+@pytest.mark.parametrize("top", [0, 3, 9])
+def test_what_is_left_out_is_summed_by_kind(top):
+    """The terms of one row and the tidy table say the same, and no term is counted twice."""
+    found = explain_rows(artifact("deepfm", hidden="4"), rows("fixed", n_rows=6))
+    frame = found.table(top=top)
+    for row in range(6):
+        terms = found.terms(row, top=top)
+        rest = {term.kind: term for term in terms if term.kind.startswith("rest")}
+        assert sum(term.n_terms for term in terms) == 3 + 2 * N_FIELDS + len(found.field_pairs)
+        assert sum(term.contribution for term in terms) == pytest.approx(found.logits[row])
+        tidy = frame.filter((pl.col("row") == row + 1) & pl.col("kind").str.starts_with("rest"))
+        assert dict(tidy.select("kind", "contribution").iter_rows()) == pytest.approx(
+            {kind: term.contribution for kind, term in rest.items()}
+        )
+        if top == 0:
+            assert rest["rest pair"].contribution == pytest.approx(found.pairs[row].sum())
+            assert rest["rest deep"].name == f"other fields, deep ({N_FIELDS})"
+
+
+def test_attention_stands_beside_the_term_it_weighs():
+    made = artifact("afm")
+    found = explain_rows(made, rows("fixed", n_rows=5))
+    factors, projection = (made.parameters[name].astype(float) for name in ("factors", "projection"))
+    ids = rows("fixed", n_rows=5).ids
+    frame = found.table().filter(kind="pair")
+    assert frame.height == 5 * len(found.field_pairs)
+    assert (frame["attention"] * frame["weighed"]).to_numpy() == pytest.approx(frame["contribution"].to_numpy())
+    one = frame.filter(row=2, field="field 1", other_field="field 3").row(0, named=True)
+    assert one["weighed"] == pytest.approx((factors[ids[1, 0]] * factors[ids[1, 2]]) @ projection)
+    term = next(term for term in found.terms(1) if term.fields == ("field 1", "field 3"))
+    assert term.weighed == pytest.approx(one["weighed"])
+    assert f"attention {term.attention:.3f} of {term.weighed:+.4f}" in found.describe(1, top=None)
+    plain = next(t for t in found.to_dict()["rows"][1]["terms"] if t.get("other_field") == "field 3")
+    assert plain["attention"] * plain["weighed"] == pytest.approx(plain["contribution"])
+    assert found.table().filter(kind="linear")["weighed"].null_count() == 5 * N_FIELDS
 
 
 @pytest.mark.parametrize("ending", [".parquet", ".csv", ".jsonl", ".json"])
@@ -208,7 +251,7 @@ def test_no_rows_are_explained_too():
     assert len(found.table()) == 0
 
 
-@pytest.mark.parametrize("name", [name for name in MODELS if name != "deepfm"])
+@pytest.mark.parametrize("name", list(MODELS))
 def test_ten_thousand_rows_of_39_fields_take_less_than_5_seconds(name):
     made = artifact(name, n_fields=39, n_features=39 * 100)
     ids = np.random.default_rng(0).integers(0, 100, (10_000, 39)) + 100 * np.arange(39)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 from html.parser import HTMLParser
@@ -10,10 +11,12 @@ import numpy as np
 import pytest
 
 from anyfm.artifact import save_artifact
-from anyfm.dataset.synthetic import ad_clicks
+from anyfm.dataset.synthetic import ad_clicks, criteo_like
 from anyfm.errors import InputError, MissingDependencyError, SettingError
 from anyfm.explain import report as report_module
 from anyfm.explain.assessment import binary_curves, errors_by_value, estimates
+from anyfm.explain.contributions import Term
+from anyfm.explain.markup import terms
 from anyfm.explain.measured import measure, model_names
 from anyfm.explain.report import write_report
 from anyfm.table.readers import read_table
@@ -39,12 +42,13 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def clicks(folder):
-    """Two models of generated clicks, and their report."""
+    """Models of generated clicks, of every kind that has figures of its own, and their report."""
     made = ad_clicks(20_000, seed=0)
-    for name in ("linear", "fm"):
+    names = ["fm", "linear", "afm", *(["deepfm"] if importlib.util.find_spec("torch") is not None else [])]
+    for name in names:
         save_artifact(train_table(made.columns, "click", model=name, settings={"n_epochs": 4}).artifact, folder / name)
     out = folder / "clicks.html"
-    measured = write_report([folder / "fm", folder / "linear"], made.columns, out, data="clicks")
+    measured = write_report([folder / name for name in names], made.columns, out, data="clicks")
     return out, measured
 
 
@@ -102,7 +106,7 @@ def test_every_figure_says_how_to_read_it(clicks):
     out, _ = clicks
     text = page_without_scripts(out)
     captions = re.findall(r"<figcaption>(.*?)</figcaption>", text, re.DOTALL)
-    assert len(captions) == text.count("<figure>") > 15
+    assert len(captions) == text.count("<figure") > 15
     assert all("<p>Read it: " in caption for caption in captions)
 
 
@@ -113,6 +117,36 @@ def test_figures_hold_numbers_and_no_nan(clicks):
     assert {"roc", "pr", "gain", "lift", "calibration", "learning", "heat-0", "pairs-0", "values-0"} <= set(figures)
     assert all(figure["data"] for figure in figures.values())
     assert "heat-1" not in figures  # the linear model has no pairs
+    assert {"attention-2", "compared"} <= set(figures)
+    if "heat-3" in figures:
+        assert {"halves-3", "values-3"} <= set(figures)
+
+
+def test_the_page_asks_whether_the_rows_were_held_out(clicks, folder):
+    """Twenty thousand rows, of which a tenth chose the epoch, are as many as the models learnt from."""
+    out, measured = clicks
+    assert all(model.may_be_training_rows for model in measured.models)
+    assert "Held out?" in out.read_text(encoding="utf-8")
+    other = write_report([folder / "linear"], ad_clicks(500, seed=0).columns, folder / "other.html", data="clicks")
+    assert not other.models[0].may_be_training_rows
+    assert "Held out?" not in page_without_scripts(folder / "other.html")
+
+
+def test_example_rows_show_every_value(clicks):
+    out, measured = clicks
+    rows = re.findall(r"<details.*?</details>", page_without_scripts(out).split('id="rows"')[1], re.DOTALL)
+    assert len(rows) == sum(len(model.example_rows) for model in measured.models)
+    assert all(row.count("=<b>") == 8 for row in rows)
+
+
+def test_the_longest_bar_is_the_largest_term_sums_of_others_included():
+    of_row = [
+        Term("bias", (), (), 9.0),
+        Term("linear", ("a",), ("x",), -1.0),
+        Term("rest pair", (), (), 4.0, n_terms=30),
+    ]
+    widths = re.findall(r'class="(\w+)" style="width:([\d.]+)%"', terms(of_row))
+    assert widths == [("down", "12.5"), ("up", "50.0")]
 
 
 def test_what_comes_from_data_is_never_an_element(hostile):
@@ -253,6 +287,50 @@ def test_tabs_hover_rows_and_theme_work(clicks):
     assert result["themes"]
 
 
+def test_the_colour_bar_of_a_map_of_many_fields_is_in_sight(folder):
+    made = criteo_like(600, seed=0)
+    artifact = train_table(made.columns, "click", settings={"n_epochs": 1, "n_factors": 4}).artifact
+    assert artifact.n_fields == 39
+    out = folder / "many.html"
+    write_report([("fm", artifact)], made.columns, out, data="many")
+    result = browser.run(
+        out,
+        """
+        document.querySelector('[data-tab="why"]').click(); await wait(500);
+        const heat = document.getElementById("heat-0");
+        const edge = heat.closest("figure").getBoundingClientRect().right;
+        return { edge, ends: [...heat.querySelectorAll(".colorbar text")].map((t) => t.getBoundingClientRect().right) };
+        """,
+    )
+    assert max(result["ends"]) < result["edge"]
+
+
+def test_figures_follow_the_width_of_the_window_and_keep_their_height(clicks):
+    result = browser.run(
+        clicks[0],
+        """
+        document.querySelector('[data-tab="why"]').click(); await wait(500);
+        const size = (id) => { const box = document.querySelector("#" + id + " .main-svg").getBoundingClientRect();
+          return [box.width, box.height]; };
+        const place = () => document.getElementById("heat-0").clientWidth;
+        const out = { wide: size("heat-0"), wideplace: place() };
+        page.frameElement.style.width = "400px"; await wait(100);
+        page.dispatchEvent(new page.Event("resize")); await wait(300);  // virtual time delivers the real one late
+        out.narrow = size("heat-0"); out.narrowplace = place();
+        document.querySelector('[data-tab="overview"]').click(); await wait(300);
+        page.frameElement.style.width = "700px"; await wait(100);
+        page.dispatchEvent(new page.Event("resize")); await wait(300);
+        document.querySelector('[data-tab="why"]').click(); await wait(300);
+        out.middle = size("heat-0"); out.middleplace = place();
+        return out;
+        """,
+    )
+    assert result["wide"][0] == result["wideplace"]
+    assert result["narrow"][0] == result["narrowplace"] < 400
+    assert result["middle"][0] == result["middleplace"] > 500  # drawn anew where it was hidden meanwhile
+    assert result["middle"][1] == result["narrow"][1] == result["wide"][1] > 300
+
+
 def test_its_own_policy_lets_the_page_draw_and_nothing_else_run(clicks):
     result = browser.run(
         clicks[0],
@@ -273,7 +351,7 @@ def test_its_own_policy_lets_the_page_draw_and_nothing_else_run(clicks):
 
 def test_metrics_are_those_of_evaluate_and_their_intervals_hold_them(clicks):
     _, measured = clicks
-    fm, linear = measured.models
+    fm, linear = measured.models[:2]
     assert fm.metrics["auc"].value > linear.metrics["auc"].value
     for model in (fm, linear):
         for name, estimate in model.metrics.items():

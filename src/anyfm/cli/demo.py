@@ -61,7 +61,9 @@ def demo(
     output.results.print(
         f"\nAll of it took {seconds:.0f} s. Go on with\n"
         f"  anyfm inspect {out}/fm\n"
-        f"  anyfm predict {out}/fm {out}/test.parquet --out scores.csv",
+        f"  anyfm predict {out}/fm {out}/test.parquet --out scores.csv\n"
+        f"  anyfm explain {out}/fm {out}/test.parquet --row 1\n"
+        f"  anyfm report {' '.join(f'{out}/{name}' for name in results)} {out}/test.parquet --out report.html",
         markup=False,
     )
     output.finish({"data": example.credit, "rows": table.train.n_rows, "models": results, "seconds": seconds})

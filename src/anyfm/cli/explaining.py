@@ -14,23 +14,22 @@ from anyfm.rows import Rows
 if TYPE_CHECKING:
     from anyfm.artifact import Artifact
     from anyfm.cli.showing import Output
-    from anyfm.explain.strength import Strengths
     from anyfm.explain.value_pairs import ValuePair
     from anyfm.predictor import Predictor
-
-_MEASURED_ROWS = 50_000
 
 
 def explain(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="The directory of a saved model.")],
-    data: Annotated[str, typer.Argument(metavar="DATA", help="A table with the model's fields.")],
+    data: Annotated[str, typer.Argument(metavar="DATA", help="A table with the model's fields; its target says more.")],
     row: Annotated[
         int | None, typer.Option(metavar="N", help="Take apart this row, counted from 1, instead of all rows.")
+    ] = None,
+    field: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Show what each value of this field does to the mean score.")
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Write every term of every row: .parquet, .csv, .jsonl or .json.")
     ] = None,
-    factors: Annotated[Path | None, typer.Option(help="Write the factors of every value: .parquet or .csv.")] = None,
     top: Annotated[int, typer.Option(help="How many terms or pairs to show, or per row to write; 0 means all.")] = 12,
     no_header: Annotated[bool, typer.Option("--no-header", help="The first line of the text file is data.")] = False,
     names: Annotated[str | None, typer.Option(help="Column names, separated by commas.")] = None,
@@ -42,12 +41,12 @@ def explain(
     from anyfm.cli.showing import Output
     from anyfm.cli.training import read_options
     from anyfm.explain.contributions import explain as contributions_of
-    from anyfm.explain.factors import factors_table
     from anyfm.predictor import load
-    from anyfm.table.readers import write_table
 
     if top < 0:
         raise SettingError(however("--top must be 0 or more", top=top))
+    if row is not None and field is not None:
+        raise SettingError(however("--row and --field do not go together", row=row, field=field))
     output = Output(as_json=as_json)
     predictor = load(model)
     artifact = predictor.artifact
@@ -57,21 +56,19 @@ def explain(
             raise InputError(however(f"--row must lie in 1 … {_n_rows(given)}, the rows of the table", row=row))
         given = given.slice(row - 1, row) if isinstance(given, Rows) else given[row - 1 : row]
     result: dict[str, Any] = {"model": artifact.model.name, "rows": _n_rows(given)}
-    if factors is not None:
-        write_table(factors_table(artifact), factors)
-        result["factors"] = str(factors)
     if out is not None:
         contributions_of(artifact, given).write(out, top=top or None)
         result["out"] = str(out)
-    if row is not None:
+    if field is not None:
+        result |= _show_effect(output, artifact, given, field)
+    elif row is not None:
         one = contributions_of(artifact, given)
         output.results.print(f"row {row}: {one.describe(top=top or None)}", markup=False)
         result |= {**one.to_dict(top=top or None)["rows"][0], "row": row}
     else:
         result |= _show_table(output, artifact, given, top or None)
-    written = [("written to", str(path)) for path in (out, factors) if path is not None]
-    if written:
-        output.facts(written)
+    if out is not None:
+        output.facts([("written to", str(out))])
     output.finish(result)
 
 
@@ -90,96 +87,111 @@ def _n_rows(given: Any) -> int:
 
 
 def _show_table(output: Output, artifact: Artifact, given: Any, top: int | None) -> dict[str, Any]:
-    from anyfm.explain.contributions import field_names
-    from anyfm.explain.effects import sample
-    from anyfm.explain.strength import strengths
-    from anyfm.explain.value_pairs import value_pairs
+    from anyfm.explain.summary import summarize
 
-    rows = given
-    if not isinstance(given, Rows):
-        encoder = artifact.require_encoder()
-        target = encoder.schema.target
-        rows = encoder.encode(given, labelled=target is not None and target.name in given.columns).rows
-    rows = sample(rows, _MEASURED_ROWS)
-    if rows.n_rows == 0:
-        raise InputError("a table to explain must have at least one row, however it has none")
-    measured = strengths(artifact, rows)
-    found = value_pairs(artifact, rows, measured, n=top or len(measured.field_pairs) * 10)
-    fields = _field_records(list(field_names(artifact)), measured)[:top]
-    pairs = _pair_records(list(field_names(artifact)), measured)[:top]
-    _show_strengths(output, fields, pairs, found)
+    n_pairs = artifact.n_fields * (artifact.n_fields + 1) // 2
+    summary = summarize(artifact, given, n_value_pairs=top or 10 * n_pairs)
+    fields, pairs = (frame.to_dicts()[:top] for frame in (summary.fields(), summary.pairs()))
+    _show_summary(output, fields, pairs, summary.values)
     return {
-        "measured_rows": rows.n_rows,
+        "measured_rows": summary.n_rows,
         "fields": fields,
         "pairs": pairs,
-        "value_pairs": [pair.to_dict() for pair in found],
+        "value_pairs": [pair.to_dict() for pair in summary.values],
     }
 
 
-def _field_records(names: list[str], measured: Strengths) -> list[dict[str, Any]]:
-    columns = {
-        "main_effect": measured.main,
-        "mean_absolute": measured.linear_absolute,
-        "share": measured.linear_share,
-    }
-    records = [
-        {"field": name, **{key: float(column[place]) for key, column in columns.items()}}
-        for place, name in enumerate(names)
+def _show_effect(output: Output, artifact: Artifact, given: Any, field: str) -> dict[str, Any]:
+    """What each value of a field does."""
+    from rich.markup import escape
+
+    from anyfm.cli.showing import table
+    from anyfm.explain.effects import partial_effect
+
+    encoder = artifact.encoder
+    if encoder is None:
+        raise SettingError(however("--field needs a model of a table; this one knows ids", field=field))
+    if field not in encoder.field_names:
+        raise SettingError(however(f"--field must be one of {', '.join(encoder.field_names)}", field=field))
+    found = partial_effect(artifact, encoder.encode(given).rows, encoder.field_names.index(field))
+    records: list[dict[str, Any]] = [
+        {"value": value, "effect": float(effect), "training_rows": None if count != count else int(count)}
+        for value, effect, count in zip(found.values, found.effect, found.count, strict=True)
     ]
-    return sorted(records, key=lambda record: -record["main_effect"])
+    largest = max((abs(record["effect"]) for record in records), default=0.0) or 1.0
+    shown = table(escape(field), "effect", "training rows", "", numbers=("effect", "training rows"))
+    for record in records:
+        length = round(_BAR * abs(record["effect"]) / largest)
+        bar = f"{'▇' * length:>{_BAR}}│" if record["effect"] < 0 else f"{'':{_BAR}}│{'▇' * length}"
+        count = "" if record["training_rows"] is None else f"{record['training_rows']:,}"
+        shown.add_row(escape(record["value"]), f"{record['effect']:+.4f}", count, bar)
+    output.results.print(shown)
+    output.results.print(
+        "effect: by how much the mean score changes when every row gets this value, all else as it is."
+    )
+    return {"field": field, "ordered": found.ordered, "values": records}
 
 
-def _pair_records(names: list[str], measured: Strengths) -> list[dict[str, Any]]:
-    columns = {
-        "interaction": measured.interaction,
-        "mean_absolute": measured.pair_absolute,
-        "share": measured.pair_share,
-        **({} if measured.attention is None else {"attention": measured.attention}),
-    }
-    pairs = zip(measured.field_pairs.first.tolist(), measured.field_pairs.second.tolist(), strict=True)
-    records = [
-        {
-            "field": names[first],
-            "other_field": names[second],
-            **{key: float(column[place]) for key, column in columns.items()},
-        }
-        for place, (first, second) in enumerate(pairs)
-    ]
-    return sorted(records, key=lambda record: -record["interaction"])
+_BAR = 14
+_IMPORTANCE, _DEEP, _WHOLE, _ATTENTION = "importance", "mean |deep|", "whole model", "attention"
+_COLUMNS: dict[str, tuple[str, str]] = {  # key in the summary: the column's title, and the form of its numbers
+    "loss_increase": (_IMPORTANCE, "+.5f"),
+    "whole_interaction": (_WHOLE, ".4f"),
+    "main_effect": ("effect", ".4f"),
+    "interaction": ("effect", ".4f"),
+    "mean_absolute": ("mean |term|", ".4f"),
+    "deep_mean_absolute": (_DEEP, ".4f"),
+    "share": ("share of variance", ".1%"),
+    "attention": (_ATTENTION, ".3f"),
+}
+_MEANINGS = {
+    _IMPORTANCE: "how much worse the loss gets when the field's values are shuffled among the rows",
+    _DEEP: "of the deep half, by integrated gradients; the columns beside it are of the FM half",
+    _WHOLE: "the effect of the pair in both halves together, as the model answers when values are exchanged",
+    _ATTENTION: "mean weight of the pair; those of a row add up to 1",
+}
 
 
-def _show_strengths(
-    output: Output, fields: list[dict[str, Any]], pairs: list[dict[str, Any]], found: list[ValuePair]
+def _show_summary(
+    output: Output, fields: list[dict[str, Any]], pairs: list[dict[str, Any]], values: list[ValuePair]
 ) -> None:
     from rich.markup import escape
 
     from anyfm.cli.showing import table
 
-    numbers = ("effect", "mean |term|", "share of variance")
-    shown = table("field", *numbers, numbers=numbers, title="Fields on their own")
-    for record in fields:
-        shown.add_row(escape(record["field"]), *_numbers(record, "main_effect"))
-    output.results.print(shown)
-    if not pairs:
-        return
-    shown = table("pair of fields", *numbers, numbers=numbers, title="Pairs of fields, beyond what both do alone")
-    for record in pairs:
-        shown.add_row(escape(f"{record['field']} × {record['other_field']}"), *_numbers(record, "interaction"))
-    output.results.print(shown)
-    if not found:
-        return
-    numbers = ("effect", "rows", "the rows alone")
-    shown = table("pair of values", *numbers, numbers=numbers, title="Pairs of values")
-    for pair in found:
-        name = f"{pair.field}={pair.value} × {pair.other_field}={pair.other_value}"
-        alone = "" if pair.lower is None else f"{pair.lower:+.2f} … {pair.upper:+.2f}"
-        shown.add_row(escape(name), f"{pair.effect:+.3f}", f"{pair.n_rows:,}", alone)
-    output.results.print(shown)
+    shown_titles: list[str] = []
+    for title, records in (("Fields on their own", fields), ("Pairs of fields, beyond what both do alone", pairs)):
+        if not records:
+            continue
+        keys = [key for key in _COLUMNS if key in records[0]]
+        titles = [_COLUMNS[key][0] for key in keys]
+        shown_titles += titles
+        first = "pair of fields" if "other_field" in records[0] else "field"
+        shown = table(first, *titles, numbers=titles, title=title)
+        shown.columns[0].no_wrap = True
+        for record in records:
+            name = " × ".join(record[key] for key in ("field", "other_field") if key in record)
+            cells = ("" if record[key] is None else format(record[key], _COLUMNS[key][1]) for key in keys)
+            shown.add_row(escape(name), *cells)
+        output.results.print(shown)
+    if values:
+        numbers = ("effect", "rows", "the rows alone")
+        title = "Pairs of values" + (" in the FM half" if _WHOLE in shown_titles else "")
+        shown = table("pair of values", *numbers, "confirmed", numbers=numbers, title=title)
+        for pair in values:
+            name = f"{pair.field}={pair.value} × {pair.other_field}={pair.other_value}"
+            alone = "" if pair.lower is None else f"{pair.lower:+.2f} … {pair.upper:+.2f}"
+            confirmed = "yes" if pair.is_confirmed else ""
+            shown.add_row(escape(name), f"{pair.effect:+.3f}", f"{pair.n_rows:,}", alone, confirmed)
+        output.results.print(shown)
     output.results.print(
-        "Effects of fields and pairs are standard deviations over the rows, those of values are added to the score; "
-        "the rows alone: a 95 % interval."
+        "effect: of fields and pairs the standard deviation over the rows, of values what is added to the score."
     )
-
-
-def _numbers(record: dict[str, Any], effect: str) -> tuple[str, str, str]:
-    return f"{record[effect]:.4f}", f"{record['mean_absolute']:.4f}", f"{record['share']:.1%}"
+    for title in dict.fromkeys(shown_titles):
+        if title in _MEANINGS:
+            output.results.print(f"{title}: {_MEANINGS[title]}.", markup=False)
+    if values and values[0].lower is not None:
+        output.results.print(
+            "the rows alone: the effect by these rows themselves, all else held, a 95 % interval; confirmed: it lies "
+            "on the effect's side of 0."
+        )

@@ -4,22 +4,39 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from anyfm.artifact import Artifact
+    from anyfm.cli.showing import Output
 
 
 def inspect(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="The directory of a saved model.")],
+    nearest: Annotated[
+        str | None, typer.Option(metavar="FIELD=VALUE", help="Show the values that the model treats most like this.")
+    ] = None,
+    top: Annotated[int, typer.Option(help="How many nearest values to show.")] = 10,
+    min_count: Annotated[
+        int, typer.Option(help="Leave values out that were seen less often in training: they have learnt little.")
+    ] = 5,
+    factors: Annotated[
+        Path | None, typer.Option(help="Write what was learnt of every value: .parquet, .csv, .arrow or .jsonl.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as one line of JSON.")] = False,
 ) -> None:
-    """Show what a saved model is: its fields, settings, size, and how well it did in training."""
+    """Show what a saved model is: its fields, settings, size, and how well it did in training; or values alike."""
     from anyfm.artifact import load_artifact
     from anyfm.cli.schema_view import feature_counts, schema_table, target_text
     from anyfm.cli.showing import Output, metric_facts, settings_text
 
     output = Output(as_json=as_json)
     artifact = load_artifact(model)
+    if nearest is not None or factors is not None:
+        _learnt(output, artifact, nearest, factors, top=top, min_count=min_count)
+        return
     encoder = artifact.encoder
     n_parameters = artifact.model.n_parameters(artifact.n_features, artifact.n_fields)
     facts = [
@@ -50,6 +67,38 @@ def inspect(
             "anyfm_version": artifact.anyfm_version,
         }
     )
+
+
+def _learnt(
+    output: Output, artifact: Artifact, nearest: str | None, factors: Path | None, *, top: int, min_count: int
+) -> None:
+    """Show nearest values, write factors."""
+    from rich.markup import escape
+
+    from anyfm.cli.showing import table
+    from anyfm.errors import SettingError, however
+    from anyfm.explain.factors import factors_table
+    from anyfm.explain.neighbours import nearest_values
+    from anyfm.table.readers import write_table
+
+    result: dict[str, Any] = {"model": artifact.model.name}
+    if nearest is not None:
+        field, equals, value = nearest.partition("=")
+        if not equals:
+            raise SettingError(however("--nearest must be FIELD=VALUE", nearest=nearest))
+        found = nearest_values(artifact, field, value, n=top, min_count=min_count)
+        shown = table("value", "cosine", numbers=("cosine",), title=f"Nearest to {escape(nearest)}")
+        for other, cosine in found:
+            shown.add_row(escape(str(other)), f"{cosine:.3f}")
+        output.results.print(shown)
+        output.results.print("cosine: of the angle between the factors; 1 is the same direction, 0 has nothing to do.")
+        result |= {"field": field, "value": value}
+        result["nearest"] = [{"value": str(other), "cosine": cosine} for other, cosine in found]
+    if factors is not None:
+        write_table(factors_table(artifact), factors)
+        output.facts([("written to", str(factors))])
+        result["factors"] = str(factors)
+    output.finish(result)
 
 
 def models(

@@ -31,7 +31,9 @@ from anyfm.training.split import split_fraction
 from anyfm.workflow import train_rows
 
 if TYPE_CHECKING:
+    from anyfm.explain.contributions import Contributions
     from anyfm.table.encoder import Encoder
+    from anyfm.table.readers import Frame
 
 MIN_ROWS_TO_DIVIDE = 1000
 """With fewer rows, a held-out part says too little of the best epoch to be worth its absence from training."""
@@ -145,6 +147,29 @@ class TableEstimator(BaseEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self)
         return save_artifact(self.artifact_, path, overwrite=overwrite)
+
+    def explain(self, X: Any) -> Contributions:
+        """Every row's logit (a regression's prediction) as the sum of its terms: bias, fields, pairs of fields.
+
+        Parameters
+        ----------
+        X : as for `fit`, of shape (n_samples, n_features)
+
+        Returns
+        -------
+        Contributions
+            Its ``table()`` is tidy, with a row for each term; ``describe(i)`` is text for one row.
+        """
+        check_is_fitted(self)
+        table, encoder = self._checked_table(X, reset=False), self.artifact_.encoder
+        if encoder is None or is_sparse(table):
+            return self._predictor.explain(self._rows(table, encoder))
+        return self._predictor.explain(frame_of(table, [field.name for field in encoder.schema.fields]))
+
+    def factors(self) -> Frame:
+        """What was learnt of every value, as a polars data frame keyed by field and value."""
+        check_is_fitted(self)
+        return self._predictor.factors()
 
     # ---- parameters
 

@@ -20,8 +20,16 @@ from anyfm.rows import Rows
 if TYPE_CHECKING:
     from anyfm.table.readers import Frame
 
-BIAS, LINEAR, PAIR, REST = "bias", "linear", "pair", "rest"
+BIAS, LINEAR, PAIR = "bias", "linear", "pair"
 DEEP, DEEP_BASELINE, RESIDUAL = "deep", "deep baseline", "residual"
+REST = {LINEAR: "rest linear", PAIR: "rest pair", DEEP: "rest deep"}
+_NAMES = {
+    DEEP_BASELINE: "deep half of a row without values",
+    RESIDUAL: "residual of the deep half's parts",
+    REST[LINEAR]: "other fields alone ({})",
+    REST[PAIR]: "other pairs ({})",
+    REST[DEEP]: "other fields, deep ({})",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,13 +40,16 @@ class Term:
     ----------
     kind : str
         "bias", "linear", "pair", "deep" (a field's part of DeepFM's deep half), "deep baseline", "residual" (what
-        integrated gradients leave over) or "rest" (the sum of the terms that were left out).
+        integrated gradients leave over), or "rest linear", "rest pair", "rest deep" (the sum of the terms of that
+        kind that were left out).
     fields, values : tuple of str
         None, one or two field names, and their values in this row.
     contribution : float
         In units of the logit (for regression, of the target).
     attention : float, optional
         AFM: the weight of the pair among the pairs of its row, part of `contribution`.
+    n_terms : int
+        How many terms it is the sum of.
     """
 
     kind: str
@@ -46,12 +57,25 @@ class Term:
     values: tuple[str, ...]
     contribution: float
     attention: float | None = None
+    n_terms: int = 1
+
+    @property
+    def weighed(self) -> float | None:
+        """AFM: the term that attention weighs, so that contribution = attention · weighed; None if attention is 0."""
+        return self.contribution / self.attention if self.attention else None
+
+    @property
+    def is_within(self) -> bool:
+        """Whether it is of the pairs that several values of one field (tags) make."""
+        return len(self.fields) == 2 and self.fields[0] == self.fields[1]
 
     @property
     def name(self) -> str:
-        """ "gender=F × device=phone", or the kind for terms of no field."""
+        """ "gender=F × device=phone", "pairs within tags=a | b", or what a term of no field is."""
         if not self.fields:
-            return self.kind
+            return _NAMES.get(self.kind, self.kind).format(self.n_terms)
+        if self.is_within:
+            return f"pairs within {self.fields[0]}={self.values[0]}"
         named = " × ".join(f"{field}={value}" for field, value in zip(self.fields, self.values, strict=True))
         return f"{named} (deep)" if self.kind == DEEP else named
 
@@ -116,7 +140,7 @@ class Contributions:
         Parameters
         ----------
         top : int, optional
-            Keep so many, and add one term "rest" with the sum of the others.
+            Keep so many, and add for each kind one term with the sum of the others.
         """
         if not 0 <= row < self.n_rows:
             raise SettingError(however(f"a row must lie in 0 … {self.n_rows - 1}", row=row))
@@ -124,13 +148,19 @@ class Contributions:
         if self.deep is not None:
             fixed.append(Term(DEEP_BASELINE, (), (), self.deep_baseline))
         found = [self._term(kind, row, place) for kind, place in self._places()]
+        # A row with one value of a field has no pair within it.
+        found = [term for term in found if term.contribution != 0.0 or not term.is_within]
         found.sort(key=lambda term: -abs(term.contribution))
         if self.residual is not None:
             fixed.append(Term(RESIDUAL, (), (), float(self.residual[row])))
         if top is None or len(found) <= top:
             return [*fixed, *found]
-        rest = sum(term.contribution for term in found[top:])
-        return [*fixed, *found[:top], Term(REST, (), (), rest)]
+        rest = []
+        for kind, rest_kind in REST.items():
+            others = [term.contribution for term in found[top:] if term.kind == kind]
+            if others:
+                rest.append(Term(rest_kind, (), (), sum(others), n_terms=len(others)))
+        return [*fixed, *found[:top], *rest]
 
     def _places(self) -> list[tuple[str, int]]:
         places = [(LINEAR, field) for field in range(self.linear.shape[1])]
@@ -157,7 +187,7 @@ class Contributions:
         score = f"probability {prediction:.4f}, logit {logit:+.4f}" if self.task == "binary" else f"{prediction:.4f}"
         lines = [f"predicted {score}, the sum of"]
         for term in terms:
-            weight = "" if term.attention is None else f"   attention {term.attention:.3f}"
+            weight = "" if term.weighed is None else f"   attention {term.attention:.3f} of {term.weighed:+.4f}"
             lines.append(f"  {term.contribution:+9.4f}  {term.name}{weight}")
         return "\n".join(lines)
 
@@ -168,12 +198,13 @@ class Contributions:
         -------
         polars DataFrame
             Columns row (from 1), kind, field, value, other_field, other_value (null where there is none),
-            contribution, attention (null but for AFM). The contributions of a row add up to its logit.
+            contribution, attention and weighed (null but for AFM; contribution = attention · weighed). The
+            contributions of a row add up to its logit.
 
         Parameters
         ----------
         top : int, optional
-            For each row only its strongest terms, and one of kind "rest" for the sum of the others.
+            For each row only its strongest terms, and for each kind one with the sum of the others.
         """
         from anyfm.explain.tidy import tidy
 
@@ -303,4 +334,6 @@ def _plain(term: Term) -> dict[str, Any]:
     for name, field, value in zip(("", "other_"), term.fields, term.values, strict=False):
         plain |= {f"{name}field": field, f"{name}value": value}
     plain["contribution"] = term.contribution
-    return plain if term.attention is None else {**plain, "attention": term.attention}
+    if term.n_terms > 1:
+        plain["n_terms"] = term.n_terms
+    return plain if term.attention is None else {**plain, "attention": term.attention, "weighed": term.weighed}

@@ -156,16 +156,16 @@ def with_value(rows: Rows, field: int, feature: int, x: float = 1.0) -> Rows:
         values=np.full(rows.n_rows, x, np.float32),
         fields=np.full(rows.n_rows, field, np.int32),
     )
-    return _replaced(rows, field, single)
+    return replaced(rows, field, single)
 
 
 def with_field_of(rows: Rows, field: int, source: NDArray[np.int64]) -> Rows:
     """The rows with the entries that `field` has in the rows `source`, shape (n_rows,)."""
-    return _replaced(rows, field, rows.take(source))
+    return replaced(rows, field, rows.take(source))
 
 
-def _replaced(rows: Rows, field: int, other: Rows) -> Rows:
-    """`rows`, with the entries of `field` taken from `other`."""
+def replaced(rows: Rows, field: int, other: Rows) -> Rows:
+    """`rows`, with the entries that `field` has in the same rows of `other`."""
     if rows.offsets is None:
         slots = np.arange(rows.ids.shape[1]) if rows.fields is None else rows.fields
         of_field = slots == field

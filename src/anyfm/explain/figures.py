@@ -1,47 +1,14 @@
-"""The figures of the report as plotly specifications: plain dicts of traces and layout, ready for JSON.
-
-Colours are those of Okabe and Ito ("Color Universal Design", 2008), which colour-blind readers can tell apart, a little
-changed so that they are readable on white and on black; lines differ in their dashes as well. Fonts, grid and
-background come from the page, which knows whether it is light or dark.
-"""
+"""The figures of the report: what was measured of models as plotly specifications (see `charts`)."""
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from anyfm.explain.forms import Doubles
+from anyfm.explain.charts import COLOURS, DASHES, NEGATIVE, NEUTRAL, POSITIVE, Figure, axis, numbers, text
 from anyfm.explain.measured import Measured, Measurement
-
-Figure = dict[str, Any]
-
-COLOURS = ("#3b8bd0", "#e08a00", "#00a37a", "#cc79a7", "#d55e00", "#8a8a8a")
-DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
-POSITIVE, NEGATIVE, NEUTRAL = COLOURS[0], COLOURS[4], COLOURS[5]
-SCALE = "Cividis"
-N_BARS = 20
-MAX_HEAT_FIELDS = 40
-_LABEL_LENGTH = 30
-
-
-def text(value: object, *, length: int = _LABEL_LENGTH) -> str:
-    """A text for plotly, which reads a subset of HTML: shortened in the middle, then escaped."""
-    plain = str(value)
-    if len(plain) > length:
-        plain = f"{plain[: length - length // 3 - 1]}…{plain[-(length // 3) :]}"
-    return html.escape(plain, quote=False)
-
-
-def numbers(values: Any, digits: int = 6) -> list[float | None]:
-    """Numbers for JSON: rounded to so many significant digits, None for what is no number."""
-    return [None if not np.isfinite(v) else float(f"{v:.{digits}g}") for v in np.asarray(values, np.float64).tolist()]
-
-
-def _axis(title: str, **more: Any) -> dict[str, Any]:
-    return {"title": {"text": title}, **more}
 
 
 def _line(index: int) -> dict[str, Any]:
@@ -101,8 +68,19 @@ def learning_curves(models: Sequence[Measured]) -> Figure | None:
     what = "logloss" if models[0].artifact.model.config.task == "binary" else "squared error"
     return {
         "data": traces,
-        "layout": {"xaxis": _axis("epoch", rangemode="tozero"), "yaxis": _axis(f"mean {what}")},
+        "layout": {"xaxis": axis("epoch", rangemode="tozero"), "yaxis": axis(f"mean {what}", **_loss_range(traces))},
     }
+
+
+def _loss_range(traces: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """A range in which validation can be told apart: the first training losses may lie above it."""
+    every = [value for trace in traces for value in trace["y"] if value is not None]
+    held_out = [value for trace in traces if str(trace.get("name", "")).endswith("validation") for value in trace["y"]]
+    if not held_out or max(every) == min(every):
+        return {}
+    low, high = min(every), max(held_out)
+    room = max(0.08 * (high - low), 0.3 * (max(held_out) - min(held_out)))
+    return {"range": [float(f"{low - 0.5 * room:.6g}"), float(f"{min(high + room, max(every) + 0.5 * room):.6g}")]}
 
 
 def _valid_loss(records: list[Any]) -> str | None:
@@ -130,7 +108,7 @@ def curves(models: Sequence[Measured], kind: str, x_title: str, y_title: str) ->
             }
         )
     axes = {"range": [0, 1.02], "constrain": "domain"}
-    return {"data": traces, "layout": {"xaxis": _axis(x_title, **axes), "yaxis": _axis(y_title, **axes)}}
+    return {"data": traces, "layout": {"xaxis": axis(x_title, **axes), "yaxis": axis(y_title, **axes)}}
 
 
 def lift(models: Sequence[Measured]) -> Figure | None:
@@ -154,8 +132,8 @@ def lift(models: Sequence[Measured]) -> Figure | None:
             }
         )
     layout = {
-        "xaxis": _axis("share of rows taken, best scores first", range=[0, 1.02], tickformat=".0%"),
-        "yaxis": _axis("lift", rangemode="tozero"),
+        "xaxis": axis("share of rows taken, best scores first", range=[0, 1.02], tickformat=".0%"),
+        "yaxis": axis("lift", rangemode="tozero"),
     }
     return {"data": traces, "layout": layout}
 
@@ -193,7 +171,7 @@ def calibration(measurement: Measurement) -> Figure:
     what = "probability" if measurement.task == "binary" else text(measurement.target)
     return {
         "data": [_diagonal([low, high], [low, high]), *traces],
-        "layout": {"xaxis": _axis(f"predicted {what}"), "yaxis": _axis("observed mean")},
+        "layout": {"xaxis": axis(f"predicted {what}"), "yaxis": axis("observed mean")},
     }
 
 
@@ -220,141 +198,13 @@ def histograms(model: Measured) -> Figure:
     layout = {
         "barmode": "overlay",
         "bargap": 0.02,
-        "xaxis": _axis(title),
-        "yaxis": _axis("share of rows" + (" of the class" if binary else ""), tickformat=".0%"),
+        "xaxis": axis(title),
+        "yaxis": axis("share of rows" + (" of the class" if binary else ""), tickformat=".0%"),
     }
     return {"data": traces, "layout": layout}
 
 
-# --- bars and heat maps --------------------------------------------------------------------------------------------
-
-
-def bars(labels: Sequence[str], series: Sequence[tuple[str, Doubles]], title: str, *, percent: bool = False) -> Figure:
-    """Horizontal bars, the first on top; several series side by side."""
-    places = list(range(len(labels)))[::-1]
-    form = ".1%" if percent else ".4f"
-    traces = [
-        {
-            "type": "bar",
-            "orientation": "h",
-            "y": places,
-            "x": numbers(values),
-            "customdata": [text(label, length=80) for label in labels],
-            "name": name,
-            "marker": {"color": COLOURS[index], "pattern": {"shape": "/" if index else "", "solidity": 0.4}},
-            "hovertemplate": f"%{{customdata}}<br>{name} %{{x:{form}}}<extra></extra>",
-        }
-        for index, (name, values) in enumerate(series)
-    ]
-    return {
-        "data": traces[::-1],  # plotly stacks a group from below
-        "layout": {
-            "xaxis": _axis(title, **({"tickformat": ".2~p"} if percent else {})),
-            "yaxis": _labels(labels, places),
-            "height": max(170, 90 + len(labels) * (14 + 8 * len(series))),
-            "barmode": "group",
-            "bargap": 0.25,
-        },
-    }
-
-
-def dots(
-    labels: Sequence[str],
-    series: Sequence[tuple[str, Doubles, Doubles | None, Doubles | None]],
-    title: str,
-    *,
-    line_at: float,
-    details: Sequence[str] = (),
-    lines: int = 1,
-) -> Figure:
-    """Dots with intervals, the first on top: (name, value, lower, upper) for each series; a line to compare with.
-
-    Labels have so many `lines`, with a line feed between them.
-    """
-    places = list(range(len(labels)))[::-1]
-    traces = []
-    for index, (name, values, lower, upper) in enumerate(series):
-        trace: dict[str, Any] = {
-            "y": places,
-            "x": numbers(values),
-            "mode": "markers",
-            "name": name,
-            "marker": {"color": COLOURS[index], "size": 9, "symbol": ("diamond", "circle-open")[index % 2]},
-            "customdata": [
-                f"{text(label.replace(chr(10), ' '), length=120)}{f'<br>{detail}' if detail else ''}"
-                for label, detail in zip(labels, details or [""] * len(labels), strict=True)
-            ],
-            "hovertemplate": f"%{{customdata}}<br>{name} %{{x:.4f}}<extra></extra>",
-        }
-        if lower is not None and upper is not None:
-            trace["error_x"] = {
-                "type": "data",
-                "symmetric": False,
-                "array": numbers(upper - values),
-                "arrayminus": numbers(values - lower),
-                "thickness": 1.5,
-                "width": 3,
-            }
-        traces.append(trace)
-    layout = {
-        "xaxis": _axis(title),
-        "yaxis": _labels(labels, places),
-        "height": max(170, 90 + (12 + 14 * lines) * len(labels)),
-        "shapes": [
-            {
-                "type": "line",
-                "yref": "paper",
-                "y0": 0,
-                "y1": 1,
-                "x0": line_at,
-                "x1": line_at,
-                "line": {"color": NEUTRAL, "width": 1, "dash": "dash"},
-            }
-        ],
-    }
-    return {"data": traces, "layout": layout}
-
-
-def _labels(labels: Sequence[str], places: Sequence[int]) -> dict[str, Any]:
-    return {
-        "tickmode": "array",
-        "tickvals": list(places),
-        "ticktext": ["<br>".join(text(line) for line in label.split("\n")) for label in labels],
-        "range": [-0.7, len(labels) - 0.3],
-        "showgrid": False,
-        "zeroline": False,
-    }
-
-
-def heat_map(names: Sequence[str], square: Doubles, order: Doubles, what: str) -> Figure:
-    """A number for each pair of fields; the fields with the largest `order` first, at most 40."""
-    chosen = np.argsort(-order, kind="stable")[:MAX_HEAT_FIELDS]
-    values = square[np.ix_(chosen, chosen)]
-    labels = [text(names[field], length=18) for field in chosen]
-    places = list(range(len(chosen)))
-    hover = [[f"{text(names[i])} × {text(names[j])}" for j in chosen] for i in chosen]
-    ticks = {"tickmode": "array", "tickvals": places, "ticktext": labels, "showgrid": False, "zeroline": False}
-    trace = {
-        "type": "heatmap",
-        "z": [numbers(row, 4) for row in values],
-        "x": places,
-        "y": places,
-        "customdata": hover,
-        "colorscale": SCALE,
-        "zmin": 0,
-        "xgap": 1,
-        "ygap": 1,
-        "hoverongaps": False,
-        "colorbar": {"thickness": 10, "outlinewidth": 0, "len": 0.9},
-        "hovertemplate": f"%{{customdata}}<br>{what} %{{z:.4f}}<extra></extra>",
-    }
-    size = max(320, 110 + 22 * len(chosen))
-    layout = {
-        "xaxis": {**ticks, "tickangle": -60 if len(chosen) <= 12 else -90, "side": "bottom"},
-        "yaxis": {**ticks, "autorange": "reversed"},
-        "height": size,
-    }
-    return {"data": [trace], "layout": layout, "min_width": 90 + 14 * len(chosen)}
+# --- what values do --------------------------------------------------------------------------------------------------
 
 
 def partial_effects(model: Measured) -> list[tuple[str, Figure]]:
@@ -364,7 +214,7 @@ def partial_effects(model: Measured) -> list[tuple[str, Figure]]:
 
 def _partial_effect(effect: Any) -> Figure:
     places = list(range(len(effect.values)))
-    labels = [text(value, length=16) for value in effect.values]
+    labels = [text(value, length=24) for value in effect.values]
     counts = ["" if not np.isfinite(count) else f"<br>{count:,.0f} training rows" for count in effect.count]
     common = {
         "customdata": [f"{text(value, length=80)}{count}" for value, count in zip(effect.values, counts, strict=True)],
@@ -383,7 +233,7 @@ def _partial_effect(effect: Any) -> Figure:
             }
         ],
         "layout": {
-            "xaxis": _axis("effect on the mean score"),
+            "xaxis": axis("effect on the mean score"),
             "yaxis": {
                 "tickmode": "array",
                 "tickvals": places[::step],

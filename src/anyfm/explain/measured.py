@@ -33,6 +33,7 @@ from anyfm.explain.effects import (
 )
 from anyfm.explain.forms import Doubles
 from anyfm.explain.strength import Strengths, strengths
+from anyfm.explain.summary import N_IMPORTANCE_ROWS, whole_model
 from anyfm.explain.value_pairs import ValuePair, value_pairs
 from anyfm.rows import Rows
 from anyfm.training.calibration import Reliability, reliability
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
     from anyfm.table.report import EncodingReport
 
 N_EFFECT_FIELDS = 24
-_IMPORTANCE_ROWS = 10_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +57,8 @@ class Measured:
     calibration: Reliability
     histogram: Histogram
     strengths: Strengths
+    whole: Doubles | None
+    deep_absolute: Doubles | None
     importance: Importance
     value_pairs: list[ValuePair]
     effects: list[PartialEffect]
@@ -65,6 +67,17 @@ class Measured:
     examples: Contributions
     example_rows: list[tuple[int, str]]
     example_targets: Doubles
+
+    @property
+    def interaction(self) -> Doubles:
+        """The interaction of each pair of fields in the whole model; see `summary.Summary`."""
+        return self.strengths.interaction if self.whole is None else self.whole
+
+    @property
+    def may_be_training_rows(self) -> bool:
+        """Whether the table has as many rows as the model was trained on, with or without its validation rows."""
+        trained, valid = (int(self.artifact.training.get(name, 0)) for name in ("rows", "valid_rows"))
+        return self.encoding.n_rows in (trained, trained + valid)
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,6 +154,12 @@ def _read(table: Any, text_columns: frozenset[str], options: Mapping[str, Any]) 
 def _what_they_predict(models: Sequence[tuple[str, Artifact]]) -> tuple[str, str]:
     if not models:
         raise SettingError("a report must have at least one model, however it has none")
+    for name, artifact in models:
+        if artifact.encoder is None:
+            raise SettingError(
+                however("a report needs models of tables, whose values have names; this one knows ids", model=name)
+                + ". anyfm explain takes it"
+            )
     tasks = sorted({str(artifact.model.config.task) for _, artifact in models})
     targets = [artifact.require_encoder().schema.target for _, artifact in models]
     named = [target for target in targets if target is not None]
@@ -173,8 +192,9 @@ def _one(
     y, weight = _targets(rows)
     explained = sample(rows, n_explained)
     measured = strengths(artifact, explained)
-    importance = permutation_importance(artifact, sample(rows, _IMPORTANCE_ROWS))
-    order = np.argsort(-np.maximum(measured.main, 0), kind="stable")[:N_EFFECT_FIELDS]
+    importance = permutation_importance(artifact, sample(rows, N_IMPORTANCE_ROWS))
+    whole, deep = whole_model(artifact, explained, measured)
+    order = np.argsort(-(measured.main if deep is None else measured.main + deep), kind="stable")[:N_EFFECT_FIELDS]
     mean_loss, errors = errors_by_value(artifact, rows, logits)
     examples = example_rows(task, y, logits)
     chosen = [row for row, _ in examples]
@@ -187,6 +207,8 @@ def _one(
         calibration=reliability(y, logits, weight, task=task, n_bins=20),
         histogram=score_histogram(task, y, logits, weight),
         strengths=measured,
+        whole=whole,
+        deep_absolute=deep,
         importance=importance,
         value_pairs=value_pairs(artifact, explained, measured),
         effects=[partial_effect(artifact, explained, int(field)) for field in order],

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from anyfm.artifact import Artifact
 from anyfm.errors import InputError, SettingError, however, located
@@ -18,9 +21,10 @@ def nearest_values(
     Parameters
     ----------
     artifact : Artifact
-        Of a model with one vector of factors per feature (FM, AFM, DeepFM).
+        Of a model with factors: any but linear. FFM's vectors for all fields count as one long vector.
     field : str
-    value : as in the table
+        For a model of ids (libsvm and libffm text), "id".
+    value : as in the table, or its text
     n : int
         At most so many neighbours.
     min_count : int
@@ -38,24 +42,45 @@ def nearest_values(
     InputError
         The value was not seen in training.
     """
-    if "factors" not in artifact.parameters:
-        raise SettingError(
-            however("neighbours need a model with one vector of factors a feature", model=artifact.model.name)
-        )
-    encoder = artifact.require_encoder()
-    if field not in encoder.field_names:
-        raise SettingError(however(f"the field must be one of {', '.join(encoder.field_names)}", field=field))
-    position = encoder.field_names.index(field)
-    first, last = int(encoder.field_offsets[position]), int(encoder.field_offsets[position + 1])
-    values = encoder.field_values(field)
-    if value not in values:
-        raise InputError(located("the model has not learnt this value", column=field, value=value))
-    factors = artifact.parameters["factors"][first:last].astype(np.float64)
+    stored = artifact.parameters.get("factors", artifact.parameters.get("field_factors"))
+    if stored is None:
+        raise SettingError(however("neighbours need a model with factors", model=artifact.model.name))
+    first, values, known = _of_field(artifact, field, min_count)
+    last = first + len(values)
+    chosen = _place(values, field, value)
+    factors = stored[first:last].reshape(last - first, -1).astype(np.float64)
     lengths = np.sqrt((factors**2).sum(axis=1))
     directions = factors / np.where(lengths > 0, lengths, 1.0)[:, None]
-    chosen = values.index(value)
     cosines = directions @ directions[chosen]
-    allowed = (encoder.counts[first:last] >= min_count) & (lengths > 0)
-    allowed[[0, 1, chosen]] = False  # unseen, missing and the value itself
+    allowed = known & (lengths > 0)
+    allowed[chosen] = False
     order = np.flatnonzero(allowed)[np.argsort(-cosines[allowed], kind="stable")]
     return [(values[i], float(cosines[i])) for i in order[:n]]
+
+
+def _of_field(artifact: Artifact, field: str, min_count: int) -> tuple[int, Sequence[Any], NDArray[np.bool_]]:
+    """The first feature of a field, its values, and which of them are known well enough to be neighbours."""
+    encoder = artifact.encoder
+    names = ["id"] if encoder is None else encoder.field_names
+    if field not in names:
+        raise SettingError(however(f"the field must be one of {', '.join(names)}", field=field))
+    if encoder is None:
+        return 0, range(artifact.n_features), np.ones(artifact.n_features, bool)
+    position = names.index(field)
+    first, last = int(encoder.field_offsets[position]), int(encoder.field_offsets[position + 1])
+    known = np.asarray(encoder.counts[first:last] >= min_count)
+    known[:2] = False  # unseen and missing
+    return first, encoder.field_values(field), known
+
+
+def _place(values: Sequence[Any], field: str, value: Any) -> int:
+    """The place of a value, or of the value that is written so."""
+    if value in values:
+        return values.index(value)
+    texts = [str(known) for known in values]
+    if str(value) in texts:
+        return texts.index(str(value))
+    like = difflib.get_close_matches(str(value), texts, n=3, cutoff=0.5)
+    like += [text for text in texts if str(value).lower() in text.lower() and text not in like][: 3 - len(like)]
+    hint = f". Close to it: {', '.join(like)}" if like else ""
+    raise InputError(located("the model has not learnt this value", column=field, value=value) + hint)

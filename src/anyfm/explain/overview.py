@@ -33,6 +33,7 @@ def overview(page: Page, measurement: Measurement) -> str:
     models = measurement.models
     return "".join(
         [
+            _caution(measurement),
             f"<h2>What was trained</h2>{_trained(models)}",
             f"<h2>How well it does</h2><p>Measured on {measurement.n_rows:,} rows of {escaped(measurement.data)}. "
             "In brackets the 95 % interval from 200 bootstrap resamples"
@@ -46,13 +47,25 @@ def overview(page: Page, measurement: Measurement) -> str:
             page.figure(
                 "learning",
                 "Learning curves",
-                "Read it: the loss after each epoch; dotted on training rows, thick on validation rows, a ring at the "
-                "epoch that was kept. Validation rising while training falls is overfitting.",
+                "Read it: the loss of each epoch; dotted on training rows, thick on validation rows, a ring at the "
+                "epoch that was kept. Validation rising while training falls is overfitting. A training curve may "
+                "begin above the frame.",
                 figures.learning_curves(models),
                 empty="These models were saved without a history.",
-            ),
+            ).html,
             f"<h2>Fields</h2>{_fields(models[0])}",
         ]
+    )
+
+
+def _caution(measurement: Measurement) -> str:
+    """A warning where the table may be what the models learnt from."""
+    learnt = [model.name for model in measurement.models if model.may_be_training_rows]
+    if not learnt:
+        return ""
+    return (
+        f'<p class="caution"><b>Held out?</b> This table has just as many rows as {escaped(", ".join(learnt))} learnt '
+        "from. If they are those rows, the figures below flatter the model: measure it on rows it has not seen.</p>"
     )
 
 
@@ -72,13 +85,13 @@ def _trained(models: Sequence[Measured]) -> str:
         fact("settings", lambda m: _settings(m.artifact.model.config.to_dict())),
         fact("written by", lambda m: f"anyfm {m.artifact.anyfm_version}"),
     ]
-    return table(["", *(escaped(model.name) for model in models)], rows)
+    return table(["", *(escaped(model.name) for model in models)], rows, scrolls=len(models) > 1)
 
 
 def _target(model: Measured) -> str:
     target = model.artifact.require_encoder().schema.target
     assert target is not None
-    return f"{target.name}, {target.positive} counts as 1" if target.task == "binary" else f"{target.name}, a number"
+    return f"{target.name} = {target.positive}" if target.task == "binary" else f"{target.name}, a number"
 
 
 def _epochs(model: Measured) -> str:
@@ -98,7 +111,7 @@ def _metrics(models: Sequence[Measured]) -> str:
         cells = [f"<b>{escaped(_NAMES.get(name, name.replace('_', ' ')))}</b><br><small>{escaped(meaning)}</small>"]
         cells += [_estimate(model.metrics[name], higher) if name in model.metrics else "" for model in models]
         rows.append(cells)
-    return table(["", *(escaped(model.name) for model in models)], rows)
+    return table(["", *(escaped(model.name) for model in models)], rows, scrolls=len(models) > 1)
 
 
 def _estimate(estimate: Estimate, higher: bool | None) -> str:
@@ -110,7 +123,7 @@ def _estimate(estimate: Estimate, higher: bool | None) -> str:
         clear = low > 0 or high < 0
         verdict = "" if not clear or higher is None else (" better" if (gap > 0) == higher else " worse")
         interval = f"[{number(low, sign=True)}, {number(high, sign=True)}]"
-        shown += f"<br><small class=interval>{number(gap, sign=True)} {interval}{verdict}</small>"
+        shown += f"<small class=interval>{number(gap, sign=True)} {interval}{verdict}</small>"
     return shown
 
 

@@ -106,7 +106,7 @@ def render(measurement: Measurement, plotly: str) -> str:
     names = ", ".join(model.name for model in measurement.models)
     parts = {
         "TITLE": escaped(f"{names} on {measurement.data}"),
-        "HEADING": escaped(measurement.target),
+        "HEADING": escaped(f"Predicting {measurement.target}"),
         "SUBTITLE": escaped(f"{names}, on {measurement.n_rows:,} rows of {measurement.data}", length=300),
         "MODELS": _model_choice(measurement),
         "FIGURES": page.figures_json(),

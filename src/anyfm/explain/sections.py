@@ -6,19 +6,20 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from anyfm.explain import figures
+from anyfm.explain import charts, figures
 from anyfm.explain.assessment import ErrorOfValue
-from anyfm.explain.markup import Page, escaped, number, table, terms
+from anyfm.explain.markup import Page, Part, columns, escaped, number, table, terms
 from anyfm.explain.measured import Measured, Measurement
 
 N_ROW_TERMS = 12
+_MANY_FIELDS = 28
 _ONE_CLASS = "All rows are of one class, so that there is no such curve."
 
 
 def quality(page: Page, measurement: Measurement) -> str:
     """ROC, precision and recall, calibration, gain and lift, scores."""
     models, binary = measurement.models, measurement.task == "binary"
-    parts = []
+    parts: list[Part] = []
     if binary:
         parts += [
             page.figure(
@@ -58,10 +59,10 @@ def quality(page: Page, measurement: Measurement) -> str:
         page.figure(f"scores-{index}", _titled(title, model, models), what, figures.histograms(model))
         for index, model in enumerate(models)
     ]
-    return f'<div class="grid">{"".join(parts)}</div>'
+    return columns(parts)
 
 
-def _gain_and_lift(page: Page, models: Sequence[Measured]) -> list[str]:
+def _gain_and_lift(page: Page, models: Sequence[Measured]) -> list[Part]:
     return [
         page.figure(
             "gain",
@@ -84,23 +85,49 @@ def _gain_and_lift(page: Page, models: Sequence[Measured]) -> list[str]:
 
 def why(page: Page, measurement: Measurement) -> str:
     """Strengths of fields and pairs, value pairs, partial effects, model by model."""
-    return _by_model(measurement, lambda index, model: _why_of(page, index, model))
+    return _compared(page, measurement) + _by_model(measurement, lambda index, model: _why_of(page, index, model))
+
+
+def _compared(page: Page, measurement: Measurement) -> str:
+    """Which fields matter to which model, where there are several models of the same fields."""
+    models = measurement.models
+    fields = list(dict.fromkeys(field for model in models for field in model.importance.fields))
+    if len(models) < 2:
+        return ""
+    of_models = [dict(zip(model.importance.fields, model.importance.increase, strict=True)) for model in models]
+    increases = np.array([[of.get(field, np.nan) for field in fields] for of in of_models])
+    order = np.argsort(-np.nanmax(increases, axis=0), kind="stable")[: charts.N_BARS]
+    loss = _loss(models[0])
+    return page.figure(
+        "compared",
+        "Which fields matter to which model",
+        f"Read it: how much worse each model's {loss} gets when a field's values are shuffled among the rows. Marks "
+        "apart from each other are fields that the models use differently.",
+        charts.dots(
+            [fields[place] for place in order],
+            [(charts.text(m.name), increases[i, order], None, None) for i, m in enumerate(models)],
+            f"increase of {loss}",
+            line_at=0.0,
+        ),
+    ).html
 
 
 def _why_of(page: Page, index: int, model: Measured) -> str:
     strengths = model.strengths
     names = list(model.examples.field_names)
-    has_pairs = len(strengths.field_pairs) > 0
-    total = strengths.main + np.nansum(np.nan_to_num(strengths.matrix(strengths.interaction)), axis=1)
+    interaction = strengths.matrix(model.interaction)
+    alone = strengths.main if model.deep_absolute is None else strengths.main + model.deep_absolute
+    total = alone + np.nansum(interaction, axis=1)
+    how = "standard deviation over rows of the interaction"
+    if model.whole is not None:
+        how = "standard deviation of the interaction, of pairs and perceptron together, by exchanging values among rows"
     parts = [
         page.figure(
             f"heat-{index}",
             "Which fields act together",
-            "Read it: how much each pair of fields moves the score beyond what both do alone (standard deviation over "
-            f"rows of the interaction, in {_unit(model)}). Bright is strong; hover or tap for the number.",
-            figures.heat_map(names, strengths.matrix(strengths.interaction), total, "interaction")
-            if has_pairs
-            else None,
+            f"Read it: how much each pair of fields moves the score beyond what both do alone ({how}, in "
+            f"{_unit(model)}). Bright is strong; hover or tap for the number.",
+            charts.heat_map(names, interaction, total, "interaction") if len(strengths.field_pairs) else None,
             empty="A linear model has no pairs: every field acts alone.",
         )
     ]
@@ -111,50 +138,79 @@ def _why_of(page: Page, index: int, model: Measured) -> str:
                 "Where attention goes",
                 "Read it: the mean attention weight of each pair of fields; in a row all weights add up to 1. "
                 "Attention says which terms are let through, not whether they raise or lower the score.",
-                figures.heat_map(names, strengths.matrix(strengths.attention), total, "attention"),
+                charts.heat_map(names, strengths.matrix(strengths.attention), total, "attention"),
             )
         )
-    parts += [_field_bars(page, index, model, names), _pair_bars(page, index, model, names)]
-    parts.append(_value_pairs(page, index, model))
-    parts.append(
-        page.choice(
-            f"effect-{index}",
-            "What a field's values do",
-            f"Read it: by how much the mean score (in {_unit(model)}) changes when every row gets this value, all "
-            "else as it is. Right raises, left lowers.",
-            "Field",
-            figures.partial_effects(model),
+    # A map of many fields needs the width of the page for its labels and its colour bar.
+    maps, parts = (parts, []) if len(names) > _MANY_FIELDS and len(strengths.field_pairs) else ([], parts)
+    parts.append(_field_bars(page, index, model, names))
+    if model.deep_absolute is not None:
+        parts.append(_half_bars(page, index, model, names))
+    parts += [_pair_bars(page, index, model, names), _value_pairs(page, index, model)]
+    effects = figures.partial_effects(model)
+    if effects:
+        parts.append(
+            page.choice(
+                f"effect-{index}",
+                "What a field's values do",
+                f"Read it: by how much the mean score (in {_unit(model)}) changes when every row gets this value, all "
+                "else as it is. Right raises, left lowers.",
+                "Field",
+                effects,
+            )
         )
-    )
-    return f'<div class="grid">{"".join(parts)}</div>'
+    return "".join(part.html for part in maps) + columns(parts)
 
 
-def _field_bars(page: Page, index: int, model: Measured, names: list[str]) -> str:
-    order = np.argsort(-model.importance.increase, kind="stable")[: figures.N_BARS]
-    loss = "logloss" if model.artifact.model.config.task == "binary" else "squared error"
+def _field_bars(page: Page, index: int, model: Measured, names: list[str]) -> Part:
+    order = np.argsort(-model.importance.increase, kind="stable")[: charts.N_BARS]
+    loss = _loss(model)
     return page.figure(
         f"fields-{index}",
         "Which fields matter",
         f"Read it: how much worse the {loss} gets when a field's values are shuffled among the rows, effects in pairs "
-        "included. This asks the model as a black box, and so checks the other figures.",
-        figures.bars(
-            [names[i] for i in order], [("increase", model.importance.increase[order])], f"increase of {loss}"
+        "included; whiskers are the spread over three shuffles. This asks the model as a black box, and so checks the "
+        "other figures.",
+        charts.bars(
+            [names[i] for i in order],
+            [("increase", model.importance.increase[order])],
+            f"increase of {loss}",
+            deviation=model.importance.deviation[order],
         ),
     )
 
 
-def _pair_bars(page: Page, index: int, model: Measured, names: list[str]) -> str:
+def _half_bars(page: Page, index: int, model: Measured, names: list[str]) -> Part:
+    assert model.deep_absolute is not None
+    order = np.argsort(-(model.strengths.main + model.deep_absolute), kind="stable")[: charts.N_BARS]
+    return page.figure(
+        f"halves-{index}",
+        "The two halves of DeepFM",
+        f"Read it: how far each field moves the score (in {_unit(model)}), in the FM half (standard deviation of its "
+        "own effect, exact) and in the perceptron (mean absolute part, by integrated gradients).",
+        charts.bars(
+            [names[i] for i in order],
+            [("FM half", model.strengths.main[order]), ("perceptron", model.deep_absolute[order])],
+            f"in {_unit(model)}",
+        ),
+    )
+
+
+def _pair_bars(page: Page, index: int, model: Measured, names: list[str]) -> Part:
     strengths = model.strengths
-    order = np.argsort(-strengths.interaction, kind="stable")[: figures.N_BARS]
+    order = np.argsort(-np.nan_to_num(model.interaction, nan=-np.inf), kind="stable")[: charts.N_BARS]
     pairs = strengths.field_pairs
+    beside = ("mean absolute term", strengths.pair_absolute[order])
+    what = "mean absolute size of the terms as the model adds them up."
+    if model.whole is not None:
+        beside, what = ("FM half alone", strengths.interaction[order]), "part that the FM half has in them."
     return page.figure(
         f"pairs-{index}",
         "The strongest pairs of fields",
-        "Read it: the same numbers as in the heat map, the strongest first, beside the mean absolute size of the "
-        "terms as the model adds them up.",
-        figures.bars(
+        f"Read it: the same numbers as in the heat map, the strongest first, beside the {what}",
+        charts.bars(
             [f"{names[pairs.first[i]]} × {names[pairs.second[i]]}" for i in order],
-            [("interaction", strengths.interaction[order]), ("mean absolute term", strengths.pair_absolute[order])],
+            [("interaction", model.interaction[order]), beside],
             f"in {_unit(model)}",
         )
         if len(order)
@@ -163,13 +219,13 @@ def _pair_bars(page: Page, index: int, model: Measured, names: list[str]) -> str
     )
 
 
-def _value_pairs(page: Page, index: int, model: Measured) -> str:
-    found = model.value_pairs
+def _value_pairs(page: Page, index: int, model: Measured) -> Part:
+    found, who = model.value_pairs, "model" if model.whole is None else "FM half"
     title, reading = (
         "The strongest pairs of values",
-        f"Read it: the diamond is what the model adds for this pair (in {_unit(model)}) beyond what both values do "
-        "alone; the ring is what these rows alone say, with its 95 % interval. An interval away from 0 "
-        "confirms the pair.",
+        f"Read it: the diamond is what the {who} adds for this pair (in "
+        f"{_unit(model)}) beyond what both values do alone; the ring is what these rows alone say, with its 95 % "
+        "interval. The diamond is filled where the interval, wholly on its side of 0, confirms the pair.",
     )
     if not found:
         return page.figure(
@@ -182,16 +238,17 @@ def _value_pairs(page: Page, index: int, model: Measured) -> str:
     )
     effects = np.array([pair.effect for pair in found])
     labels = [f"{p.field}={p.value} × {p.other_field}={p.other_value}" for p in found]
-    figure = figures.dots(
+    figure = charts.dots(
         [
             f"{_one_line(p.field)}={_one_line(p.value)}\n× {_one_line(p.other_field)}={_one_line(p.other_value)}"
             for p in found
         ],
-        [("model", effects, None, None), ("rows alone", observed, lower, upper)],
+        [(who, effects, None, None), ("rows alone", observed, lower, upper)],
         "interaction",
         line_at=0.0,
         details=[f"{p.n_rows:,} rows" for p in found],
         lines=2,
+        hollow=[not p.is_confirmed for p in found],
     )
     rows = [
         [
@@ -207,9 +264,8 @@ def _value_pairs(page: Page, index: int, model: Measured) -> str:
         for label, p in zip(labels, found, strict=True)
     ]
     shown = table(["pair", "rows", "model", "rows alone", "95 % interval", "confirmed"], rows, numeric=[1, 2, 3, 4])
-    return page.figure(f"values-{index}", title, reading, figure).replace(
-        "</figure>", f"<details><summary>As a table</summary>{shown}</details></figure>"
-    )
+    below = f"<details><summary>As a table</summary>{shown}</details>"
+    return page.figure(f"values-{index}", title, reading, figure, below=below)
 
 
 def errors(page: Page, measurement: Measurement) -> str:
@@ -218,9 +274,9 @@ def errors(page: Page, measurement: Measurement) -> str:
 
 
 def _errors_of(page: Page, index: int, model: Measured) -> str:
-    loss = "logloss" if model.artifact.model.config.task == "binary" else "squared error"
-    worst = sorted(model.errors, key=lambda e: -e.loss_lower)[: figures.N_BARS]
-    biased = sorted(model.errors, key=lambda e: -max(e.gap_lower, -e.gap_upper))[: figures.N_BARS]
+    loss = _loss(model)
+    worst = sorted(model.errors, key=lambda e: -e.loss_lower)[: charts.N_BARS]
+    biased = sorted(model.errors, key=lambda e: -max(e.gap_lower, -e.gap_upper))[: charts.N_BARS]
     few = "No value occurs in enough rows (30 and 0.1 % of all)."
     parts = [
         page.figure(
@@ -241,14 +297,14 @@ def _errors_of(page: Page, index: int, model: Measured) -> str:
         ),
         _unknown(page, index, model),
     ]
-    return f'<div class="grid">{"".join(parts)}</div>'
+    return columns(parts)
 
 
-def _error_dots(found: Sequence[ErrorOfValue], title: str, what: str, line_at: float) -> figures.Figure:
+def _error_dots(found: Sequence[ErrorOfValue], title: str, what: str, line_at: float) -> charts.Figure:
     values, lower, upper = (
         np.array([getattr(error, f"{what}{end}") for error in found]) for end in ("", "_lower", "_upper")
     )
-    return figures.dots(
+    return charts.dots(
         [error.name for error in found],
         [(title, values, lower, upper)],
         title,
@@ -260,17 +316,17 @@ def _error_dots(found: Sequence[ErrorOfValue], title: str, what: str, line_at: f
     )
 
 
-def _unknown(page: Page, index: int, model: Measured) -> str:
+def _unknown(page: Page, index: int, model: Measured) -> Part:
     fields = [field for field in model.encoding.fields if field.n_unseen or field.n_missing]
     fields.sort(key=lambda field: -(field.n_unseen + field.n_missing))
-    fields = fields[: figures.N_BARS]
+    fields = fields[: charts.N_BARS]
     entries = np.array([max(field.n_entries, 1) for field in fields], np.float64)
     return page.figure(
         f"unknown-{index}",
         "Unseen and missing values",
         "Read it: the share of each field's values in this table that were rare or absent in training (unseen), or "
         "empty (missing). Many unseen values mean that the table differs from the training rows.",
-        figures.bars(
+        charts.bars(
             [field.name for field in fields],
             [
                 ("unseen", np.array([field.n_unseen for field in fields]) / entries),
@@ -300,17 +356,29 @@ def _rows_of(measurement: Measurement, model: Measured) -> str:
         shown.append(
             f"<details{' open' if place == 0 else ''}><summary><span>row {row + 1:,}</span><span>{reason}</span>"
             f"<span>predicted {score}</span><span>observed {observed}</span></summary>"
-            f"{terms(model.examples.terms(place, top=N_ROW_TERMS))}</details>"
+            f"{terms(model.examples.terms(place, top=N_ROW_TERMS))}"
+            f"<p class=values>{_values(model, place)}</p></details>"
         )
     unit = "logits; the probability is their sum through the logistic function" if binary else "units of the target"
     reading = (
         f"Read it: each bar is one term, and all terms of a row add up to its score (in {unit}). Bars to the right "
-        "raise the score, to the left lower it; “rest” is the sum of the smaller terms. Click or tap a row to open it."
+        "raise the score, to the left lower it; the last bars are the sums of all smaller terms. Click or tap "
+        "a row to open it."
     )
     return (
         f"<figure><figcaption><h3>Example rows</h3><p>{escaped(reading, length=600)}</p></figcaption>"
         f'<div class="rows">{"".join(shown)}</div></figure>'
     )
+
+
+def _values(model: Measured, place: int) -> str:
+    """All values of an example row."""
+    named = zip(model.examples.field_names, model.examples.values, strict=True)
+    return ", ".join(f"{escaped(name)}=<b>{escaped(values[place])}</b>" for name, values in named)
+
+
+def _loss(model: Measured) -> str:
+    return "logloss" if model.artifact.model.config.task == "binary" else "squared error"
 
 
 def _unit(model: Measured) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from anyfm.explain.contributions import REST
 from anyfm.explain.forms import Doubles
 
 if TYPE_CHECKING:
@@ -24,33 +25,32 @@ def tidy(contributions: Contributions, *, top: int | None = None) -> Frame:
 
     terms, kinds, first, second, attention = _columns(contributions)
     n_rows, n_terms = terms.shape
+    rest_kinds = [REST[kind] for kind in REST if kind in kinds]
     if top is None or top >= n_terms:
         term = np.tile(np.arange(n_terms), n_rows)
         row = np.repeat(np.arange(n_rows), n_terms)
         contribution = terms.reshape(-1)
     else:
         row, term, contribution = _strongest(terms, kinds, top)
-    is_rest = term == n_terms
-    term = np.where(is_rest, 0, term)
-    kind_names = [*dict.fromkeys(kinds), "rest"]
-    of_term = np.array([kind_names.index(kind) for kind in kinds])
+    is_rest = term >= n_terms
+    kind_names = [*dict.fromkeys(kinds), *rest_kinds]
+    of_term = np.array([kind_names.index(kind) for kind in [*kinds, *rest_kinds]])
     names = _texts(contributions.field_names)
     texts = _texts([text for values in contributions.values for text in values])
-    table: dict[str, Any] = {
-        "row": row + 1,
-        "kind": _texts(kind_names).gather(np.where(is_rest, len(kind_names) - 1, of_term[term])),
-    }
+    table: dict[str, Any] = {"row": row + 1, "kind": _texts(kind_names).gather(of_term[term])}
     for prefix, of_terms in (("", first), ("other_", second)):
-        field = np.where(is_rest, _NONE, of_terms[term])
+        field = np.where(is_rest, _NONE, of_terms[np.where(is_rest, 0, term)])
         table |= {
             f"{prefix}field": names.gather(np.where(field == _NONE, len(names) - 1, field)),
             f"{prefix}value": texts.gather(np.where(field == _NONE, len(texts) - 1, field * n_rows + row)),
         }
     table["contribution"] = contribution
-    weights = np.full(len(row), np.nan) if attention is None else attention[row, term]
-    weights[is_rest] = np.nan
+    weights = np.full(len(row), np.nan)
+    if attention is not None:
+        weights[~is_rest] = attention[row[~is_rest], term[~is_rest]]
+    weighed = np.divide(contribution, weights, out=np.full(len(row), np.nan), where=weights > 0)
     frame = read_table(table)
-    return frame.with_columns(read_table({"attention": weights})["attention"].fill_nan(None))
+    return frame.with_columns(**read_table({"attention": weights, "weighed": weighed}).fill_nan(None).to_dict())
 
 
 def _texts(texts: Sequence[str]) -> Any:
@@ -95,17 +95,27 @@ def _columns(
 def _strongest(
     terms: Doubles, kinds: list[str], top: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-    """Row, term and contribution of each row's `top` strongest terms, after those of no field; then the rest."""
-    fieldless = np.array([kind in ("bias", "deep baseline", "residual") for kind in kinds])
+    """Row, term and contribution of each row's `top` strongest terms, after those of no field; then what is left.
+
+    Terms from T on are the rest of each kind in the order of `REST`, where a row has one.
+    """
+    n_rows, n_terms = terms.shape
+    fieldless = np.array([kind not in REST for kind in kinds])
     strength = np.where(fieldless, np.inf, np.abs(terms))
-    kept = min(top + int(fieldless.sum()), terms.shape[1])
+    kept = min(top + int(fieldless.sum()), n_terms)
     order = np.argsort(-strength, axis=1, kind="stable")
-    chosen = order[:, :kept]
-    contribution = np.take_along_axis(terms, chosen, axis=1)
-    rest = np.take_along_axis(terms, order[:, kept:], axis=1).sum(axis=1, keepdims=True)
-    term = np.concatenate([chosen, np.full((len(terms), 1), terms.shape[1])], axis=1)
-    row = np.repeat(np.arange(len(terms)), kept + 1)
-    return row, term.reshape(-1), np.concatenate([contribution, rest], axis=1).reshape(-1)
+    chosen, others = order[:, :kept], order[:, kept:]
+    left_out = np.zeros(terms.shape, bool)
+    np.put_along_axis(left_out, others, True, axis=1)
+    columns, sums, there = [chosen], [np.take_along_axis(terms, chosen, axis=1)], [np.ones(chosen.shape, bool)]
+    for place, kind in enumerate(kind for kind in REST if kind in kinds):
+        of_kind = left_out & (np.array(kinds) == kind)
+        columns.append(np.full((n_rows, 1), n_terms + place))
+        sums.append(np.where(of_kind, terms, 0.0).sum(axis=1, keepdims=True))
+        there.append(of_kind.any(axis=1, keepdims=True))
+    exists = np.concatenate(there, axis=1)
+    row = np.broadcast_to(np.arange(n_rows)[:, None], exists.shape)
+    return row[exists], np.concatenate(columns, axis=1)[exists], np.concatenate(sums, axis=1)[exists]
 
 
 def column_texts(frame: Frame, name: str) -> tuple[str, ...]:

