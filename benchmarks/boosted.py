@@ -18,13 +18,12 @@ from anyfm.prepare import Table
 from anyfm.table.schema import Field
 from anyfm.training import metrics
 
-MOST_TREES, PATIENCE = 3000, 50
+MOST_TREES, PATIENCE = 1000, 30
 SETTINGS: tuple[dict[str, Any], ...] = (
     {"num_leaves": 31},
-    {"num_leaves": 7, "learning_rate": 0.05},
+    {"num_leaves": 7},
     {"num_leaves": 31, "learning_rate": 0.05, "feature_fraction": 0.5, "min_data_in_leaf": 50},
-    {"num_leaves": 127, "min_data_in_leaf": 50, "cat_smooth": 50, "lambda_l2": 10},
-    {"num_leaves": 255, "max_cat_threshold": 256, "cat_smooth": 1, "cat_l2": 1},
+    {"num_leaves": 127, "max_cat_threshold": 256, "cat_smooth": 1, "cat_l2": 1},
 )
 """Beside LightGBM's defaults."""
 
