@@ -1,10 +1,11 @@
-"""Quality of every model with its default settings on real tables, beside scikit-learn's logistic regression.
+"""Quality of every model with its default settings on real tables, beside logistic regression and boosted trees.
 
-    python -m benchmarks.quality [--data FOLDER] [--sets adult bank …] [--models linear fm …] [--seeds 3]
+    python -m benchmarks.quality [--data FOLDER] [--sets adult bank …] [--models linear fm …] [--peers …] [--seeds 3]
 
 The tables are read raw, encoded with the inferred schema, trained with early stopping on the validation rows, and
 measured once on the test rows. Prints a Markdown table: test AUC and logloss, RMSE for ratings, mean over the seeds
-with the standard deviation of the loss. LogisticRegression (C=1), and Ridge for ratings, see the same one-hot rows.
+with the standard deviation of the loss. LogisticRegression (C=1), and Ridge for ratings, see the same one-hot rows;
+LightGBM, where it is installed, the same raw columns (boosted.py).
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from anyfm.predictor import Predictor
 from anyfm.rows import Rows
 from anyfm.training import metrics
 from anyfm.workflow import Table, Validation, prepare_table, train_encoded
+from benchmarks import boosted
 
 Frames = tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]
 
@@ -165,7 +167,7 @@ def peer(table: Table, test: Rows) -> dict[str, float]:
     return metrics.evaluate(table.task, test.y, logits)
 
 
-def measure(name: str, data: Path, models: list[str], seeds: int) -> dict[str, str]:
+def measure(name: str, data: Path, models: list[str], peers: list[str], seeds: int) -> dict[str, str]:
     """One line of the table: what to print of each model on one problem."""
     problem = PROBLEMS[name]
     train, valid, test = problem.read(data)
@@ -173,7 +175,12 @@ def measure(name: str, data: Path, models: list[str], seeds: int) -> dict[str, s
         train, problem.target, validation=Validation(source=valid), fields=problem.fields, task=problem.task
     )
     test_rows = table.encoder.encode(test, labelled=True).rows
-    line = {"sklearn": _cell([peer(table, test_rows)])}
+    assert test_rows.y is not None
+    line = {}
+    if "sklearn" in peers:
+        line["sklearn"] = _cell([peer(table, test_rows)])
+    if "lightgbm" in peers:
+        line["lightgbm"] = _cell([boosted.boosted(table, train, valid, test, test_rows.y)])
     for model in models:
         runs = []
         for seed in range(seeds):
@@ -196,18 +203,23 @@ def _cell(runs: list[dict[str, float]]) -> str:
     return auc + text + valid
 
 
+def _peers() -> list[str]:
+    return ["sklearn", "lightgbm"] if boosted.installed() else ["sklearn"]
+
+
 def main() -> None:
     default = os.environ.get("ANYFM_TEST_DATA", str(Path(__file__).parents[2] / "shared" / "data"))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path(default))
     parser.add_argument("--sets", nargs="*", choices=list(PROBLEMS), default=list(PROBLEMS))
     parser.add_argument("--models", nargs="*", choices=list(MODELS), default=list(MODELS))
+    parser.add_argument("--peers", nargs="*", choices=["sklearn", "lightgbm"], default=_peers())
     parser.add_argument("--seeds", type=int, default=3)
     arguments = parser.parse_args()
-    columns = ["sklearn", *arguments.models]
+    columns = [*arguments.peers, *arguments.models]
     print(f"| set | {' | '.join(columns)} |\n|---|{'---|' * len(columns)}")
     for name in arguments.sets:
-        line = measure(name, arguments.data, arguments.models, arguments.seeds)
+        line = measure(name, arguments.data, arguments.models, arguments.peers, arguments.seeds)
         print(f"| {name} | {' | '.join(line[column] for column in columns)} |", flush=True)
 
 

@@ -40,7 +40,7 @@ def compare(problem: Problem, peer: str | None, *, n_threads: int, n_pairs: int)
 
 
 def _rate(adapter: Adapter, problem: Problem, n_threads: int) -> float:
-    return problem.n_rows / median(adapter.run(problem, n_threads=n_threads, validate=False).seconds)
+    return problem.n_trained(validate=False) / median(adapter.run(problem, n_threads=n_threads, validate=False).seconds)
 
 
 def main() -> None:
