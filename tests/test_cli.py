@@ -321,6 +321,14 @@ class TestDemo:
         assert json_of(anyfm("evaluate", tmp_path / "demo" / "fm", tmp_path / "demo" / "test.parquet", "--json"))[
             "auc"
         ] == pytest.approx(models["fm"]["auc"])
+        assert json_of(result)["pairs"][0]["fields"] == ["gender", "ad_category"]
+        of = {frozenset(pair["fields"]): pair for pair in json_of(result)["pairs"]}
+        matters, does_not = of[frozenset(("gender", "ad_category"))], of[frozenset(("gender", "ad_size"))]
+        assert matters["attention"] > 1.2 * does_not["attention"]
+        assert matters["strength"] > 10 * does_not["strength"]
+        assert sum(pair["attention"] for pair in of.values()) == pytest.approx(1.0)
+        assert "gender × ad_category" in result.stderr
+        assert "gender × ad_size" in result.stderr
 
     def test_on_movielens_the_fm_is_ahead_and_finds_like_films(self, tmp_path):
         from anyfm.dataset import movielens

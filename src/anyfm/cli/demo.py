@@ -42,7 +42,9 @@ def demo(
     offline: Annotated[bool, typer.Option("--offline", help="Download nothing: use generated ad clicks.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as one line of JSON.")] = False,
 ) -> None:
-    """Train every model on MovieLens-100K (a download of 2 MB), compare them, and score with the saved ones."""
+    """Train every model on MovieLens-100K (a download of 2 MB), compare them, and score with the saved ones; then see
+    which pairs of fields AFM listens to on generated ad clicks."""
+    from anyfm.cli.demo_attention import show_attention
     from anyfm.cli.showing import Output, settings_text
 
     began = time.perf_counter()
@@ -57,6 +59,7 @@ def demo(
     _show_comparison(output, results)
     _show_neighbours(output, example, out)
     _show_single_row(output, example, test, out)
+    pairs = show_attention(output, seed=_SEED)
     seconds = time.perf_counter() - began
     output.results.print(
         f"\nAll of it took {seconds:.0f} s. Go on with\n"
@@ -66,7 +69,9 @@ def demo(
         f"  anyfm report {' '.join(f'{out}/{name}' for name in results)} {out}/test.parquet --out report.html",
         markup=False,
     )
-    output.finish({"data": example.credit, "rows": table.train.n_rows, "models": results, "seconds": seconds})
+    output.finish(
+        {"data": example.credit, "rows": table.train.n_rows, "models": results, "pairs": pairs, "seconds": seconds}
+    )
 
 
 # --- the data -----------------------------------------------------------------------------------------------------
