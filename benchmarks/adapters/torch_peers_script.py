@@ -56,7 +56,7 @@ def torchfm(request, parts, sizes):
 
 
 def deepctr(request, parts, sizes):
-    # It asks the network for its newest version when it is imported; without the package that it asks through, it stops.
+    # When imported it asks the network for its newest version, through a package that it stops without.
     sys.modules.setdefault("requests", types.ModuleType("requests"))
     from deepctr_torch.inputs import SparseFeat
     from deepctr_torch.models import AFM, DeepFM
