@@ -6,6 +6,7 @@ Embeddings are dense and so is Adam's step over them, as in the libraries' examp
 import json
 import sys
 import time
+import types
 
 import numpy as np
 import torch
@@ -55,6 +56,8 @@ def torchfm(request, parts, sizes):
 
 
 def deepctr(request, parts, sizes):
+    # When imported it asks the network for its newest version, through a package that it stops without.
+    sys.modules.setdefault("requests", types.ModuleType("requests"))
     from deepctr_torch.inputs import SparseFeat
     from deepctr_torch.models import AFM, DeepFM
 

@@ -74,6 +74,14 @@ class TestBins:
         assert bins.encode_one(50.0) == heap - 1
         assert bins.encode_one(51.0) == heap + 1
 
+    def test_heaps_beside_a_greater_one_have_their_own_bins(self):
+        series = pl.Series("x", np.concatenate([np.zeros(9000), np.arange(1.0, 601.0), np.full(400, 300.5)]))
+        bins, _ = Bins.fit(series, n_bins=10)
+        heap = bins.encode_one(300.5)
+        assert bins.counts[heap] == 400
+        assert bins.encode_one(300.0) == heap - 1
+        assert bins.encode_one(301.0) == heap + 1
+
     def test_infinities_lie_in_the_outer_bins_and_do_not_shape_them(self):
         train = pl.Series("x", [math.inf, -math.inf, *range(100)], dtype=pl.Float64, strict=False)
         bins, _ = Bins.fit(train, n_bins=4)

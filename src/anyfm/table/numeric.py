@@ -181,7 +181,8 @@ def quantile_edges(levels: Numbers, counts: Numbers, n_bins: int) -> Numbers:
     """Edges of at most `n_bins` bins of about equal mass; every bin holds at least one of the levels.
 
     Up to `n_bins` distinct values get a bin each. Beyond that, a value as frequent as two bins gets a bin of its own
-    (the zeros of a count, say), and the others share the remaining bins by their quantiles.
+    (the zeros of a count, say), and the others share the remaining bins by their quantiles. What is frequent is asked
+    again of the others alone: beside many zeros, round numbers would not stand out.
 
     Parameters
     ----------
@@ -190,8 +191,10 @@ def quantile_edges(levels: Numbers, counts: Numbers, n_bins: int) -> Numbers:
     """
     if len(levels) <= n_bins:
         return levels[1:]
-    heavy = counts >= 2.0 * counts.sum() / n_bins
-    n_rest = n_bins - 2 * int(heavy.sum())
+    heavy, n_rest = np.zeros(len(levels), bool), n_bins
+    while n_rest > 1 and (more := ~heavy & (counts * n_rest >= 2.0 * counts[~heavy].sum())).any():
+        heavy |= more
+        n_rest = n_bins - 2 * int(heavy.sum())  # not below 0: of n_rest bins' mass at most n_rest / 2 can be two bins'
     light = np.flatnonzero(~heavy)
     starts: list[NDArray[np.int64]] = [np.flatnonzero(heavy), np.flatnonzero(heavy) + 1]
     if n_rest > 1 and len(light):
