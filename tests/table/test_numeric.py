@@ -51,6 +51,10 @@ class TestBins:
         if len(bins.edges):
             assert (bins.counts[2:] >= min_count).all()
 
+    def test_numbers_farther_apart_than_float64_reaches(self):
+        bins, _ = Bins.fit(pl.Series("x", [-1.7e308, 1.7e308]), n_bins=4)
+        assert bins.edges.tolist() == [1.7e308]
+
     def test_few_values_get_a_bin_each(self):
         bins, _ = Bins.fit(pl.Series("x", [3, 1, 2, 2, 7]), n_bins=4)
         assert bins.labels() == ["<unseen>", "<missing>", "< 2", "[2, 3)", "[3, 7)", "≥ 7"]

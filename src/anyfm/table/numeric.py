@@ -170,7 +170,7 @@ def _levels(numbers: Numbers, mass: Numbers | None) -> tuple[Numbers, Numbers]:
     """Distinct numbers ascending, and how often each occurs (float64); those of no weight are left out."""
     order = None if mass is None else np.argsort(numbers, kind="stable")
     ascending = np.sort(numbers) if order is None else numbers[order]
-    first = np.flatnonzero(np.diff(ascending, prepend=-np.inf) > 0) if len(ascending) else np.zeros(0, np.int64)
+    first = np.flatnonzero(np.concatenate([[True], ascending[1:] != ascending[:-1]])[: len(ascending)])
     if mass is None or order is None:
         return ascending[first], np.diff(first, append=len(ascending)).astype(np.float64)
     counts = np.add.reduceat(mass[order], first) if len(first) else np.zeros(0)
