@@ -33,6 +33,7 @@ from anyfm.workflow import Table, Validation, prepare_table, train_encoded
 from benchmarks import boosted
 
 Frames = tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]
+DATA = Path(os.environ.get("ANYFM_TEST_DATA", str(Path(__file__).parents[2] / "shared" / "data")))
 
 
 @dataclass(frozen=True)
@@ -185,17 +186,18 @@ def measure(name: str, data: Path, models: list[str], peers: list[str], seeds: i
         runs = []
         for seed in range(seeds):
             trained = train_encoded(table, model=model, settings={"seed": seed})
-            runs.append(Predictor(trained.artifact).evaluate(test) | {"valid": trained.metrics[_loss(trained.metrics)]})
+            valid = trained.metrics[loss_name(trained.metrics)]
+            runs.append(Predictor(trained.artifact).evaluate(test) | {"valid": valid})
         line[model] = _cell(runs)
     return line
 
 
-def _loss(scores: dict[str, float]) -> str:
+def loss_name(scores: dict[str, float]) -> str:
     return "logloss" if "logloss" in scores else "rmse"
 
 
 def _cell(runs: list[dict[str, float]]) -> str:
-    name = _loss(runs[0])
+    name = loss_name(runs[0])
     losses = [run[name] for run in runs]
     text = f"{mean(losses):.4f}" + (f" ± {pstdev(losses):.4f}" if len(runs) > 1 else "")
     auc = f"{mean(run['auc'] for run in runs):.4f} / " if "auc" in runs[0] else ""
@@ -208,9 +210,8 @@ def _peers() -> list[str]:
 
 
 def main() -> None:
-    default = os.environ.get("ANYFM_TEST_DATA", str(Path(__file__).parents[2] / "shared" / "data"))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=Path(default))
+    parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--sets", nargs="*", choices=list(PROBLEMS), default=list(PROBLEMS))
     parser.add_argument("--models", nargs="*", choices=list(MODELS), default=list(MODELS))
     parser.add_argument("--peers", nargs="*", choices=["sklearn", "lightgbm"], default=_peers())
