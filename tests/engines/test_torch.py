@@ -146,6 +146,28 @@ def test_tables_of_few_values_do_not_diverge(name: str, n_rows: int, task: str) 
     assert loss < (0.4 if task == "binary" else 0.1 * float(np.var(y)))
 
 
+def test_steps_rise_in_the_first_epoch_and_fall_in_every_one() -> None:
+    n_rows = 64 * 128  # an epoch has 128 batches
+    data = Rows(ids=np.zeros((n_rows, 1), np.int32), y=np.zeros(n_rows, np.float32))
+    engine = engine_module.TorchEngine(MODELS["linear"](), n_features=1, n_fields=1, n_threads=1)
+    engine.prepare(data, seed=0)
+    shares: list[float] = []
+    train = engine._train
+
+    def noting(*arguments: object, share: float) -> object:
+        shares.append(share)
+        return train(*arguments, share=share)
+
+    engine._train = noting
+    for epoch in (1, 2):
+        engine.begin_epoch(epoch)
+        engine.step(data, np.arange(n_rows))
+    batch = np.arange(128) / 128
+    falling = np.minimum(1, 2 * (1 - batch))
+    np.testing.assert_allclose(shares[:128], np.minimum(falling, 2 * (batch + 1 / 128)))
+    np.testing.assert_allclose(shares[128:], falling)
+
+
 @pytest.mark.parametrize("name", ["linear", "fm-8", "ffm-4"])
 def test_it_learns_what_the_native_engine_learns(name: str) -> None:
     rng = np.random.default_rng(0)

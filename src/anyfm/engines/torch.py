@@ -77,6 +77,7 @@ class TorchEngine(Engine):
         self._noise = 1.0
         self._seen = np.zeros(2)  # since the last estimate: summed loss and summed weight, in the loss's own units
         self._done = 0  # rows since the epoch began
+        self._epoch = 1
         self._draws = np.zeros(2, np.int64)  # the seed of dropout, and how many batches have drawn from it
         self._mixed = _mixed(self._device, self._dense, model)
         self._short_bias = self._mixed and not model.config.batch_norm
@@ -95,6 +96,7 @@ class TorchEngine(Engine):
         self._checked = None
         self._seen[:] = 0
         self._done = 0
+        self._epoch = 1
         self._draws[:] = seed, 0
         self._store.start(made.counts, {group.name: 1.0 if group.name == "linear" else 0.1 for group in self._groups})
         self._bias[0] = made.centre / made.scale if self._has_linear else 0.0
@@ -174,6 +176,7 @@ class TorchEngine(Engine):
             self._set_penalties(estimate=True)
         self._seen[:] = 0
         self._done = 0
+        self._epoch = epoch
 
     def step(self, rows: Rows, order: NDArray[np.int64]) -> float:
         if self._recipe is None:
@@ -185,15 +188,27 @@ class TorchEngine(Engine):
         n_batches = -(-len(order) // self._batch_rows)
         with _threads(self._useful_threads(self._batch_rows)):
             for index in np.array_split(order, n_batches) if n_batches else []:
-                progress = (self._done % self._recipe.n_rows) / self._recipe.n_rows
+                share = self._share(len(index))
                 self._done += len(index)
                 if rows.weight is not None:
                     index = index[rows.weight[index] > 0]
                 if len(index) > 0:
-                    loss += self._train(rows, index, share=min(1.0, 2 * (1 - progress)))
+                    loss += self._train(rows, index, share=share)
         total = float(loss)
         self._seen += total, len(order) if rows.weight is None else float(rows.weight[order].sum())
         return total * self._recipe.scale**2
+
+    def _share(self, n_rows: int) -> float:
+        """What share of the full step sizes the next batch, of so many rows, takes.
+
+        Steps fall to nothing over the second half of every epoch, as the native engine's do. Over the first half of the
+        first epoch they rise: a batch is one step of hundreds of rows, and before Adagrad's sums have grown, the steps
+        of many features in one direction have thrown logits far off and swollen those sums for good.
+        """
+        assert self._recipe is not None
+        done = self._done % self._recipe.n_rows
+        share = min(1.0, 2 * (1 - done / self._recipe.n_rows))
+        return min(share, 2 * (done + n_rows) / self._recipe.n_rows) if self._epoch == 1 else share
 
     def _train(self, rows: Rows, index: NDArray[np.int64], *, share: float) -> Tensor:
         """One step on the rows at `index`, with that share of the full step sizes. Returns the summed loss."""
