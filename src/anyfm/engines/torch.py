@@ -6,8 +6,7 @@ native/evidence.hpp) with one step a batch; the parameters that every row uses f
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +19,7 @@ from anyfm.engines.base import Engine, State
 from anyfm.engines.recipe import PriorGuess, Recipe, recipe
 from anyfm.engines.torch_batch import Batch, TrainingNoise, batch_of
 from anyfm.engines.torch_dense import DenseParameters, target_power, units
+from anyfm.engines.torch_device import threads_of_torch, usable
 from anyfm.engines.torch_ops import FeatureStore, Gradients, Group
 from anyfm.errors import SettingError, however
 from anyfm.models import Model
@@ -65,7 +65,7 @@ class TorchEngine(Engine):
         self.model = model
         self.n_features = n_features
         self.n_fields = n_fields
-        self._device = _usable(device)
+        self._device = usable(device)
         self._n_threads = n_threads or available_threads()
         specs = model.parameter_specs(n_features, n_fields)
         self._store = FeatureStore(specs, n_features=n_features, device=self._device, n_threads=self._n_threads)
@@ -186,7 +186,7 @@ class TorchEngine(Engine):
         self._check(rows)
         loss = torch.zeros((), dtype=torch.float64, device=self._device)
         n_batches = -(-len(order) // self._batch_rows)
-        with _threads(self._useful_threads(self._batch_rows)):
+        with threads_of_torch(self._useful_threads(self._batch_rows)):
             for index in np.array_split(order, n_batches) if n_batches else []:
                 share = self._share(len(index))
                 self._done += len(index)
@@ -301,7 +301,7 @@ class TorchEngine(Engine):
         self._check(rows)
         normalize = getattr(self.model.config, "normalize", False)
         parts = [np.empty(0, np.float32)]
-        with torch.no_grad(), _threads(self._useful_threads(min(rows.n_rows, _SCORED_ROWS))):
+        with torch.no_grad(), threads_of_torch(self._useful_threads(min(rows.n_rows, _SCORED_ROWS))):
             for first in range(0, rows.n_rows, _SCORED_ROWS):
                 index = slice(first, min(first + _SCORED_ROWS, rows.n_rows))
                 batch = batch_of(rows, index, normalize=normalize, device=self._device)
@@ -380,19 +380,6 @@ def _scaled(array: NDArray[np.float32], by: float) -> NDArray[np.float32]:
     return scaled
 
 
-def _usable(device: str) -> torch.device:
-    """The device, tried; SettingError if torch cannot use it."""
-    try:
-        made = torch.device(device)
-        torch.zeros(1, device=made)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise SettingError(
-            however("device must be one that torch can use here", device=device, reason=reason)
-        ) from None
-    return made
-
-
 def _mixed(device: torch.device, dense: DenseParameters, model: Model) -> bool:
     """Whether matrix products of the perceptron are taken in bfloat16: where there are such, and they are large."""
     if model.name != "deepfm" or dense.flat.numel() < _MIXED_WEIGHTS:
@@ -401,14 +388,3 @@ def _mixed(device: torch.device, dense: DenseParameters, model: Model) -> bool:
         return bool(torch.cuda.is_bf16_supported())
     has = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
     return device.type == "cpu" and has is not None and bool(has())
-
-
-@contextmanager
-def _threads(n: int) -> Iterator[None]:
-    """torch's own threads, as many as the engine's."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(n)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
