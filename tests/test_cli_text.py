@@ -135,7 +135,7 @@ def test_memory_is_told_before_any_is_taken_and_refused_where_there_is_none(text
     monkeypatch.setattr(field_factors, "available_memory", lambda: 1000)
     result = anyfm("train", texts / "tr.ffm", "--model", "ffm", "--out", tmp_path / "m", status=2)
     assert "must fit the free memory" in result.stderr
-    assert "FFM: 24 features × 4 fields × 8 factors" in result.stderr
+    assert "FFM: 24 features × 4 fields × 16 factors" in result.stderr
 
 
 def test_the_preset_learns_a_table_too(tmp_path):

@@ -268,7 +268,7 @@ def train_rows(
     )
     history = fit(engine, train, valid, config, callbacks=callbacks)
     artifact = Artifact(
-        model=member,
+        model=engine.model,
         parameters=engine.parameters(),
         n_features=n_features,
         n_fields=n_fields,
@@ -286,7 +286,7 @@ def training_memory(model: str, settings: Mapping[str, Any], *, n_features: int,
 
     if model != "ffm":
         return None
-    member = MODELS[model](model_settings(model, settings))
+    member = MODELS[model](model_settings(model, settings)).for_fields(n_fields)
     return memory_text(member, n_features=n_features, n_fields=n_fields, training=True)
 
 

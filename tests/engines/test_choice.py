@@ -10,7 +10,7 @@ import pytest
 from anyfm.config import TrainingConfig
 from anyfm.engines.choice import make_engine
 from anyfm.errors import MissingDependencyError, SettingError
-from anyfm.models import MODELS
+from anyfm.models import FFM, MODELS, FFMConfig
 from anyfm.rows import Rows
 from anyfm.workflow import train_rows
 
@@ -26,6 +26,16 @@ def without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("name", ["linear", "fm", "ffm"])
 def test_the_native_engine_trains_what_it_can(name: str) -> None:
     assert type(make_engine(MODELS[name](), **SIZES)).__name__ == "NativeEngine"
+
+
+@pytest.mark.parametrize(("n_fields", "n_factors"), [(1, 16), (5, 16), (6, 12), (8, 8), (15, 8), (16, 4), (300, 4)])
+def test_ffm_has_factors_by_the_number_of_fields_unless_told(n_fields: int, n_factors: int) -> None:
+    engine = make_engine(MODELS["ffm"](), n_features=4, n_fields=n_fields)
+    assert engine.model.config.n_factors == n_factors
+    assert engine.parameters()["field_factors"].shape == (4, n_fields, n_factors)
+    assert MODELS["ffm"]().parameter_specs(4, n_fields)["field_factors"].shape == (4, n_fields, n_factors)
+    told = make_engine(FFM(FFMConfig(n_factors=7)), n_features=4, n_fields=n_fields)
+    assert told.model.config.n_factors == 7
 
 
 @has_torch

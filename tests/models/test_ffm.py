@@ -254,7 +254,7 @@ def test_vectors_that_no_pair_uses_start_at_zero() -> None:
 def test_memory_is_refused_before_it_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(field_factors, "available_memory", lambda: 10**9)
     with pytest.raises(SettingError, match=r"min_count.*n_factors.*needed_bytes=\d{10}.*available_bytes=1000000000"):
-        NativeEngine(FFM(), n_features=2_000_000, n_fields=39)
+        NativeEngine(FFM(FFMConfig(n_factors=8)), n_features=2_000_000, n_fields=39)
 
 
 def test_memory_of_the_machine_is_known_on_linux() -> None:

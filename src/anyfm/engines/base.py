@@ -21,6 +21,7 @@ class Engine(ABC):
     Attributes
     ----------
     model : Model
+        With every setting decided that depends on the number of fields.
     n_features, n_fields : int
     """
 

@@ -88,7 +88,7 @@ class NativeEngine(Engine):
     """
 
     def __init__(self, model: Model, *, n_features: int, n_fields: int, n_threads: int = 0) -> None:
-        self.model = model
+        self.model = model = model.for_fields(n_fields)
         self.n_features = n_features
         self.n_fields = n_fields
         self._native = _make(

@@ -62,7 +62,7 @@ class TorchEngine(Engine):
     ) -> None:
         if getattr(model.config, "adagrad", "vector") != "vector":
             raise SettingError(however("libffm's rule is the native engine's alone", adagrad=model.config.adagrad))
-        self.model = model
+        self.model = model = model.for_fields(n_fields)
         self.n_features = n_features
         self.n_fields = n_fields
         self._device = usable(device)

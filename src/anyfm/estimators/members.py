@@ -93,7 +93,7 @@ class _FFM(TableEstimator):
     def __init__(
         self,
         *,
-        n_factors: int = FFMConfig.n_factors,
+        n_factors: int | None = FFMConfig.n_factors,
         learning_rate: float = FFMConfig.learning_rate,
         l2_linear: float | None = FFMConfig.l2_linear,
         l2_factors: float | None = FFMConfig.l2_factors,

@@ -112,6 +112,10 @@ class Model(ABC):
     def logits(self, batch: Gathered) -> Array:
         """The logit of each row, shape (B,); for regression, the prediction itself."""
 
+    def for_fields(self, n_fields: int) -> Model:
+        """This model with every setting decided that depends on the number of fields."""
+        return self
+
     def n_parameters(self, n_features: int, n_fields: int) -> int:
         """How many numbers the model learns."""
         return sum(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,12 @@ from anyfm.models.operations import Array
 class FFMConfig(ModelConfig):
     """Settings of the field-aware factorization machine."""
 
-    n_factors: int = setting(8, integer(1, 256), "length of each latent vector; a feature has one for every field")
+    n_factors: int | None = setting(
+        None,
+        optional(integer(1, 256)),
+        "length of each latent vector, of which a feature has one for every field; none: by the number of fields, from "
+        "16 for up to 5 down to 4 from 16 on",
+    )
     learning_rate: float = setting(0.3, real(0, above=True), "Adagrad's step, divided by the norm of an average row")
     l2_linear: float | None = setting(
         None, optional(real(0)), "L2 penalty of each linear weight in the summed loss; none: estimated for each field"
@@ -69,8 +74,17 @@ class FFM(Model):
         return {
             "bias": ParameterSpec((1,), per_feature=False),
             "linear": ParameterSpec((n_features,), per_feature=True),
-            "field_factors": ParameterSpec((n_features, n_fields, self.config.n_factors), per_feature=True),
+            "field_factors": ParameterSpec((n_features, n_fields, self._n_factors(n_fields)), per_feature=True),
         }
+
+    def for_fields(self, n_fields: int) -> FFM:
+        return FFM(replace(self.config, n_factors=self._n_factors(n_fields)))
+
+    def _n_factors(self, n_fields: int) -> int:
+        """The setting, or about 64 numbers a feature, in fours as the kernels take them: few fields need longer vectors
+        to tell their values apart, many have vectors enough."""
+        known: int | None = self.config.n_factors
+        return min(16, max(4, 4 * -(-16 // max(n_fields, 1)))) if known is None else known
 
     def logits(self, batch: Gathered) -> Array:
         scaled = batch.parameters["field_factors"] * batch.values[..., None, None]  # (B, S, F, K)
