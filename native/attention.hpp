@@ -40,8 +40,8 @@ ANYFM_INLINE void by_tiles(int64_t n, F&& f) {
 // total[a][b] += Σ_c m[c · n_out + a] · in(c, b) for kOut lines of kWidth registers; extra(c, x) sees the registers
 // in(c, …) too.
 template <int kWidth, class Extra>
-ANYFM_INLINE void multiply(const float* m, int n_out, int n_in, const float* in, int64_t stride, V (&total)[kOut][kWidth],
-                           Extra&& extra) {
+ANYFM_INLINE void multiply(const float* m, int n_out, int n_in, const float* in, int64_t stride,
+                           V (&total)[kOut][kWidth], Extra&& extra) {
   for (int c = 0; c < n_in; ++c, m += n_out, in += stride) {
     V x[kWidth];
     ANYFM_UNROLL for (int b = 0; b < kWidth; ++b) x[b] = V::load(in + b * kLanes);
@@ -87,10 +87,10 @@ struct Network {
 
 // Up to kLanes pairs, those of numbers first + l and second + l of a factor's line for l < n.
 //
-// The slots of a row are cut into blocks of kLanes, the last of which may be shorter. In a factor's line each block takes
-// 2 kLanes numbers, its own repeated over and over. So the pairs of two blocks are one against the other shifted by 0,
-// 1, …, and the pairs within a block of n are the block against itself shifted by 1, …, n / 2, of which the last has
-// every pair twice where n is even and counts only half.
+// The slots of a row are cut into blocks of kLanes, the last of which may be shorter. In a factor's line each block
+// takes 2 kLanes numbers, its own repeated over and over. So the pairs of two blocks are one against the other shifted
+// by 0, 1, …, and the pairs within a block of n are the block against itself shifted by 1, …, n / 2, of which the last
+// has every pair twice where n is even and counts only half.
 struct PairRegister {
   int64_t first, second, n;
 };
@@ -251,8 +251,9 @@ class AttentionRow {
       first[b] = vectors_.get() + registers_[m + b].first;
       second[b] = vectors_.get() + registers_[m + b].second;
     }
-    for (int64_t c = 0; c < n_factors_; ++c) ANYFM_UNROLL for (int b = 0; b < kWidth; ++b)
-        (V::load(first[b] + c * line_) * V::load(second[b] + c * line_)).store(products + c * stride_ + b * kLanes);
+    for (int64_t c = 0; c < n_factors_; ++c)
+      ANYFM_UNROLL for (int b = 0; b < kWidth; ++b)(V::load(first[b] + c * line_) * V::load(second[b] + c * line_))
+          .store(products + c * stride_ + b * kLanes);
   }
 
   void absorb() {

@@ -154,10 +154,10 @@ class AttentionTraining : public AttentionRow {
         V total[attention::kOut][kWidth];
         ANYFM_UNROLL for (int a = 0; a < attention::kOut; ++a) ANYFM_UNROLL for (int b = 0; b < kWidth; ++b)
             total[a][b] = V::splat(dlogit * projection_[r + a]) * V::load(weights() + p + b * kLanes);
-        attention::multiply(network.transposed.data() + r, network.factors, network.n_hidden, hidden_.get() + p, stride_,
-                            total, [](int, const V*) {});
-        ANYFM_UNROLL for (int a = 0; a < attention::kOut; ++a) ANYFM_UNROLL for (int b = 0; b < kWidth; ++b)
-            total[a][b].store(products_.get() + (r + a) * stride_ + p + b * kLanes);
+        attention::multiply(network.transposed.data() + r, network.factors, network.n_hidden, hidden_.get() + p,
+                            stride_, total, [](int, const V*) {});
+        ANYFM_UNROLL for (int a = 0; a < attention::kOut; ++a) ANYFM_UNROLL for (int b = 0; b < kWidth; ++b) total[a][b]
+            .store(products_.get() + (r + a) * stride_ + p + b * kLanes);
       }
     });
   }
@@ -165,17 +165,28 @@ class AttentionTraining : public AttentionRow {
   // Through the products to the vectors. What falls on a number's repetition is its own; lanes beyond a register's
   // pairs have no derivative.
   void by_vectors() {
-    const float* products = products_.get();
-    for (const attention::PairRegister pairs : registers_) {
-      for (int c = 0; c < n_factors_; ++c) {  // lines one after the other, so that no load waits for the store before
-        const V product = V::load(products + c * stride_);
-        const float *vectors = vectors_.get() + c * line_;
+    constexpr int kLines = kLanes == 16 ? 8 : 4;  // so many that no load waits for the store before it
+    for (size_t begin = 0, end; begin < registers_.size(); begin = end) {
+      const int64_t first = registers_[begin].first;
+      for (end = begin + 1; end < registers_.size() && registers_[end].first == first; ++end) continue;
+      for (int c = 0; c < factors_; c += kLines) {
+        const float* products = products_.get() + c * stride_;
+        const float* vectors = vectors_.get() + c * line_;
         float* d = dvectors_.get() + c * line_;
-        const V of_first = product * V::load(vectors + pairs.second), of_second = product * V::load(vectors + pairs.first);
-        (V::load(d + pairs.first) + of_first).store(d + pairs.first);
-        (V::load(d + pairs.second) + of_second).store(d + pairs.second);
+        V total[kLines];
+        ANYFM_UNROLL for (V& t : total) t = V::splat(0);
+        for (size_t m = begin; m < end; ++m) {
+          const int64_t second = registers_[m].second;
+          ANYFM_UNROLL for (int a = 0; a < kLines; ++a) {
+            const V product = V::load(products + a * stride_ + m * kLanes);
+            float* to = d + a * line_ + second;
+            total[a] = total[a] + product * V::load(vectors + a * line_ + second);
+            (V::load(to) + product * V::load(vectors + a * line_ + first)).store(to);
+          }
+        }
+        ANYFM_UNROLL for (int a = 0; a < kLines; ++a)(V::load(d + a * line_ + first) + total[a])
+            .store(d + a * line_ + first);
       }
-      products += kLanes;
     }
   }
 

@@ -15,7 +15,7 @@ class AFMConfig(ModelConfig):
 
     n_factors: int = setting(16, integer(1, 256), "length of each feature's latent vector")
     attention_factors: int = setting(16, integer(1, 256), "neurons of the attention network's hidden layer")
-    dropout: float = setting(0.0, real(0, 0.95), "share of the pooled vector's numbers left out of each training row")
+    dropout: float = setting(0.1, real(0, 0.95), "share of the pooled vector's numbers left out of each training row")
     learning_rate: float = setting(0.3, real(0, above=True), "Adagrad's step, divided by the norm of an average row")
     attention_learning_rate: float = setting(
         0.001, real(0), "Adam's step of the attention network; 0 leaves every pair of a row the same weight"
@@ -27,7 +27,7 @@ class AFMConfig(ModelConfig):
         None, optional(real(0)), "L2 penalty of each factor in the summed loss; none: estimated for each field"
     )
     l2_attention: float = setting(
-        0.003, real(0), "L2 penalty of the attention network's weights and biases in the mean loss"
+        0.01, real(0), "L2 penalty of the attention network's weights and biases in the mean loss"
     )
     init: float = setting(0.1, real(0), "standard deviation of the factors at the start, relative to their prior")
     normalize: bool = setting(False, flag(), "divide each row by its Euclidean norm")
