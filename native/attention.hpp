@@ -2,9 +2,10 @@
 //
 // One lane is one pair. The products u_i ⊙ u_j of a row lie transposed, one line of pairs for each of the K factors, so
 // that the attention network is a product of two matrices whose second is read line by line, and no sum ever runs
-// across lanes. Pairs are taken in chunks; scores are absorbed into a running softmax (Milakov and Gimelshein, "Online
-// normalizer calculation for softmax", 2018), and the backward half computes a chunk anew where there is more than one.
-// So a row of any length takes the memory of one chunk, which the second cache holds.
+// across lanes. Which pairs stand in one register is chosen so that both of their halves are one load each
+// (PairRegister). Pairs are taken in chunks; scores are absorbed into a running softmax (Milakov and Gimelshein,
+// "Online normalizer calculation for softmax", 2018), and the backward half computes a chunk anew where there is more
+// than one. So a row of any length takes the memory of one chunk, which the second cache holds.
 #pragma once
 
 #include <algorithm>
@@ -22,36 +23,34 @@ using V = Vec<kLanes>;
 // The block of the matrix product that stays in registers: kOut lines of kTiles registers.
 constexpr int kOut = kLanes == 16 ? 8 : 4;
 constexpr int kTiles = kLanes == 16 ? 3 : 2;
-constexpr int64_t kWide = kLanes * kTiles;
-// Pairs of a chunk: multiples of kWide and no powers of two, whose lines would share cache sets. Training takes large
-// ones, since a row of more than one is computed twice; scoring such whose products the first cache holds.
-constexpr int64_t kTrainingChunk = 960, kScoringChunk = 288;
+// Registers of pairs in a chunk: with 16 lanes, the pairs of rows of up to 45 entries.
+constexpr int64_t kChunk = 1024 / kLanes;
 
 inline int64_t up_to(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
 
-// out(r, p) = finish(start[r] + Σ_c m[c · n_out + r] · in(c, p)) for n_out lines, a multiple of kOut, of n pairs, a
-// multiple of kWide. finish(r, p, v) takes lanes p … p + kLanes − 1 of line r.
-template <class Start, class Finish>
-ANYFM_INLINE void multiply(const float* m, int n_out, int n_in, const float* in, int64_t stride, int64_t n,
-                           Start&& start, Finish&& finish) {
-  for (int64_t p = 0; p < n; p += kWide)
-    for (int r = 0; r < n_out; r += kOut) {
-      V total[kOut][kTiles];
-      ANYFM_UNROLL for (int a = 0; a < kOut; ++a) ANYFM_UNROLL for (int b = 0; b < kTiles; ++b) total[a][b] =
-          start(r + a, p + b * kLanes);
-      const float* weights = m + r;
-      const float* line = in + p;
-      for (int c = 0; c < n_in; ++c, weights += n_out, line += stride) {
-        V x[kTiles];
-        ANYFM_UNROLL for (int b = 0; b < kTiles; ++b) x[b] = V::load(line + b * kLanes);
-        ANYFM_UNROLL for (int a = 0; a < kOut; ++a) {
-          const V w = V::splat(weights[a]);
-          ANYFM_UNROLL for (int b = 0; b < kTiles; ++b) total[a][b] = total[a][b] + w * x[b];
-        }
-      }
-      ANYFM_UNROLL for (int a = 0; a < kOut; ++a) ANYFM_UNROLL for (int b = 0; b < kTiles; ++b)
-          finish(r + a, p + b * kLanes, total[a][b]);
+// Calls f with the first of every kTiles registers of n and the number of them as a constant, then with every register
+// that is left, one by one.
+template <class F>
+ANYFM_INLINE void by_tiles(int64_t n, F&& f) {
+  int64_t m = 0;
+  for (; m + kTiles <= n; m += kTiles) f(m, std::integral_constant<int, kTiles>());
+  for (; m < n; ++m) f(m, std::integral_constant<int, 1>());
+}
+
+// total[a][b] += Σ_c m[c · n_out + a] · in(c, b) for kOut lines of kWidth registers; extra(c, x) sees the registers
+// in(c, …) too.
+template <int kWidth, class Extra>
+ANYFM_INLINE void multiply(const float* m, int n_out, int n_in, const float* in, int64_t stride,
+                           V (&total)[kOut][kWidth], Extra&& extra) {
+  for (int c = 0; c < n_in; ++c, m += n_out, in += stride) {
+    V x[kWidth];
+    ANYFM_UNROLL for (int b = 0; b < kWidth; ++b) x[b] = V::load(in + b * kLanes);
+    ANYFM_UNROLL for (int a = 0; a < kOut; ++a) {
+      const V w = V::splat(m[a]);
+      ANYFM_UNROLL for (int b = 0; b < kWidth; ++b) total[a][b] = total[a][b] + w * x[b];
     }
+    extra(c, x);
+  }
 }
 
 // The network's numbers as the kernels read them, lines padded with zeros to a multiple of kOut.
@@ -86,10 +85,29 @@ struct Network {
   int64_t size() const { return static_cast<int64_t>(n_factors) * n_hidden + 2 * n_hidden + n_factors; }
 };
 
-// Pairs i with j, j + 1, … that stand side by side from place p of the chunk on.
-struct Run {
-  int64_t i, j, n, p;
+// Up to kLanes pairs, those of numbers first + l and second + l of a factor's line for l < n.
+//
+// The slots of a row are cut into blocks of kLanes, the last of which may be shorter. In a factor's line each block
+// takes 2 kLanes numbers, its own repeated over and over. So the pairs of two blocks are one against the other shifted
+// by 0, 1, …, and the pairs within a block of n are the block against itself shifted by 1, …, n / 2, of which the last
+// has every pair twice where n is even and counts only half.
+struct PairRegister {
+  int64_t first, second, n;
 };
+
+// Which register comes next: block `a` against block `b` shifted by `shift`.
+struct Cursor {
+  int64_t a = 0, b = 0, shift = 1;
+};
+
+// 0 for the first n lanes, and for the others so little that their exponential is 0: from kAbsent + kLanes − n on.
+struct Absent {
+  float line[2 * kLanes];
+  constexpr Absent() : line() {
+    for (int l = kLanes; l < 2 * kLanes; ++l) line[l] = -1e30f;
+  }
+};
+constexpr Absent kAbsent;
 
 }  // namespace attention
 
@@ -98,33 +116,38 @@ class AttentionRow {
  public:
   using V = attention::V;
 
-  AttentionRow(const attention::Network& network, int64_t longest_row, int64_t chunk = attention::kScoringChunk)
+  // `keep`: the products and hidden neurons of a whole chunk, for the backward half.
+  AttentionRow(const attention::Network& network, int64_t longest_row, bool keep = false)
       : factors_(network.factors),
         n_factors_(network.n_factors),
-        slots_(attention::up_to(longest_row, kLanes) + kLanes),
-        stride_(std::min(chunk, attention::up_to(std::max<int64_t>(1, longest_row * (longest_row - 1) / 2),
-                                                 attention::kWide)) +
-                kLanes),
-        vectors_(factors_ * slots_),
+        line_(2 * attention::up_to(longest_row, kLanes) + kLanes),
+        stride_(((keep ? attention::kChunk : attention::kTiles) + 1) * kLanes),  // no power of two: lines share no sets
+        vectors_(factors_ * line_),
         products_(factors_ * stride_),
-        hidden_(network.hidden * stride_),
-        by_pair_(4 * stride_),
+        hidden_(keep ? network.hidden * stride_ : 0),
+        by_pair_(4 * attention::kChunk * kLanes),
         projection_(network.projection),
         places_(static_cast<size_t>(longest_row)) {
-    std::fill(vectors_.get(), vectors_.get() + factors_ * slots_, 0.0f);
+    registers_.reserve(attention::kChunk);
+    std::fill(vectors_.get(), vectors_.get() + factors_ * line_, 0.0f);
   }
 
   // Begins a row: its vectors follow by `add`, then `end`.
   void begin() { n_slots_ = 0; }
   ANYFM_INLINE void add(int64_t place, const float* vector, float x) {
     places_[n_slots_] = place;
-    float* to = vectors_.get() + n_slots_++;
-    for (int c = 0; c < n_factors_; ++c) to[c * slots_] = vector[c] * x;
+    float* to = vectors_.get() + place_in_line(n_slots_++);
+    for (int c = 0; c < n_factors_; ++c) to[c * line_] = vector[c] * x;
   }
+  // Repeats the numbers of every block. A store takes a whole register: the next one writes over what is too much.
   void end() {
-    for (int c = 0; c < n_factors_; ++c) {
-      float* line = vectors_.get() + c * slots_;
-      std::fill(line + n_slots_, line + attention::up_to(n_slots_, kLanes) + kLanes, 0.0f);
+    for (int64_t block = 0; block < n_blocks(); ++block) {
+      const int64_t size = block_size(block);
+      for (int c = 0; c < n_factors_; ++c) {
+        float* line = vectors_.get() + c * line_ + 2 * kLanes * block;
+        const V numbers = V::load(line);
+        for (int64_t at = size; at < 2 * kLanes; at += size) numbers.store(line + at);
+      }
     }
   }
   // The projection of this row: p, with dropped numbers 0 and the others scaled.
@@ -136,9 +159,7 @@ class AttentionRow {
     top_ = -1e30f;
     total_ = weighted_ = 0;
     n_chunks_ = 0;
-    for (attention::Run next{0, 1, 0, 0}; n_slots_ >= 2 && next.i + 1 < n_slots_; ++n_chunks_) {
-      lay_out(next);
-      fill();
+    for (attention::Cursor next; lay_out(next); ++n_chunks_) {
       score<kKeep>(network);
       absorb();
     }
@@ -147,82 +168,104 @@ class AttentionRow {
   }
 
  protected:
-  float* scores() { return by_pair_.get(); }
-  float* terms() { return by_pair_.get() + stride_; }        // p·(u_i ⊙ u_j)
-  float* weights() { return by_pair_.get() + 2 * stride_; }  // a
-  float* dscores() { return by_pair_.get() + 3 * stride_; }
-  int64_t padded() const { return attention::up_to(n_pairs_, attention::kWide); }
+  float* by_pair(int line) { return by_pair_.get() + line * attention::kChunk * kLanes; }
+  float* scores() { return by_pair(0); }
+  float* terms() { return by_pair(1); }    // p·(u_i ⊙ u_j)
+  float* weights() { return by_pair(2); }  // a
+  float* dscores() { return by_pair(3); }
+  int64_t n_registers() const { return static_cast<int64_t>(registers_.size()); }
+  int64_t n_lanes() const { return n_registers() * kLanes; }
+  int64_t n_blocks() const { return (n_slots_ + kLanes - 1) / kLanes; }
+  int64_t block_size(int64_t block) const { return std::min<int64_t>(kLanes, n_slots_ - block * kLanes); }
+  static int64_t place_in_line(int64_t slot) { return slot + slot / kLanes * kLanes; }
 
-  // Which pairs the next chunk holds; leaves in `next` where the one after begins.
-  void lay_out(attention::Run& next) {
-    runs_.clear();
-    n_pairs_ = 0;
-    const int64_t room = stride_ - kLanes;
-    while (n_pairs_ < room && next.i + 1 < n_slots_) {
-      const int64_t n = std::min(n_slots_ - next.j, room - n_pairs_);
-      runs_.push_back({next.i, next.j, n, n_pairs_});
-      n_pairs_ += n;
-      next.j += n;
-      if (next.j == n_slots_) next.j = ++next.i + 1;
+  // Which pairs the next chunk holds, if any; leaves in `next` where the one after begins.
+  bool lay_out(attention::Cursor& next) {
+    const bool from_start = next.b == 0 && next.a == 0 && next.shift == 1;
+    if (from_start && n_slots_ == laid_out_) {  // as in the row before
+      next.b = n_blocks();
+      return n_registers() > 0;
     }
-  }
-
-  // The products of the chunk's pairs. A run writes whole registers: what it writes too much the next run overwrites,
-  // or the zeros at the end.
-  void fill() {
-    constexpr int kLines = 4;  // factors at a time: a run is short, and its end is guessed once for all of them
-    for (const attention::Run run : runs_)
-      for (int64_t c = 0; c < factors_; c += kLines) {
-        const float* vectors = vectors_.get() + c * slots_ + run.j;
-        float* line = products_.get() + c * stride_ + run.p;
-        V u[kLines];
-        ANYFM_UNROLL for (int a = 0; a < kLines; ++a) u[a] = V::splat(vectors[a * slots_ + run.i - run.j]);
-        for (int64_t d = 0; d < run.n; d += kLanes)
-          ANYFM_UNROLL for (int a = 0; a < kLines; ++a)(u[a] * V::load(vectors + a * slots_ + d))
-              .store(line + a * stride_ + d);
+    laid_out_ = -1;
+    registers_.clear();
+    for (; next.b < n_blocks(); next.shift = next.a < next.b ? 0 : 1) {
+      const int64_t size = block_size(next.b);
+      const bool within = next.a == next.b;
+      for (; next.shift <= (within ? size / 2 : size - 1); ++next.shift) {
+        if (n_registers() == attention::kChunk) return true;
+        const int64_t n = !within ? kLanes : 2 * next.shift == size ? size / 2 : size;
+        registers_.push_back({2 * kLanes * next.a, 2 * kLanes * next.b + next.shift, n});
       }
-    for (int64_t c = 0; c < factors_; ++c) {
-      float* line = products_.get() + c * stride_;
-      std::fill(line + n_pairs_, line + padded() + kLanes, 0.0f);
+      if (next.a++ == next.b) {
+        next.a = 0;
+        ++next.b;
+      }
     }
+    if (from_start) laid_out_ = n_slots_;
+    return n_registers() > 0;
   }
 
+  // Products, hidden neurons, scores and terms of the chunk's pairs. Without `kKeep` the products of a few registers
+  // take the place of those before.
   template <bool kKeep>
   void score(const attention::Network& network) {
-    float *s = scores(), *q = terms();
-    std::fill(s, s + padded(), 0.0f);
-    float* hidden = hidden_.get();
-    attention::multiply(
-        network.weights.data(), network.hidden, n_factors_, products_.get(), stride_, padded(),
-        [&](int r, int64_t) { return V::splat(network.bias[r]); },
-        [&](int r, int64_t p, V v) {
-          const V active = maximum(v, V::splat(0));
-          if (kKeep) active.store(hidden + r * stride_ + p);
-          (V::load(s + p) + V::splat(network.output[r]) * active).store(s + p);
-        });
-    for (int64_t p = 0; p < padded(); p += attention::kWide) {
-      V term[attention::kTiles];
-      ANYFM_UNROLL for (V& t : term) t = V::splat(0);
-      const float* line = products_.get() + p;
-      for (int c = 0; c < n_factors_; ++c, line += stride_) {
-        const V w = V::splat(projection_[c]);
-        ANYFM_UNROLL for (int b = 0; b < attention::kTiles; ++b) term[b] = term[b] + w * V::load(line + b * kLanes);
+    attention::by_tiles(n_registers(), [&](int64_t m, auto width) {
+      constexpr int kWidth = decltype(width)::value;
+      const int64_t p = m * kLanes;
+      float* products = products_.get() + (kKeep ? p : 0);
+      fill<kWidth>(m, products);
+      V term[kWidth], s[kWidth];
+      ANYFM_UNROLL for (int b = 0; b < kWidth; ++b) {
+        term[b] = V::splat(0);
+        s[b] = V::load(attention::kAbsent.line + kLanes - registers_[m + b].n);
       }
-      ANYFM_UNROLL for (int b = 0; b < attention::kTiles; ++b) term[b].store(q + p + b * kLanes);
+      for (int r = 0; r < network.hidden; r += attention::kOut) {
+        V total[attention::kOut][kWidth];
+        ANYFM_UNROLL for (int a = 0; a < attention::kOut; ++a) ANYFM_UNROLL for (int b = 0; b < kWidth; ++b)
+            total[a][b] = V::splat(network.bias[r + a]);
+        const float* w = network.weights.data() + r;
+        if (r == 0)
+          attention::multiply(w, network.hidden, n_factors_, products, stride_, total, [&](int c, const V* x) {
+            ANYFM_UNROLL for (int b = 0; b < kWidth; ++b) term[b] = term[b] + V::splat(projection_[c]) * x[b];
+          });
+        else
+          attention::multiply(w, network.hidden, n_factors_, products, stride_, total, [](int, const V*) {});
+        ANYFM_UNROLL for (int a = 0; a < attention::kOut; ++a) ANYFM_UNROLL for (int b = 0; b < kWidth; ++b) {
+          const V active = maximum(total[a][b], V::splat(0));
+          if (kKeep) active.store(hidden_.get() + (r + a) * stride_ + p + b * kLanes);
+          s[b] = s[b] + V::splat(network.output[r + a]) * active;
+        }
+      }
+      ANYFM_UNROLL for (int b = 0; b < kWidth; ++b) {
+        s[b].store(scores() + p + b * kLanes);
+        term[b].store(terms() + p + b * kLanes);
+      }
+    });
+  }
+
+  // The products of kWidth registers from m on.
+  template <int kWidth>
+  ANYFM_INLINE void fill(int64_t m, float* products) {
+    const float *first[kWidth], *second[kWidth];
+    ANYFM_UNROLL for (int b = 0; b < kWidth; ++b) {
+      first[b] = vectors_.get() + registers_[m + b].first;
+      second[b] = vectors_.get() + registers_[m + b].second;
     }
+    for (int64_t c = 0; c < n_factors_; ++c)
+      ANYFM_UNROLL for (int b = 0; b < kWidth; ++b)(V::load(first[b] + c * line_) * V::load(second[b] + c * line_))
+          .store(products + c * stride_ + b * kLanes);
   }
 
   void absorb() {
-    float *s = scores(), *q = terms();
-    std::fill(s + n_pairs_, s + padded(), -1e30f);
+    const float *s = scores(), *q = terms();
     V top = V::splat(top_);
-    for (int64_t p = 0; p < padded(); p += kLanes) top = maximum(V::load(s + p), top);
+    for (int64_t p = 0; p < n_lanes(); p += kLanes) top = maximum(V::load(s + p), top);
     float highest = top_;
     for (int lane = 0; lane < kLanes; ++lane) highest = std::max(highest, top.at(lane));
     const float shrink = n_chunks_ > 0 ? std::exp(top_ - highest) : 0.0f;
     top_ = highest;
     V total = V::splat(0), weighted = V::splat(0);
-    for (int64_t p = 0; p < padded(); p += kLanes) {
+    for (int64_t p = 0; p < n_lanes(); p += kLanes) {
       const V e = exp_of_negative(V::load(s + p) - V::splat(highest));
       e.store(weights() + p);
       total = total + e;
@@ -233,12 +276,13 @@ class AttentionRow {
   }
 
   int64_t factors_, n_factors_;
-  int64_t slots_, stride_;  // floats from one factor's line to the next: of vectors, of pairs
+  int64_t line_, stride_;  // floats from one factor's line to the next: of vectors, of pairs
   AlignedFloats vectors_, products_, hidden_, by_pair_;
   std::vector<float> projection_;
   std::vector<int64_t> places_;  // of the kept slots in the row
-  std::vector<attention::Run> runs_;
-  int64_t n_slots_ = 0, n_pairs_ = 0;
+  std::vector<attention::PairRegister> registers_;
+  int64_t n_slots_ = 0;
+  int64_t laid_out_ = -1;  // slots of the row whose pairs are all in registers_
   int n_chunks_ = 0;
   float top_ = 0, total_ = 0, weighted_ = 0, pooled_ = 0;
 };

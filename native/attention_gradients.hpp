@@ -51,33 +51,34 @@ class NetworkGradients {
 class AttentionTraining : public AttentionRow {
  public:
   AttentionTraining(const attention::Network& network, int64_t longest_row)
-      : AttentionRow(network, longest_row, attention::kTrainingChunk),
-        dvectors_(factors_ * slots_),
-        drop_scales_(network.factors, 1.0f) {}
+      : AttentionRow(network, longest_row, true), dvectors_(factors_ * line_), drop_scales_(network.factors, 1.0f) {}
 
   // What the projection of this row was multiplied by: 0, or 1 / (1 − dropout).
   float* drop_scales() { return drop_scales_.data(); }
 
   // After forward<true>: adds to `sums`, and writes the derivative by u of slot s of the row to `to` + s · step.
   void backward(const attention::Network& network, float dlogit, NetworkGradients& sums, float* to, int64_t step) {
-    for (int c = 0; c < factors_; ++c) std::fill_n(dvectors_.get() + c * slots_, n_slots_ + kLanes, 0.0f);
+    const int64_t held = 2 * kLanes * n_blocks();
+    for (int c = 0; c < n_factors_; ++c) std::fill_n(dvectors_.get() + c * line_, held, 0.0f);
     const bool anew = n_chunks_ > 1;
     const float inverse = n_chunks_ > 0 ? 1.0f / total_ : 0.0f;
-    for (attention::Run next{0, 1, 0, 0}; n_slots_ >= 2 && next.i + 1 < n_slots_;) {
-      lay_out(next);
-      if (anew) {
-        fill();
-        score<true>(network);
-        std::fill(scores() + n_pairs_, scores() + padded(), -1e30f);
-      }
+    for (attention::Cursor next; lay_out(next);) {
+      if (anew) score<true>(network);
       by_scores(inverse, dlogit, anew);
       by_hidden(network, sums);
       by_weights(network.hidden, sums);
       by_products(network, dlogit);
       by_vectors();
     }
-    for (int64_t s = 0; s < n_slots_; ++s)
-      for (int c = 0; c < n_factors_; ++c) to[places_[s] * step + c] = dvectors_.get()[c * slots_ + s];
+    for (int64_t s = 0; s < n_slots_; ++s) {
+      const float* d = dvectors_.get() + place_in_line(s);
+      const int64_t lane = s % kLanes, size = block_size(s / kLanes);
+      for (int c = 0; c < n_factors_; ++c) {
+        float total = 0;  // over the repetitions
+        for (int64_t at = 0; at < 2 * kLanes - lane; at += size) total += d[c * line_ + at];
+        to[places_[s] * step + c] = total;
+      }
+    }
   }
 
  private:
@@ -86,7 +87,7 @@ class AttentionTraining : public AttentionRow {
   // a and ∂/∂s.
   void by_scores(float inverse, float dlogit, bool anew) {
     float* a = weights();
-    for (int64_t p = 0; p < padded(); p += kLanes) {
+    for (int64_t p = 0; p < n_lanes(); p += kLanes) {
       V weight = V::load(a + p);
       if (anew) weight = exp_of_negative(V::load(scores() + p) - V::splat(top_));
       weight = weight * V::splat(inverse);
@@ -102,7 +103,7 @@ class AttentionTraining : public AttentionRow {
       float* line = hidden_.get() + t * stride_;
       const V h = V::splat(network.output[t]);
       V output = V::splat(0), bias = V::splat(0);
-      for (int64_t p = 0; p < padded(); p += kLanes) {
+      for (int64_t p = 0; p < n_lanes(); p += kLanes) {
         const V active = V::load(line + p), ds = V::load(dscores() + p);
         output = output + ds * active;
         const V delta = where_positive(active, ds * h);
@@ -115,7 +116,7 @@ class AttentionTraining : public AttentionRow {
     for (int c = 0; c < n_factors_; ++c) {
       const float* line = products_.get() + c * stride_;
       V pooled = V::splat(0);
-      for (int64_t p = 0; p < padded(); p += kLanes) pooled = pooled + V::load(weights() + p) * V::load(line + p);
+      for (int64_t p = 0; p < n_lanes(); p += kLanes) pooled = pooled + V::load(weights() + p) * V::load(line + p);
       sums.add(sums.projection(c), pooled * V::splat(dlogit_ * drop_scales_[c]));
     }
   }
@@ -131,7 +132,7 @@ class AttentionTraining : public AttentionRow {
         for (int b = 0; b < kColumns; ++b) d[b] = hidden_.get() + (t + b) * stride_;
         ANYFM_UNROLL for (int a = 0; a < kRows; ++a) ANYFM_UNROLL for (int b = 0; b < kColumns; ++b) total[a][b] =
             V::load(sums.at(sums.weight(c + a, t + b)));
-        for (int64_t p = 0; p < padded(); p += kLanes) {
+        for (int64_t p = 0; p < n_lanes(); p += kLanes) {
           V delta[kColumns];
           ANYFM_UNROLL for (int b = 0; b < kColumns; ++b) delta[b] = V::load(d[b] + p);
           ANYFM_UNROLL for (int a = 0; a < kRows; ++a) {
@@ -146,33 +147,47 @@ class AttentionTraining : public AttentionRow {
 
   // ∂/∂(u_i ⊙ u_j) takes the place of the products.
   void by_products(const attention::Network& network, float dlogit) {
-    float* products = products_.get();
-    attention::multiply(
-        network.transposed.data(), network.factors, network.n_hidden, hidden_.get(), stride_, padded(),
-        [&](int r, int64_t p) { return V::splat(dlogit * projection_[r]) * V::load(weights() + p); },
-        [&](int r, int64_t p, V v) { v.store(products + r * stride_ + p); });
+    attention::by_tiles(n_registers(), [&](int64_t m, auto width) {
+      constexpr int kWidth = decltype(width)::value;
+      const int64_t p = m * kLanes;
+      for (int r = 0; r < network.factors; r += attention::kOut) {
+        V total[attention::kOut][kWidth];
+        ANYFM_UNROLL for (int a = 0; a < attention::kOut; ++a) ANYFM_UNROLL for (int b = 0; b < kWidth; ++b)
+            total[a][b] = V::splat(dlogit * projection_[r + a]) * V::load(weights() + p + b * kLanes);
+        attention::multiply(network.transposed.data() + r, network.factors, network.n_hidden, hidden_.get() + p,
+                            stride_, total, [](int, const V*) {});
+        ANYFM_UNROLL for (int a = 0; a < attention::kOut; ++a) ANYFM_UNROLL for (int b = 0; b < kWidth; ++b) total[a][b]
+            .store(products_.get() + (r + a) * stride_ + p + b * kLanes);
+      }
+    });
   }
 
-  // Through the products to the vectors. Slots beyond the row's hold zeros; what falls on them goes nowhere.
+  // Through the products to the vectors. What falls on a number's repetition is its own; lanes beyond a register's
+  // pairs have no derivative.
   void by_vectors() {
-    constexpr int kLines = 4;  // factors at a time, so that their sums do not wait for each other
-    for (const attention::Run run : runs_)
-      for (int64_t c = 0; c < factors_; c += kLines) {
-        const float* line = products_.get() + c * stride_ + run.p;
-        const float* vectors = vectors_.get() + c * slots_ + run.j;
-        float* d = dvectors_.get() + c * slots_ + run.j;
-        V u[kLines], total[kLines];
-        ANYFM_UNROLL for (int a = 0; a < kLines; ++a) {
-          u[a] = V::splat(vectors[a * slots_ + run.i - run.j]);
-          total[a] = V::splat(0);
-        }
-        for (int64_t at = 0; at < run.n; at += kLanes) ANYFM_UNROLL for (int a = 0; a < kLines; ++a) {
-            const V product = V::load(line + a * stride_ + at);
-            total[a] = total[a] + product * V::load(vectors + a * slots_ + at);
-            (V::load(d + a * slots_ + at) + product * u[a]).store(d + a * slots_ + at);
+    constexpr int kLines = kLanes == 16 ? 8 : 4;  // so many that no load waits for the store before it
+    for (size_t begin = 0, end; begin < registers_.size(); begin = end) {
+      const int64_t first = registers_[begin].first;
+      for (end = begin + 1; end < registers_.size() && registers_[end].first == first; ++end) continue;
+      for (int c = 0; c < factors_; c += kLines) {
+        const float* products = products_.get() + c * stride_;
+        const float* vectors = vectors_.get() + c * line_;
+        float* d = dvectors_.get() + c * line_;
+        V total[kLines];
+        ANYFM_UNROLL for (V& t : total) t = V::splat(0);
+        for (size_t m = begin; m < end; ++m) {
+          const int64_t second = registers_[m].second;
+          ANYFM_UNROLL for (int a = 0; a < kLines; ++a) {
+            const V product = V::load(products + a * stride_ + m * kLanes);
+            float* to = d + a * line_ + second;
+            total[a] = total[a] + product * V::load(vectors + a * line_ + second);
+            (V::load(to) + product * V::load(vectors + a * line_ + first)).store(to);
           }
-        ANYFM_UNROLL for (int a = 0; a < kLines; ++a) d[a * slots_ + run.i - run.j] += sum(total[a]);
+        }
+        ANYFM_UNROLL for (int a = 0; a < kLines; ++a)(V::load(d + a * line_ + first) + total[a])
+            .store(d + a * line_ + first);
       }
+    }
   }
 
   AlignedFloats dvectors_;

@@ -1,9 +1,11 @@
 """What the native engine does differently for AFM: the attention network's start, its steps and its dropout.
 
-The network starts with weights of 1 / √inputs in deviation, no bias, and a projection that is the mean number of pairs
-in a row, so that the model begins as a factorization machine and its factors take the same priors and steps. Products
-of factors are of the order of 1 / λ, their first prior precision: the hidden weights are taken in units of λ, at the
-start, in their steps and in their penalty, and the projection in units of its start.
+The network starts with hidden weights of 1 / √inputs in deviation, no bias, no output, and a projection that is the mean
+number of pairs in a row, so that the model begins as a factorization machine and its factors take the same priors and
+steps. With a random output instead, a row of 741 pairs may heed one of them alone from the start, whose factors then
+feel 741 times the gradient: training diverged. Products of factors are of the order of 1 / λ, their first prior
+precision: the hidden weights are taken in units of λ, at the start, in their steps and in their penalty, and the
+projection in units of its start.
 """
 
 from __future__ import annotations
@@ -76,15 +78,15 @@ class AttentionNetwork:
         self._seed = seed
         self._native.dense[:] = 0
         self._native.dense_steps = 0
-        for name, inputs in (("attention_weights", config.n_factors), ("attention_output", config.attention_factors)):
-            drawn = rng.standard_normal(self._specs[name], dtype=np.float32)
-            self._part(0, name)[...] = drawn / np.float32(np.sqrt(inputs))
-        self._part(0, "attention_weights")[...] *= np.float32(unit)
+        drawn = rng.standard_normal(self._specs["attention_weights"], dtype=np.float32)
+        self._part(0, "attention_weights")[...] = drawn * np.float32(unit / np.sqrt(config.n_factors))
         self._part(0, "projection")[...] = pairs
         self._native.dense[3] = 1
         self._part(3, "attention_weights")[...] = unit
         self._part(3, "projection")[...] = pairs
-        self._part(4, "attention_weights")[...] = config.l2_attention / unit**2
+        for name in ("attention_weights", "attention_bias", "attention_output"):
+            self._part(4, name)[...] = config.l2_attention
+        self._part(4, "attention_weights")[...] /= np.float32(unit) ** 2
         self.begin_epoch(0)
 
     def begin_epoch(self, epoch: int) -> None:

@@ -115,7 +115,7 @@ class TorchEngine(Engine):
             elif group.name == "field_factors":
                 into = _FactorWriter(self._store, group)
                 field_factors.draw_start(into, self.model, made, train, n_fields=self.n_fields, rng=rng)
-        self._dense.start(units(self.model, made), rng)
+        self._dense.start(units(self.model, made, train), rng)
 
     @property
     def _groups(self) -> list[Group]:

@@ -14,8 +14,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from anyfm.engines.attention import mean_pairs
 from anyfm.engines.recipe import Recipe
 from anyfm.models import Model, ParameterSpec
+from anyfm.rows import Rows
 
 Tensor = torch.Tensor
 _DECAY_1, _DECAY_2, _EPSILON = 0.9, 0.999, 1e-8
@@ -38,15 +40,14 @@ def target_power(name: str) -> float:
     return _POWERS.get(name, 0.0)
 
 
-def units(model: Model, made: Recipe) -> dict[str, float]:
+def units(model: Model, made: Recipe, train: Rows) -> dict[str, float]:
     """By what a parameter is multiplied for the model's formula; 1 where not named."""
     if model.name == "deepfm":
         return {"hidden_0_weights": float(np.sqrt(made.factor_prior(model.config.n_factors).start))}
     if model.name == "afm":
-        m = max(made.squared_norm, 2.0)
         return {
             "attention_weights": made.factor_prior(model.config.n_factors).start,
-            "projection": max(m * (m - 1) / 2, 1.0),
+            "projection": mean_pairs(train),
         }
     return {}
 
@@ -73,16 +74,18 @@ class DenseParameters:
         self.second = torch.zeros_like(self.flat, requires_grad=False)
         self.n_steps = 0
         self.units: dict[str, float] = {}
-        self._weighed = [name for name in self._shapes if name.endswith("_weights") and name != "output_weights"]
+        self._attending = [name for name in self._shapes if name.startswith("attention_")]
+        self._decayed = [name for name in self._shapes if name.startswith("hidden_") and name.endswith("_weights")]
         self._model = model
 
     def __bool__(self) -> bool:
         return self.flat.numel() > 0
 
     def start(self, units: Mapping[str, float], rng: np.random.Generator) -> None:
-        """Draw weights from He's normal distribution; biases and the output start at 0, scales and variances at 1.
+        """Draw hidden weights at random; biases and the output start at 0, scales and variances at 1.
 
-        So a DeepFM starts as its factorization machine, and AFM with equal attention.
+        So a DeepFM starts as its factorization machine, and AFM with equal attention. The perceptron's weights are of
+        He's normal distribution, the attention network's as in attention.py.
         """
         self.units = dict(units)
         self.n_steps = 0
@@ -114,14 +117,20 @@ class DenseParameters:
     def step(self, weight: float, *, learning_rate: float, l2: float) -> None:
         """One step of Adam along the gradient that autograd left, that of a loss summed over `weight` rows.
 
-        The gradient of the mean loss is cut to Euclidean norm 1. L2 shrinks the weights by ``learning_rate l2`` a step
-        (Loshchilov and Hutter, "Decoupled weight decay regularization", ICLR 2019), not biases and not the output.
+        The gradient of the mean loss is cut to Euclidean norm 1. L2 shrinks the perceptron's weights by
+        ``learning_rate l2`` a step (Loshchilov and Hutter, "Decoupled weight decay regularization", ICLR 2019), not
+        biases and not the output. In AFM it is a penalty in the mean loss, as in the native engine: Adam's steps do not
+        feel how large a loss is, so that it weighs most where the rows say least.
         """
         gradient = self.flat.grad
         if gradient is None:
             return
         with torch.no_grad():
             gradient.div_(weight)
+            if l2 > 0:
+                slopes, values = self._parts(gradient), self._parts(self.flat)
+                for name in self._attending:
+                    slopes[name].add_(values[name], alpha=l2)
             norm = torch.linalg.vector_norm(gradient)
             gradient.mul_((_LARGEST_GRADIENT / norm.clamp(min=1e-30)).clamp(max=1.0))
             self.n_steps += 1
@@ -131,7 +140,7 @@ class DenseParameters:
             spread = self.second.sqrt().div_((1 - _DECAY_2**self.n_steps) ** 0.5).add_(_EPSILON)
             if l2 > 0:
                 parts = self._parts(self.flat)
-                for name in self._weighed:
+                for name in self._decayed:
                     parts[name].mul_(1 - learning_rate * l2)
             self.flat.addcdiv_(self.first, spread, value=-size)
         self.flat.grad = None
@@ -163,8 +172,7 @@ class DenseParameters:
 
 def _start(name: str, shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.float32]:
     if len(shape) == 2:
-        drawn = rng.standard_normal(shape, dtype=np.float32) * np.float32(np.sqrt(2 / shape[0]))
+        variance = (1 if name == "attention_weights" else 2) / shape[0]
+        drawn = rng.standard_normal(shape, dtype=np.float32) * np.float32(np.sqrt(variance))
         return np.asarray(drawn, np.float32)
-    if name == "attention_output":
-        return np.asarray(rng.standard_normal(shape, dtype=np.float32) * np.float32(0.1), np.float32)
     return np.full(shape, 1.0 if name == "projection" or name.endswith("_scale") else 0.0, np.float32)

@@ -18,7 +18,7 @@ class AFMConfig(ModelConfig):
     dropout: float = setting(0.1, real(0, 0.95), "share of the pooled vector's numbers left out of each training row")
     learning_rate: float = setting(0.3, real(0, above=True), "Adagrad's step, divided by the norm of an average row")
     attention_learning_rate: float = setting(
-        0.005, real(0), "Adam's step of the attention network; 0 leaves every pair of a row the same weight"
+        0.001, real(0), "Adam's step of the attention network; 0 leaves every pair of a row the same weight"
     )
     l2_linear: float | None = setting(
         None, optional(real(0)), "L2 penalty of each linear weight in the summed loss; none: estimated for each field"
@@ -26,7 +26,9 @@ class AFMConfig(ModelConfig):
     l2_factors: float | None = setting(
         None, optional(real(0)), "L2 penalty of each factor in the summed loss; none: estimated for each field"
     )
-    l2_attention: float = setting(0.0, real(0), "L2 penalty of the attention network's hidden weights in the mean loss")
+    l2_attention: float = setting(
+        0.01, real(0), "L2 penalty of the attention network's weights and biases in the mean loss"
+    )
     init: float = setting(0.1, real(0), "standard deviation of the factors at the start, relative to their prior")
     normalize: bool = setting(False, flag(), "divide each row by its Euclidean norm")
 
@@ -41,8 +43,8 @@ class AFM(Model):
 
     The pairs are those of the row's entries with a value other than 0, and the weights of all pairs of a row sum to 1.
     Dropout, in training, falls on the pooled vector that p projects. With equal weights and p all ones it is the
-    factorization machine's pair sum divided by the number of pairs, and it starts near that machine: p starts at the
-    mean number of pairs in a row.
+    factorization machine's pair sum divided by the number of pairs. Where rows are of one length it starts as that
+    machine exactly: h starts at 0, which weighs all pairs the same, and p at the mean number of pairs in a row.
 
     Names: `attention_weights` W (n_factors, attention_factors), `attention_bias` b, `attention_output` h,
     `projection` p.
