@@ -115,7 +115,7 @@ def concordance(found, truth):
     return order.sum() / np.abs(order).sum()
 
 
-def hold_against_the_truth(artifact_, pairs, interaction, made):
+def hold_against_the_truth(artifact_, pairs, interaction, made, *, nothing=0.05):
     names = artifact_.encoder.field_names
     truth = {frozenset(pair["fields"]): pair["strength"] for pair in made.truth["pairs"]}
     fields = [frozenset((names[i], names[j])) for i, j in zip(pairs.first, pairs.second, strict=True)]
@@ -126,7 +126,7 @@ def hold_against_the_truth(artifact_, pairs, interaction, made):
     top = {fields[place] for place in np.argsort(-interaction)[:5]}
     assert top == {fields[place] for place in np.argsort(-strong)[:5]}
     of = dict(zip(fields, interaction, strict=True))
-    assert of[frozenset(("gender", "ad_size"))] < 0.05 * of[frozenset(("gender", "ad_category"))]
+    assert of[frozenset(("gender", "ad_size"))] < nothing * of[frozenset(("gender", "ad_category"))]
 
 
 def test_the_planted_pairs_are_found(planted, made):
@@ -144,7 +144,8 @@ def test_the_planted_pairs_are_found_in_both_halves_of_deepfm(made):
     artifact_, given = learnt(made, "deepfm")
     found = strengths(artifact_, given)
     whole = whole_interaction(artifact_, given, found.field_pairs)
-    hold_against_the_truth(artifact_, found.field_pairs, whole, made)
+    # A perceptron makes a little of every pair.
+    hold_against_the_truth(artifact_, found.field_pairs, whole, made, nothing=0.1)
     names = artifact_.encoder.field_names
     strongest = whole.argmax()
     pair = {names[found.field_pairs.first[strongest]], names[found.field_pairs.second[strongest]]}
