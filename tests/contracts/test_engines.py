@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from anyfm.engines.base import Engine
+from anyfm.engines.choice import make_engine
 from anyfm.engines.native import NativeEngine, NativeScorer
 from anyfm.errors import InputError, SettingError
-from anyfm.models import Model, specification_logits
+from anyfm.models import AFM, FM, AFMConfig, FMConfig, Model, specification_logits
 from anyfm.rows import Rows
 
 from .cases import KINDS, N_FEATURES, N_FIELDS, batches, models, rows
@@ -144,6 +147,43 @@ def test_rows_of_weight_zero_teach_nothing(name: str, kind: str) -> None:
     before = engine.parameters()
     assert engine.step(data, np.arange(64, 128)) == 0
     assert same(before, engine.parameters())
+
+
+@pytest.mark.parametrize("kind", ["native", "torch"])
+def test_afm_starts_as_fm(kind: str) -> None:
+    """Where rows are of one length: equal attention, and a projection that undoes the division."""
+    train = rows("fixed", 300)
+    assert train.y is not None
+    if kind == "torch":
+        pytest.importorskip("torch")
+    made = {
+        model.name: make_engine(model, engine=kind, n_features=N_FEATURES, n_fields=N_FIELDS)
+        for model in (FM(FMConfig(init=5)), AFM(AFMConfig(init=5)))
+    }
+    for engine in made.values():
+        engine.prepare(train, seed=4)
+    factors = [engine.parameters()["factors"] for engine in made.values()]
+    np.testing.assert_array_equal(*factors)
+    np.testing.assert_allclose(made["afm"].logits(train), made["fm"].logits(train), rtol=1e-5, atol=1e-5)
+    assert np.ptp(made["fm"].logits(train)) > 0.01
+
+
+def test_weight_three_is_three_copies_to_the_attention_network() -> None:
+    once, model = rows("values", 4096), models()["afm-8-17"]  # large enough for blocks of 64 rows
+    model = AFM(replace(model.config, dropout=0.0))  # which falls on every copy in another way
+    assert once.y is not None
+    assert once.values is not None
+    first = np.array([0, 0, 0, *range(3, 4096)])
+    copies = Rows(ids=once.ids[first], values=once.values[first], y=once.y[first])
+    weighted = once.labelled(once.y, np.where(np.arange(4096) == 0, 3, 1).astype(np.float32))
+    moments = []
+    for data, order in ((weighted, [0, 5]), (copies, [0, 1, 2, 5])):
+        engine = engine_for(model)
+        engine.prepare(once, seed=1)
+        engine._attention._part(0, "attention_output")[:] = 0.5
+        engine.step(data, np.array(order))
+        moments.append(engine.state()["dense"][1])
+    np.testing.assert_allclose(*moments, rtol=1e-4, atol=1e-5 * np.abs(moments[0]).max())
 
 
 def test_fixed_and_ragged_forms_of_the_same_rows_train_alike() -> None:

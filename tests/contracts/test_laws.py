@@ -10,9 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from anyfm.engines.native import NativeScorer
 from anyfm.models import (
+    AFM,
     FFM,
     FM,
+    AFMConfig,
     DeepFM,
     DeepFMConfig,
     FFMConfig,
@@ -149,6 +152,39 @@ def test_deepfm_is_fm_and_a_loop_over_neurons(name: str, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@given(seed=st.integers(0, 2**32 - 1), sizes=st.tuples(st.integers(1, 9), st.integers(1, 9)))
+def test_afm_is_the_double_loop_over_pairs(kind: str, seed: int, sizes: tuple[int, int]) -> None:
+    model = AFM(AFMConfig(n_factors=sizes[0], attention_factors=sizes[1]))
+    p, data = parameters_for(model, seed), rows(kind, 5, seed=seed)
+    slow = []
+    for i in range(data.n_rows):
+        ids, x = entries(data, i)
+        z = p["bias"][0] + p["linear"][ids] @ x
+        total, pooled = 0.0, np.zeros(sizes[0])
+        for a, b in combinations(range(len(ids)), 2):
+            product = p["factors"][ids[a]] * p["factors"][ids[b]] * x[a] * x[b]
+            hidden = np.maximum(product @ p["attention_weights"] + p["attention_bias"], 0)
+            share = np.exp(hidden @ p["attention_output"])
+            total, pooled = total + share, pooled + share * product
+        slow.append(z + (p["projection"] @ pooled / total if total > 0 else 0.0))
+    np.testing.assert_allclose(specification_logits(model, p, data), slow, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_afm_with_equal_attention_is_fm_over_the_number_of_pairs(kind: str) -> None:
+    afm, fm = AFM(AFMConfig(n_factors=5)), FM(FMConfig(n_factors=5))
+    p, data = parameters_for(afm), rows(kind)
+    p |= {"bias": np.zeros(1), "linear": np.zeros(N_FEATURES)}
+    p |= {"attention_output": p["attention_output"] * 0, "projection": np.ones(5)}
+    n = np.array([len(entries(data, i)[0]) for i in range(data.n_rows)])
+    expected = specification_logits(fm, {name: p[name] for name in ("bias", "linear", "factors")}, data)
+    expected /= np.maximum(n * (n - 1) / 2, 1)
+    np.testing.assert_allclose(specification_logits(afm, p, data), expected, rtol=1e-12, atol=1e-12)
+    scorer = NativeScorer(afm, {name: a.astype(np.float32) for name, a in p.items()}, n_fields=N_FIELDS)
+    np.testing.assert_allclose(scorer.logits(data), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_fm_with_zero_factors_is_linear(kind: str) -> None:
     p, data = parameters_for(FM()), rows(kind)
     p["factors"][:] = 0
@@ -156,7 +192,7 @@ def test_fm_with_zero_factors_is_linear(kind: str) -> None:
     np.testing.assert_allclose(specification_logits(FM(), p, data), specification_logits(Linear(), linear, data))
 
 
-@pytest.mark.parametrize("name", ["linear", "fm-8", "fm-normalized"])
+@pytest.mark.parametrize("name", ["linear", "fm-8", "fm-normalized", "afm-4-3", "afm-normalized"])
 def test_field_order_does_not_matter(name: str) -> None:
     model, data = models()[name], rows("values")
     p = parameters_for(model)
