@@ -8,7 +8,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <numeric>
 #include <vector>
 
 namespace anyfm {
@@ -42,26 +41,24 @@ class FieldGroups {
   // The linear terms of group a go with its last unit, whose accumulators share their cache line.
   bool has_linear(Unit unit) const { return unit.b == n_groups_ - 1; }
 
-  // Units for each thread, the largest first to whom has least.
+  // Units for each thread: runs of about the same work.
   std::vector<std::vector<int>> share(int n_threads) const {
     std::vector<std::vector<int>> shares(n_threads);
-    std::vector<int64_t> load(n_threads, 0);
-    std::vector<int> order(units_.size());
-    std::iota(order.begin(), order.end(), 0);
-    std::stable_sort(order.begin(), order.end(), [&](int x, int y) { return pairs(units_[x]) > pairs(units_[y]); });
-    for (int unit : order) {
-      const auto least = std::min_element(load.begin(), load.end()) - load.begin();
-      load[least] += pairs(units_[unit]);
-      shares[least].push_back(unit);
+    int64_t total = 0, before = 0;
+    for (Unit unit : units_) total += work(unit);
+    for (size_t u = 0; u < units_.size(); ++u) {
+      const int64_t mine = work(units_[u]);
+      shares[(2 * before + mine) * n_threads / (2 * total)].push_back(static_cast<int>(u));
+      before += mine;
     }
-    for (std::vector<int>& mine : shares) std::sort(mine.begin(), mine.end());
     return shares;
   }
 
  private:
-  int64_t pairs(Unit unit) const {
-    const int64_t a = end(unit.a) - begin(unit.a), b = end(unit.b) - begin(unit.b);
-    return unit.a == unit.b ? a * (a - 1) / 2 + 1 : a * b;
+  // Vectors that a unit steps.
+  int64_t work(Unit unit) const {
+    const int64_t a = padded_end(unit.a) - begin(unit.a), b = padded_end(unit.b) - begin(unit.b);
+    return unit.a == unit.b ? a * b : 2 * a * b;
   }
 
   int n_fields_, padded_, width_, n_groups_;
