@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "adagrad.hpp"
+#include "aligned.hpp"
 #include "evidence.hpp"
 #include "ffm_options.hpp"
 #include "field_block.hpp"
@@ -34,7 +35,7 @@ class Ffm {
   // What one thread needs: a block of rows made ready, and room for the partners of one unit.
   struct Scratch {
     FieldBlock block;
-    std::vector<float> to_a, to_b;  // (field of a, plane, field of b, 4), and the other way round
+    AlignedFloats to_a, to_b;  // (field of a, plane, field of b, 4), and the other way round
   };
 
   Ffm(int64_t n_features, FfmOptions options, bool training)
@@ -83,10 +84,8 @@ class Ffm {
   }
 
   Scratch make_scratch() const {
-    const size_t room = static_cast<size_t>(groups_.width()) * groups_.width() * planes() * 4;
-    Scratch scratch;
-    for (std::vector<float>* buffer : {&scratch.to_a, &scratch.to_b}) buffer->resize(room);
-    return scratch;
+    const int64_t room = int64_t{4} * groups_.width() * groups_.width() * planes();
+    return {{}, AlignedFloats(room), AlignedFloats(room)};
   }
 
   // Makes n rows ready for `forward` and `update`: rows order[0], order[1] …, or `first` on without an order.
@@ -325,7 +324,7 @@ class Ffm {
   }
 
   void plain_update(Unit unit, const Side& a, const Side& b, FieldStep step, Scratch& scratch) {
-    float *to_a = scratch.to_a.data(), *to_b = scratch.to_b.data();
+    float *to_a = scratch.to_a.get(), *to_b = scratch.to_b.get();
     const bool unit_values = !scratch.block.has_values();
     unit_values ? transpose<true>(b, a, to_a) : transpose<false>(b, a, to_a);
     if (unit.a == unit.b) {  // a feature is no partner of itself
@@ -359,13 +358,13 @@ class Ffm {
 
   float mixed_pairs(Unit unit, Span a, Span b, Scratch& scratch) const {
     const int64_t width = 4 * groups_.width();
-    sum_entries(b, unit.b, unit.a, scratch.to_a.data());
+    sum_entries(b, unit.b, unit.a, scratch.to_a.get());
     V z = V::splat(0), own = V::splat(0);
     for (const Entry* e = a.begin; e != a.end; ++e) {
       const float* vectors = section(*e, unit.b);
       V toward = V::splat(0);
       for (int c = 0; c < planes(); ++c) {
-        const float* partner = scratch.to_a.data() + ((e->field - groups_.begin(unit.a)) * planes() + c) * width;
+        const float* partner = scratch.to_a.get() + ((e->field - groups_.begin(unit.a)) * planes() + c) * width;
         const float* v = vectors + c * layout(unit.b).plane;
         for (int t = 0; t < groups_.end(unit.b) - groups_.begin(unit.b); ++t)
           toward = toward + V::load(v + 4 * t) * V::load(partner + 4 * t);
@@ -409,12 +408,12 @@ class Ffm {
   }
 
   void mixed_update(Unit unit, Span a, Span b, FieldStep step, Scratch& scratch) {
-    sum_entries(b, unit.b, unit.a, scratch.to_a.data());
+    sum_entries(b, unit.b, unit.a, scratch.to_a.get());
     if (unit.a != unit.b) {
-      sum_entries(a, unit.a, unit.b, scratch.to_b.data());
-      mixed_side(b, unit.b, a, unit.a, step, scratch.to_b.data());
+      sum_entries(a, unit.a, unit.b, scratch.to_b.get());
+      mixed_side(b, unit.b, a, unit.a, step, scratch.to_b.get());
     }
-    mixed_side(a, unit.a, b, unit.b, step, scratch.to_a.data());
+    mixed_side(a, unit.a, b, unit.b, step, scratch.to_a.get());
   }
 
   template <class F, class Self>

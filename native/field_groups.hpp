@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <numeric>
 #include <vector>
 
 namespace anyfm {
@@ -41,16 +42,19 @@ class FieldGroups {
   // The linear terms of group a go with its last unit, whose accumulators share their cache line.
   bool has_linear(Unit unit) const { return unit.b == n_groups_ - 1; }
 
-  // Units for each thread: runs of about the same work.
+  // Units for each thread, the largest first to whom has least.
   std::vector<std::vector<int>> share(int n_threads) const {
     std::vector<std::vector<int>> shares(n_threads);
-    int64_t total = 0, before = 0;
-    for (Unit unit : units_) total += work(unit);
-    for (size_t u = 0; u < units_.size(); ++u) {
-      const int64_t mine = work(units_[u]);
-      shares[(2 * before + mine) * n_threads / (2 * total)].push_back(static_cast<int>(u));
-      before += mine;
+    std::vector<int64_t> load(n_threads, 0);
+    std::vector<int> order(units_.size());
+    std::iota(order.begin(), order.end(), 0);
+    std::stable_sort(order.begin(), order.end(), [&](int x, int y) { return work(units_[x]) > work(units_[y]); });
+    for (int unit : order) {
+      const auto least = std::min_element(load.begin(), load.end()) - load.begin();
+      load[least] += work(units_[unit]);
+      shares[least].push_back(unit);
     }
+    for (std::vector<int>& mine : shares) std::sort(mine.begin(), mine.end());
     return shares;
   }
 
