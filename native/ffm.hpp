@@ -75,10 +75,11 @@ class Ffm {
   const FfmOptions& options() const { return options_; }
   const FieldGroups& groups() const { return groups_; }
 
-  // Rows that fit the second cache twice over, at most as many as a block of the other models has.
+  // Rows that fit a quarter of a second cache of 1 MiB or so, since as many are fetched ahead; at least eight, and at most
+  // as many as a block of the other models has.
   int block_rows() const {
     int64_t rows = 8;
-    while (rows < kBlockRows && 2 * rows * options_.n_fields * ffm_floats(options_, trained_) * 4 <= (int64_t{3} << 18))
+    while (rows < kBlockRows && 2 * rows * options_.n_fields * ffm_floats(options_, trained_) * 4 <= (int64_t{3} << 17))
       rows *= 2;
     return static_cast<int>(rows);
   }
