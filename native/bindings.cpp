@@ -220,6 +220,15 @@ void write_factors(AnyFfm& model, Cube from, int64_t first) {
 }
 
 // λ of each pair of fields, as `penalties`; accumulators have grown from `start` for `epochs` epochs.
+void start_ffm(AnyFfm& model, uint64_t seed, float low, float width, float accumulator, In<bool> drawn,
+               In<int32_t> field_of, bool without_own) {
+  const size_t n_features = static_cast<size_t>(model.table().n_records());
+  if (drawn.size() != n_features || field_of.size() != n_features)
+    throw std::invalid_argument("the start needs one entry per feature");
+  const nb::gil_scoped_release released;
+  model.start({Random(seed), low, width, accumulator, drawn.data(), field_of.data(), without_own});
+}
+
 std::vector<double> field_penalties(AnyFfm& model, In<int32_t> field_of, std::vector<double> precision, bool estimate,
                                     double guess, double strength, std::pair<double, double> bounds, double noise,
                                     double start, int epochs) {
@@ -267,7 +276,8 @@ NB_MODULE(ANYFM_MODULE, m) {
   m.def("block_rows", &block_rows_for, arg("n_rows"));
   nb::class_<AnyFfm, AnyModel>(m, "FieldAwareModel")
       .def_prop_ro("sections", [](AnyFfm& model) { return records(model.sections(), nb::find(model)); })
-      .def("start_accumulators", &AnyFfm::start_accumulators, arg("value"))
+      .def("start", &start_ffm, arg("seed"), arg("low"), arg("width"), arg("accumulator"), arg("drawn"),
+           arg("field_of"), arg("without_own"))
       .def("read_factors", &read_factors, arg("to"), arg("first") = 0)
       .def("write_factors", &write_factors, arg("start").noconvert(), arg("first") = 0)
       .def("field_penalties", &field_penalties, arg("field_of"), arg("precision"), arg("estimate"), arg("guess"),

@@ -75,8 +75,8 @@ class Ffm {
   const FfmOptions& options() const { return options_; }
   const FieldGroups& groups() const { return groups_; }
 
-  // Rows that fit a quarter of a second cache of 1 MiB or so, since as many are fetched ahead; at least eight, and at most
-  // as many as a block of the other models has.
+  // Rows that fit a quarter of a second cache of 1 MiB or so, since as many are fetched ahead; at least eight, and at
+  // most as many as a block of the other models has.
   int block_rows() const {
     int64_t rows = 8;
     while (rows < kBlockRows && 2 * rows * options_.n_fields * ffm_floats(options_, trained_) * 4 <= (int64_t{3} << 17))
@@ -175,12 +175,23 @@ class Ffm {
     for_factors(first, n, [&](int64_t at, float* w) { *w = from[at]; }, *this);
   }
 
-  // Sets all accumulators of the vectors.
-  void start_accumulators(float value) {
-    for (int64_t j = 0; j < n_features_; ++j)
+  // Starts the vectors of features first … last − 1 and their accumulators.
+  void start(const FfmStart& start, int64_t first, int64_t last) {
+    const int n_fields = options_.n_fields, n_factors = options_.n_factors;
+    for (int64_t j = first; j < last; ++j)
       for (int group = 0; group <= last_group(); ++group) {
-        float* accumulators = section(j, group) + layout(group).weights;
-        std::fill(accumulators, accumulators + layout(group).accumulators, value);
+        const FfmSection& layout = this->layout(group);
+        float* vectors = section(j, group);
+        std::fill(vectors, vectors + layout.weights, 0.0f);
+        std::fill(vectors + layout.weights, vectors + layout.weights + layout.accumulators, start.accumulator);
+        if (!start.drawn[j]) continue;
+        for (int g = groups_.begin(group); g < groups_.end(group); ++g) {
+          if (start.without_own && start.field_of[j] == g) continue;
+          float* vector = vectors + 4 * (g - groups_.begin(group));
+          for (int k = 0; k < n_factors; ++k)
+            vector[(k / 4) * layout.plane + k % 4] =
+                start.low + start.width * start.random.uniform((j * n_fields + g) * n_factors + k);
+        }
       }
   }
 

@@ -15,7 +15,7 @@ class AnyFfm : public AnyModel {
   using AnyModel::AnyModel;
   virtual int n_factors() const = 0;
   virtual Table& sections() = 0;
-  virtual void start_accumulators(float value) = 0;
+  virtual void start(const FfmStart& start) = 0;
   // Copies the factors of features first … first + n − 1 out of the table or into it.
   virtual void read_factors(float* to, int64_t first, int64_t n) = 0;
   virtual void write_factors(const float* from, int64_t first, int64_t n) = 0;
@@ -100,7 +100,10 @@ class FfmOf final : public AnyFfm {
   int n_fields() const override { return model_.options().n_fields; }
   int n_factors() const override { return model_.options().n_factors; }
   Table& sections() override { return model_.sections(); }
-  void start_accumulators(float value) override { model_.start_accumulators(value); }
+  void start(const FfmStart& start) override {
+    detail::for_chunks(model_.table().n_records(), pool_.get(),
+                       [&](int, int64_t first, int64_t last) { model_.start(start, first, last); });
+  }
 
   void read_factors(float* to, int64_t first, int64_t n) override {
     detail::for_chunks(n, pool_.get(), [&](int, int64_t begin, int64_t end) {

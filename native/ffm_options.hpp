@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "field_groups.hpp"
+#include "random.hpp"
 
 namespace anyfm {
 
@@ -34,6 +35,16 @@ inline FfmSection ffm_section(const FfmOptions& options, int group, bool trainin
   const int64_t linear = group < groups.n_groups() - 1 ? 0 : training ? 5 : 1;
   return {4 * n_fields, weights, accumulators, (weights + accumulators + linear + 15) / 16 * 16};
 }
+
+// How the vectors start: evenly drawn from low … low + width, or at zero.
+struct FfmStart {
+  Random random;
+  float low, width;
+  float accumulator;
+  const bool* drawn;        // by feature; false: its vectors are zero
+  const int32_t* field_of;  // by feature
+  bool without_own;         // whether the vector toward the feature's own field is zero too
+};
 
 // Floats of all that belongs to one feature.
 inline int64_t ffm_floats(const FfmOptions& options, bool training) {

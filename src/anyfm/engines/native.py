@@ -129,14 +129,12 @@ class NativeEngine(Engine):
             [prior.start if fixed is None else fixed] * self.n_fields for prior, fixed in self._priors()
         ]
         if self.model.name == "ffm":
-            self._native.sections[:] = 0
-            self._native.start_accumulators(field_factors.accumulator_start(self.model))
             self._field_precision = field_factors.start_precision(self.model, made, n_fields=self.n_fields)
         self._set_penalties(estimate=False)
-        rng = np.random.default_rng(seed)
         if self.model.name == "ffm":
-            field_factors.draw_start(self._native, self.model, made, train, n_fields=self.n_fields, rng=rng)
+            field_factors.draw_start(self._native, self.model, made, train, seed=seed)
             return
+        rng = np.random.default_rng(seed)
         for name, spec in self.model.parameter_specs(self.n_features, self.n_fields).items():
             if spec.per_feature and name != "linear":
                 target = self._column(name)
