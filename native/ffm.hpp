@@ -16,18 +16,17 @@
 #include "adagrad.hpp"
 #include "aligned.hpp"
 #include "evidence.hpp"
-#include "ffm_options.hpp"
+#include "ffm_table.hpp"
 #include "field_block.hpp"
 #include "field_groups.hpp"
 #include "field_step.hpp"
 #include "rows.hpp"
-#include "table.hpp"
 
 namespace anyfm {
 
 // C planes of four factors (0: known at run time only).
 template <int C>
-class Ffm {
+class Ffm : public FfmTable {
  public:
   using Unit = FieldGroups::Unit;
   static constexpr int kMaxWidth = 16;
@@ -39,41 +38,16 @@ class Ffm {
   };
 
   Ffm(int64_t n_features, FfmOptions options, bool training)
-      : options_(options),
-        trained_(training),
-        groups_(options.n_fields),
-        planes_((options.n_factors + 3) / 4),
-        n_features_(n_features),
-        front_(ffm_section(options, 0, training)),
-        last_(ffm_section(options, last_group(), training)),
-        sections_(last_group() * (n_features + 1), front_.stride),
-        table_(n_features, last_.stride),
+      : FfmTable(n_features, options, training),
         adagrad_{},
         shrink_(static_cast<size_t>(options.n_fields) * groups_.padded(), 0.0f),
         plain_shrink_(shrink_),
         inverse_counts_(training ? n_features : 0, 1.0f),
         nothing_(last_.weights, 0.0f) {}
 
-  // Columns of the last section.
-  Columns columns() const {
-    return {
-        {"linear", {linear_column(), 1}}, {"accumulators", {linear_column() + 1, 1}}, {"count", {count_column(), 1}}};
-  }
-  int64_t count_column() const { return linear_column() + 3; }
-  std::vector<PenaltyGroup> penalty_groups() const {
-    const int64_t w = linear_column();
-    return {{w, 1, w + 1, 1, w + 2, w + 4}};
-  }
-  // The sections toward all groups of fields but the last, group after group, a record of zeros behind each group's.
-  Table& sections() { return sections_; }
-  // The last sections, with the linear columns.
-  Table& table() { return table_; }
-  const Table& table() const { return table_; }
   Bias& bias() { return bias_; }
   const Bias& bias() const { return bias_; }
   Adagrad& adagrad() { return adagrad_; }
-  const FfmOptions& options() const { return options_; }
-  const FieldGroups& groups() const { return groups_; }
 
   // Rows that fit a quarter of a second cache of 1 MiB or so, since as many are fetched ahead; at least eight, and at
   // most as many as a block of the other models has.
@@ -167,42 +141,7 @@ class Ffm {
       inverse_counts_[j] = 1.0f / std::max(1.0f, table_[j][count_column()]);
   }
 
-  // Copies the factors of features first … first + n − 1 out of the table or into it; (n, n_fields, n_factors).
-  void read_factors(float* to, int64_t first, int64_t n) const {
-    for_factors(first, n, [&](int64_t at, const float* w) { to[at] = *w; }, *this);
-  }
-  void write_factors(const float* from, int64_t first, int64_t n) {
-    for_factors(first, n, [&](int64_t at, float* w) { *w = from[at]; }, *this);
-  }
-
-  // Starts the vectors of features first … last − 1 and their accumulators.
-  void start(const FfmStart& start, int64_t first, int64_t last) {
-    const int n_fields = options_.n_fields, n_factors = options_.n_factors;
-    for (int64_t j = first; j < last; ++j)
-      for (int group = 0; group <= last_group(); ++group) {
-        const FfmSection& layout = this->layout(group);
-        float* vectors = section(j, group);
-        std::fill(vectors, vectors + layout.weights, 0.0f);
-        std::fill(vectors + layout.weights, vectors + layout.weights + layout.accumulators, start.accumulator);
-        if (!start.drawn[j]) continue;
-        for (int g = groups_.begin(group); g < groups_.end(group); ++g) {
-          if (start.without_own && start.field_of[j] == g) continue;
-          float* vector = vectors + 4 * (g - groups_.begin(group));
-          for (int k = 0; k < n_factors; ++k)
-            vector[(k / 4) * layout.plane + k % 4] =
-                start.low + start.width * start.random.uniform((j * n_fields + g) * n_factors + k);
-        }
-      }
-  }
-
-  ANYFM_INLINE int planes() const { return C ? C : planes_; }
-  const FfmSection& layout(int group) const { return group < last_group() ? front_ : last_; }
-  const float* section(int64_t feature, int group) const {
-    return group < last_group() ? sections_[group * (n_features_ + 1) + feature] : table_[feature];
-  }
-  float* section(int64_t feature, int group) {
-    return const_cast<float*>(static_cast<const Ffm*>(this)->section(feature, group));
-  }
+  ANYFM_INLINE int planes() const { return C ? C : (options_.n_factors + 3) / 4; }
 
  private:
   using V = Vec<4>;
@@ -217,17 +156,12 @@ class Ffm {
     int64_t at, plane, accumulators;
   };
 
-  int last_group() const { return groups_.n_groups() - 1; }
-  int64_t linear_column() const { return last_.weights + last_.accumulators; }
-  // From a feature's first section to that toward `group`, one of the front.
-  int64_t section_at(int group) const { return group * (n_features_ + 1) * front_.stride; }
-
   ANYFM_INLINE Side side(int own, int other, int i, const Scratch& scratch) const {
     const Group group = scratch.block.group(i, own);
     if (other == last_group()) return {group, group.last_section, 0, last_.plane, last_.weights};
     return {group, group.first_section, section_at(other), front_.plane, section_at(other) + front_.weights};
   }
-  float* section(const Entry& e, int group) const {
+  float* section_of(const Entry& e, int group) const {
     return group == last_group() ? e.last : e.first + section_at(group);
   }
 
@@ -246,7 +180,7 @@ class Ffm {
       for (int s = 0; s < features.size; ++s) one(features.record[s] + features.at);
     } else {
       const Span features = scratch.block.span(i, own);
-      for (const Entry* e = features.begin; e != features.end; ++e) one(section(*e, other));
+      for (const Entry* e = features.begin; e != features.end; ++e) one(section_of(*e, other));
     }
   }
 
@@ -359,7 +293,7 @@ class Ffm {
     const int64_t plane = layout(group).plane;
     std::fill(out, out + n * planes() * width, 0.0f);
     for (const Entry* e = from.begin; e != from.end; ++e) {
-      const float* vectors = section(*e, group);
+      const float* vectors = section_of(*e, group);
       for (int c = 0; c < planes(); ++c)
         for (int s = 0; s < n; ++s) {
           float* at = out + (s * planes() + c) * width + 4 * (e->field - groups_.begin(from_group));
@@ -373,7 +307,7 @@ class Ffm {
     sum_entries(b, unit.b, unit.a, scratch.to_a.get());
     V z = V::splat(0), own = V::splat(0);
     for (const Entry* e = a.begin; e != a.end; ++e) {
-      const float* vectors = section(*e, unit.b);
+      const float* vectors = section_of(*e, unit.b);
       V toward = V::splat(0);
       for (int c = 0; c < planes(); ++c) {
         const float* partner = scratch.to_a.get() + ((e->field - groups_.begin(unit.a)) * planes() + c) * width;
@@ -397,7 +331,7 @@ class Ffm {
     float shrink[kMaxWidth];
     const FfmSection& toward = layout(other_group);
     for (const Entry* e = own.begin; e != own.end; ++e) {
-      float* vectors = section(*e, other_group);
+      float* vectors = section_of(*e, other_group);
       const float* of_field = shrink_.data() + static_cast<int64_t>(e->field) * groups_.padded() + first;
       for (int t = 0; t < n; ++t) shrink[t] = present[t] - (first + t == e->field) > 0 ? of_field[t] : 0.0f;
       float* partner = partners + (e->field - groups_.begin(own_group)) * planes() * width;
@@ -428,25 +362,6 @@ class Ffm {
     mixed_side(a, unit.a, b, unit.b, step, scratch.to_a.get());
   }
 
-  template <class F, class Self>
-  static void for_factors(int64_t first, int64_t n, F&& f, Self& self) {
-    const int n_fields = self.options_.n_fields, n_factors = self.options_.n_factors;
-    for (int64_t j = 0; j < n; ++j)
-      for (int g = 0; g < n_fields; ++g) {
-        const int group = g / self.groups_.width();
-        auto* vector = self.section(first + j, group) + 4 * (g - self.groups_.begin(group));
-        for (int k = 0; k < n_factors; ++k)
-          f((j * n_fields + g) * n_factors + k, vector + (k / 4) * self.layout(group).plane + k % 4);
-      }
-  }
-
-  FfmOptions options_;
-  bool trained_;
-  FieldGroups groups_;
-  int planes_;
-  int64_t n_features_;
-  FfmSection front_, last_;
-  Table sections_, table_;
   Bias bias_;
   Adagrad adagrad_;
   std::vector<float> shrink_, plain_shrink_;  // penalties by field and other field, padded

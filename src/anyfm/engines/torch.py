@@ -20,7 +20,7 @@ from anyfm.engines.base import Engine, State
 from anyfm.engines.recipe import PriorGuess, Recipe, recipe
 from anyfm.engines.torch_batch import Batch, TrainingNoise, batch_of
 from anyfm.engines.torch_dense import DenseParameters, target_power, units
-from anyfm.engines.torch_ops import FeatureStore, Gradients, Group
+from anyfm.engines.torch_ops import FactorStart, FeatureStore, Gradients, Group
 from anyfm.errors import SettingError, however
 from anyfm.models import Model
 from anyfm.rows import Floats, Rows
@@ -111,7 +111,7 @@ class TorchEngine(Engine):
                 start[made.counts == 0] = 0  # a feature never trained contributes nothing
                 self._store.weights(group).copy_(torch.from_numpy(start))
             elif group.name == "field_factors":
-                into = _FactorStart(self._store, group, self.n_fields)
+                into = FactorStart(self._store, group, self.n_fields)
                 field_factors.draw_start(into, self.model, made, train, seed=seed)
         self._dense.start(units(self.model, made), rng)
 
@@ -346,39 +346,6 @@ class TorchEngine(Engine):
         if self._recipe is not None:
             centre, scale = state["target"].tolist()
             self._recipe = replace(self._recipe, centre=centre, scale=scale)
-
-
-class _FactorStart:
-    """What `field_factors.draw_start` starts, by the same rule as the native kernel's `start` with other draws."""
-
-    _CHUNK = 65_536  # features whose factors are drawn at a time
-
-    def __init__(self, store: FeatureStore, group: Group, n_fields: int) -> None:
-        self._weights = store.weights(group)
-        self._n_fields = n_fields
-
-    def start(
-        self,
-        *,
-        seed: int,
-        low: float,
-        width: float,
-        accumulator: float,  # set with the store's others
-        drawn: NDArray[np.bool_],
-        field_of: NDArray[np.int32],
-        without_own: bool,
-    ) -> None:
-        rng = np.random.default_rng(seed)
-        n_features, n_floats = self._weights.shape
-        for first in range(0, n_features, self._CHUNK):
-            n = min(self._CHUNK, n_features - first)
-            start = rng.random((n, self._n_fields, n_floats // self._n_fields), dtype=np.float32)
-            start *= np.float32(width)
-            start += np.float32(low)
-            start[~drawn[first : first + n]] = 0
-            if without_own:
-                start[np.arange(n), field_of[first : first + n]] = 0
-            self._weights[first : first + n] = torch.from_numpy(start.reshape(n, -1)).to(self._weights.device)
 
 
 def _scaled(array: NDArray[np.float32], by: float) -> NDArray[np.float32]:
