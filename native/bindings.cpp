@@ -182,6 +182,12 @@ std::unique_ptr<AnyModel> make_fm(int64_t n_features, int n_factors, bool normal
   return make(n_features, n_factors, normalize, training, n_threads);
 }
 
+// A table as an array of its records, which lives as long as the model.
+nb::ndarray<nb::numpy, float, nb::ndim<2>> records(Table& table, nb::handle owner) {
+  const size_t shape[2] = {static_cast<size_t>(table.n_records()), static_cast<size_t>(table.stride())};
+  return {table.data(), 2, shape, owner};
+}
+
 std::unique_ptr<AnyFfm> make_ffm(int64_t n_features, int n_fields, int n_factors, bool normalize, bool linear,
                                  bool coordinates, bool training, int n_threads) {
   if (n_factors < 1 || n_factors > 256) throw std::invalid_argument("n_factors must be from 1 to 256");
@@ -211,6 +217,16 @@ void write_factors(AnyFfm& model, Cube from, int64_t first) {
   check_cube(model, from, first);
   nb::gil_scoped_release release;
   model.write_factors(from.data(), first, static_cast<int64_t>(from.shape(0)));
+}
+
+// Draws the vectors' start and sets their accumulators; see FfmStart.
+void start_ffm(AnyFfm& model, uint64_t seed, float low, float width, float accumulator, In<bool> drawn,
+               In<int32_t> field_of, bool without_own) {
+  const size_t n_features = static_cast<size_t>(model.table().n_records());
+  if (drawn.size() != n_features || field_of.size() != n_features)
+    throw std::invalid_argument("the start needs one entry per feature");
+  const nb::gil_scoped_release released;
+  model.start({Random(seed), low, width, accumulator, drawn.data(), field_of.data(), without_own});
 }
 
 // λ of each pair of fields, as `penalties`; accumulators have grown from `start` for `epochs` epochs.
@@ -247,12 +263,7 @@ NB_MODULE(ANYFM_MODULE, m) {
       .def_prop_ro("n_threads", &AnyModel::n_threads)
       .def_prop_ro("n_fields", &AnyModel::n_fields)
       .def_prop_ro("columns", &AnyModel::columns)
-      .def_prop_ro("table",
-                   [](AnyModel& model) {
-                     const size_t shape[2] = {static_cast<size_t>(model.table().n_records()),
-                                              static_cast<size_t>(model.table().stride())};
-                     return nb::ndarray<nb::numpy, float, nb::ndim<2>>(model.table().data(), 2, shape, nb::find(model));
-                   })
+      .def_prop_ro("table", [](AnyModel& model) { return records(model.table(), nb::find(model)); })
       .def_prop_ro("bias",
                    [](AnyModel& model) {
                      const size_t shape[1] = {2};
@@ -265,6 +276,9 @@ NB_MODULE(ANYFM_MODULE, m) {
       .def("logit", &logit, arg("ids"), arg("values").none() = nb::none(), arg("fields").none() = nb::none());
   m.def("block_rows", &block_rows_for, arg("n_rows"));
   nb::class_<AnyFfm, AnyModel>(m, "FieldAwareModel")
+      .def_prop_ro("sections", [](AnyFfm& model) { return records(model.sections(), nb::find(model)); })
+      .def("start", &start_ffm, arg("seed"), arg("low"), arg("width"), arg("accumulator"), arg("drawn"),
+           arg("field_of"), arg("without_own"))
       .def("read_factors", &read_factors, arg("to"), arg("first") = 0)
       .def("write_factors", &write_factors, arg("start").noconvert(), arg("first") = 0)
       .def("field_penalties", &field_penalties, arg("field_of"), arg("precision"), arg("estimate"), arg("guess"),
@@ -274,7 +288,7 @@ NB_MODULE(ANYFM_MODULE, m) {
   m.def(
       "ffm_floats",
       [](int n_fields, int n_factors, bool coordinates, bool training) {
-        return ffm_stride({n_fields, n_factors, false, true, coordinates}, training);
+        return ffm_floats({n_fields, n_factors, false, true, coordinates}, training);
       },
       arg("n_fields"), arg("n_factors"), arg("coordinates"), arg("training"));
   bind_afm(m);

@@ -1,9 +1,9 @@
 // The field-aware factorization machine. The formula stands in src/anyfm/models/ffm.py.
 //
-// Record of a feature: [planes of its vectors toward every field | their accumulators | w a d count h], the vectors in
-// planes of four factors (field_step.hpp), the last five as in linear.hpp. Scoring keeps [planes | w]. The vectors'
-// penalties are not kept by feature and field: the penalty of one occurrence is that of the two fields divided by the
-// feature's count.
+// A feature has a section for each group of fields (ffm_options.hpp): [planes of its vectors toward these fields |
+// their accumulators], the vectors in planes of four factors (field_step.hpp). The last section goes on with w a d
+// count h, as in linear.hpp. Scoring keeps [planes] and w. The vectors' penalties are not kept by feature and field:
+// the penalty of one occurrence is that of the two fields divided by the feature's count.
 //
 // `plain` rows hold one feature of every field, `mixed` rows any number of each. These are summed first: with S(f, g) =
 // Σ x v over the features of field f toward g, fields f ≠ g give ⟨S(f, g), S(g, f)⟩ and f ½ (‖S(f, f)‖² − Σ x² ‖v‖²).
@@ -14,19 +14,19 @@
 #include <vector>
 
 #include "adagrad.hpp"
+#include "aligned.hpp"
 #include "evidence.hpp"
-#include "ffm_options.hpp"
+#include "ffm_table.hpp"
 #include "field_block.hpp"
 #include "field_groups.hpp"
 #include "field_step.hpp"
 #include "rows.hpp"
-#include "table.hpp"
 
 namespace anyfm {
 
 // C planes of four factors (0: known at run time only).
 template <int C>
-class Ffm {
+class Ffm : public FfmTable {
  public:
   using Unit = FieldGroups::Unit;
   static constexpr int kMaxWidth = 16;
@@ -34,59 +34,41 @@ class Ffm {
   // What one thread needs: a block of rows made ready, and room for the partners of one unit.
   struct Scratch {
     FieldBlock block;
-    std::vector<float> to_a, to_b;  // (field of a, plane, field of b, 4), and the other way round
+    AlignedFloats to_a, to_b;  // (field of a, plane, field of b, 4), and the other way round
   };
 
   Ffm(int64_t n_features, FfmOptions options, bool training)
-      : options_(options),
-        trained_(training),
-        groups_(options.n_fields),
-        planes_((options.n_factors + 3) / 4),
-        table_(n_features, ffm_stride(options, training)),
+      : FfmTable(n_features, options, training),
         adagrad_{},
         shrink_(static_cast<size_t>(options.n_fields) * groups_.padded(), 0.0f),
         plain_shrink_(shrink_),
         inverse_counts_(training ? n_features : 0, 1.0f),
-        nothing_(weights(), 0.0f) {}
+        nothing_(last_.weights, 0.0f) {}
 
-  Columns columns() const {
-    return {{"linear", {weights() + accumulators(), 1}},
-            {"accumulators", {weights() + accumulators() + 1, 1}},
-            {"count", {count_column(), 1}},
-            {"field_accumulators", {weights(), accumulators()}}};
-  }
-  int64_t count_column() const { return weights() + accumulators() + 3; }
-  std::vector<PenaltyGroup> penalty_groups() const {
-    const int64_t w = weights() + accumulators();
-    return {{w, 1, w + 1, 1, w + 2, w + 4}};
-  }
-  Table& table() { return table_; }
-  const Table& table() const { return table_; }
   Bias& bias() { return bias_; }
   const Bias& bias() const { return bias_; }
   Adagrad& adagrad() { return adagrad_; }
-  const FfmOptions& options() const { return options_; }
-  const FieldGroups& groups() const { return groups_; }
 
-  // Rows that fit the second cache twice over, at most as many as a block of the other models has.
+  // Rows that fit a quarter of a second cache of 1 MiB or so, since as many are fetched ahead; at least eight, and at
+  // most as many as a block of the other models has.
   int block_rows() const {
     int64_t rows = 8;
-    while (rows < kBlockRows && 2 * rows * options_.n_fields * table_.stride() * 4 <= (int64_t{3} << 18)) rows *= 2;
+    while (rows < kBlockRows && 2 * rows * options_.n_fields * ffm_floats(options_, trained_) * 4 <= (int64_t{3} << 17))
+      rows *= 2;
     return static_cast<int>(rows);
   }
 
   Scratch make_scratch() const {
-    const size_t room = static_cast<size_t>(groups_.width()) * groups_.width() * planes() * 4;
-    Scratch scratch;
-    for (std::vector<float>* buffer : {&scratch.to_a, &scratch.to_b}) buffer->resize(room);
-    return scratch;
+    const int64_t room = int64_t{4} * groups_.width() * groups_.width() * planes();
+    return {{}, AlignedFloats(room), AlignedFloats(room)};
   }
 
   // Makes n rows ready for `forward` and `update`: rows order[0], order[1] …, or `first` on without an order.
   void take(const Rows& rows, const std::vector<int32_t>& slot_of_field, const int64_t* order, int64_t first, int n,
             Scratch& scratch) const {
     scratch.block.take(rows, slot_of_field, order, first, n, options_.normalize,
-                       FieldTable{&groups_, &table_, nothing_.data(), trained_ ? inverse_counts_.data() : nullptr});
+                       FieldTable{&groups_, &sections_, &table_, n_features_, nothing_.data(),
+                                  trained_ ? inverse_counts_.data() : nullptr});
   }
 
   // The part of row i's logit that belongs to a unit.
@@ -94,15 +76,15 @@ class Ffm {
     const float r = scratch.block.scale(i);
     float linear = 0, pairs = 0;
     if (scratch.block.plain()) {
-      const Group a = scratch.block.group(i, unit.a), b = scratch.block.group(i, unit.b);
+      const Side a = side(unit.a, unit.b, i, scratch), b = side(unit.b, unit.a, i, scratch);
       pairs = scratch.block.has_values() ? plain_pairs<false>(unit, a, b) : plain_pairs<true>(unit, a, b);
       if (options_.linear && groups_.has_linear(unit))
-        for (int s = 0; s < a.size; ++s) linear += a.x[s] * a.record[s][linear_column()];
+        for (int s = 0; s < a.size; ++s) linear += a.x[s] * a.last_section[s][linear_column()];
     } else {
       const Span a = scratch.block.span(i, unit.a), b = scratch.block.span(i, unit.b);
       pairs = mixed_pairs(unit, a, b, scratch);
       if (options_.linear && groups_.has_linear(unit))
-        for (const Entry* e = a.begin; e != a.end; ++e) linear += e->x * e->record[linear_column()];
+        for (const Entry* e = a.begin; e != a.end; ++e) linear += e->x * e->last[linear_column()];
     }
     return r * (r * pairs + linear);
   }
@@ -113,15 +95,15 @@ class Ffm {
     const FieldStep step{dlogit * r * r, adagrad_.learning_rate, weight, 1.0f / static_cast<float>(options_.n_factors)};
     const bool linear = options_.linear && groups_.has_linear(unit);
     if (scratch.block.plain()) {
-      const Group a = scratch.block.group(i, unit.a), b = scratch.block.group(i, unit.b);
+      const Side a = side(unit.a, unit.b, i, scratch), b = side(unit.b, unit.a, i, scratch);
       plain_update(unit, a, b, step, scratch);
       if (linear)
-        for (int s = 0; s < a.size; ++s) step_linear(a.record[s], dlogit * r * a.x[s], weight);
+        for (int s = 0; s < a.size; ++s) step_linear(a.last_section[s], dlogit * r * a.x[s], weight);
     } else {
       const Span a = scratch.block.span(i, unit.a), b = scratch.block.span(i, unit.b);
       mixed_update(unit, a, b, step, scratch);
       if (linear)
-        for (const Entry* e = a.begin; e != a.end; ++e) step_linear(e->record, dlogit * r * e->x, weight);
+        for (const Entry* e = a.begin; e != a.end; ++e) step_linear(e->last, dlogit * r * e->x, weight);
     }
   }
 
@@ -139,8 +121,11 @@ class Ffm {
   // Announces all weights of a row that is to be scored.
   void prefetch(const Row& row) const {
     for (int64_t s = 0; s < row.size; ++s) {
-      const float* record = table_[row.ids[s]];
-      for (int64_t at = 0; at <= weights(); at += 16) ANYFM_PREFETCH_FAR(record + at);
+      for (int group = 0; group < last_group(); ++group) {
+        const float* section = sections_[group * (n_features_ + 1) + row.ids[s]];
+        for (int64_t at = 0; at < front_.stride; at += 16) ANYFM_PREFETCH_FAR(section + at);
+      }
+      for (int64_t at = 0; at < last_.stride; at += 16) ANYFM_PREFETCH_FAR(table_[row.ids[s]] + at);
     }
   }
 
@@ -156,25 +141,29 @@ class Ffm {
       inverse_counts_[j] = 1.0f / std::max(1.0f, table_[j][count_column()]);
   }
 
-  // Copies the factors of features first … first + n − 1 out of the table or into it; (n, n_fields, n_factors).
-  void read_factors(float* to, int64_t first, int64_t n) const {
-    for_factors(first, n, [&](int64_t at, const float* w) { to[at] = *w; }, *this);
-  }
-  void write_factors(const float* from, int64_t first, int64_t n) {
-    for_factors(first, n, [&](int64_t at, float* w) { *w = from[at]; }, *this);
-  }
-
-  ANYFM_INLINE int planes() const { return C ? C : planes_; }
-  int64_t plane() const { return int64_t{4} * groups_.padded(); }
-  int64_t weights() const { return plane() * planes(); }
-  int64_t accumulators() const { return !trained_ ? 0 : options_.coordinates ? weights() : groups_.padded(); }
+  ANYFM_INLINE int planes() const { return C ? C : (options_.n_factors + 3) / 4; }
 
  private:
   using V = Vec<4>;
   using Entry = FieldBlock::Entry;
   using Group = FieldBlock::Group;
   using Span = FieldBlock::Span;
-  int64_t linear_column() const { return weights() + accumulators(); }
+
+  // The features of a group of fields of a plain row, and their sections toward another group: vector c, t of feature s
+  // lies at record[s] + at + c plane + 4 t.
+  struct Side : Group {
+    float* const* record;
+    int64_t at, plane, accumulators;
+  };
+
+  ANYFM_INLINE Side side(int own, int other, int i, const Scratch& scratch) const {
+    const Group group = scratch.block.group(i, own);
+    if (other == last_group()) return {group, group.last_section, 0, last_.plane, last_.weights};
+    return {group, group.first_section, section_at(other), front_.plane, section_at(other) + front_.weights};
+  }
+  float* section_of(const Entry& e, int group) const {
+    return group == last_group() ? e.last : e.first + section_at(group);
+  }
 
   void step_linear(float* record, float g, float weight) const {
     float* w = record + linear_column();
@@ -182,29 +171,22 @@ class Ffm {
   }
 
   ANYFM_INLINE void prefetch_half(int own, int other, int i, const Scratch& scratch) const {
-    const int first = groups_.begin(other) * 4, last = groups_.padded_end(other) * 4;
-    const auto one = [&](const float* record) {
-      for (int c = 0; c < planes(); ++c)
-        for (int at = first; at < last; at += 16) ANYFM_PREFETCH_FAR(record + c * plane() + at);
-      if (options_.coordinates)
-        for (int c = 0; c < planes(); ++c)
-          for (int at = first; at < last; at += 16) ANYFM_PREFETCH_FAR(record + weights() + c * plane() + at);
-      else
-        ANYFM_PREFETCH_FAR(record + weights() + first / 4);
-      if (other == groups_.n_groups() - 1 && linear_column() % 16 == 0) ANYFM_PREFETCH_FAR(record + linear_column());
+    const int64_t floats = layout(other).stride;
+    const auto one = [&](const float* section) {
+      for (int64_t at = 0; at < floats; at += 16) ANYFM_PREFETCH_FAR(section + at);
     };
     if (scratch.block.plain()) {
-      const Group features = scratch.block.group(i, own);
-      for (int s = 0; s < features.size; ++s) one(features.record[s]);
+      const Side features = side(own, other, i, scratch);
+      for (int s = 0; s < features.size; ++s) one(features.record[s] + features.at);
     } else {
       const Span features = scratch.block.span(i, own);
-      for (const Entry* e = features.begin; e != features.end; ++e) one(e->record);
+      for (const Entry* e = features.begin; e != features.end; ++e) one(section_of(*e, other));
     }
   }
 
   // Σ ⟨v_s toward t, v_t toward s⟩ x_s x_t over the fields s of a and t of b, in squares of 4 × 4 fields.
   template <bool kUnit>
-  float plain_pairs(Unit unit, const Group& a, const Group& b) const {
+  float plain_pairs(Unit unit, const Side& a, const Side& b) const {
     Vec<4 * kQuads> z[2] = {Vec<4 * kQuads>::splat(0), Vec<4 * kQuads>::splat(0)};
     V within = V::splat(0);
     for (int c = 0; c < planes(); ++c)
@@ -217,9 +199,9 @@ class Ffm {
   }
 
   template <bool kUnit>
-  ANYFM_INLINE void square(const Group& a, int s, const Group& b, int t, int c, Vec<4 * kQuads>* z) const {
+  ANYFM_INLINE void square(const Side& a, int s, const Side& b, int t, int c, Vec<4 * kQuads>* z) const {
     using W = Vec<4 * kQuads>;
-    const int64_t to_a = c * plane() + 4 * a.first, to_b = c * plane() + 4 * b.first;
+    const int64_t to_a = b.at + c * b.plane, to_b = a.at + c * a.plane;
     for (int s_at = s; s_at < s + 4; s_at += kQuads)
       for (int t_at = t; t_at < t + 4; t_at += kQuads) {
         W m[kQuads];
@@ -236,8 +218,8 @@ class Ffm {
   }
 
   template <bool kUnit>
-  ANYFM_INLINE V triangle(const Group& a, int first, int c) const {
-    const int64_t base = c * plane() + 4 * a.first;
+  ANYFM_INLINE V triangle(const Side& a, int first, int c) const {
+    const int64_t base = a.at + c * a.plane;
     V z = V::splat(0);
     for (int t = first + 1; t < first + 4; ++t)
       for (int s = first; s < t; ++s) {
@@ -250,14 +232,14 @@ class Ffm {
   // Lays x v of the features of `from` toward the fields of `to` out as partners of the latter: (field of to, plane,
   // field of from, 4).
   template <bool kUnit>
-  ANYFM_INLINE void transpose(const Group& from, const Group& to, float* out) const {
+  ANYFM_INLINE void transpose(const Side& from, const Side& to, float* out) const {
     constexpr int kSide = 4;
     const int64_t width = 4 * groups_.width(), stride = width * planes();
     for (int c = 0; c < planes(); ++c)
       for (int t = 0; t < to.padded; t += kSide)
         for (int s = 0; s < from.padded; s += kSide) {
           float* corner = out + t * stride + c * width + 4 * s;
-          const int64_t at = c * plane() + 4 * (to.first + t);
+          const int64_t at = from.at + c * from.plane + 4 * t;
           for (int half = 0; half < kSide; half += kQuads)  // squares of kQuads × kQuads vectors
             for (int part = 0; part < kSide; part += kQuads) {
               Vec<4 * kQuads> m[kQuads];
@@ -271,26 +253,24 @@ class Ffm {
         }
   }
 
-  ANYFM_INLINE FieldRun run(float* record, int first, const float* shrink) const {
-    return {record + 4 * first, plane(), record + weights() + (options_.coordinates ? 4 * first : first), shrink};
-  }
-
   // Steps the features of `own` toward the fields of `other`, with partners from `transpose`.
-  ANYFM_INLINE void plain_side(const Group& own, const Group& other, FieldStep step, const float* partners) {
+  ANYFM_INLINE void plain_side(const Side& own, const Side& other, FieldStep step, const float* partners) {
     const int64_t width = 4 * groups_.width(), stride = width * planes();
     const float* shrink = plain_shrink_.data() + static_cast<int64_t>(own.first) * groups_.padded() + other.first;
     const auto made = [&](int s) {
       FieldStep mine = step;
       mine.kappa *= own.x[s];
       mine.penalty *= own.inverse_count[s];
-      return FeatureStep{mine, run(own.record[s], other.first, shrink + s * groups_.padded()),
+      float* record = own.record[s];
+      return FeatureStep{mine,
+                         FieldRun{record + own.at, own.plane, record + own.accumulators, shrink + s * groups_.padded()},
                          Partners{partners + s * stride, width}};
     };
     step_fields<C>(own.size, made, other.padded, planes(), options_.coordinates);
   }
 
-  void plain_update(Unit unit, const Group& a, const Group& b, FieldStep step, Scratch& scratch) {
-    float *to_a = scratch.to_a.data(), *to_b = scratch.to_b.data();
+  void plain_update(Unit unit, const Side& a, const Side& b, FieldStep step, Scratch& scratch) {
+    float *to_a = scratch.to_a.get(), *to_b = scratch.to_b.get();
     const bool unit_values = !scratch.block.has_values();
     unit_values ? transpose<true>(b, a, to_a) : transpose<false>(b, a, to_a);
     if (unit.a == unit.b) {  // a feature is no partner of itself
@@ -309,28 +289,33 @@ class Ffm {
   // S(g, f) for the fields g of `from`'s group at (f, plane, g, 4), f in `group`.
   void sum_entries(Span from, int from_group, int group, float* out) const {
     const int64_t width = 4 * groups_.width();
-    const int first = groups_.begin(group), n = groups_.end(group) - first;
+    const int n = groups_.end(group) - groups_.begin(group);
+    const int64_t plane = layout(group).plane;
     std::fill(out, out + n * planes() * width, 0.0f);
-    for (const Entry* e = from.begin; e != from.end; ++e)
+    for (const Entry* e = from.begin; e != from.end; ++e) {
+      const float* vectors = section_of(*e, group);
       for (int c = 0; c < planes(); ++c)
         for (int s = 0; s < n; ++s) {
           float* at = out + (s * planes() + c) * width + 4 * (e->field - groups_.begin(from_group));
-          (V::load(at) + V::load(e->record + c * plane() + 4 * (first + s)) * V::splat(e->x)).store(at);
+          (V::load(at) + V::load(vectors + c * plane + 4 * s) * V::splat(e->x)).store(at);
         }
+    }
   }
 
   float mixed_pairs(Unit unit, Span a, Span b, Scratch& scratch) const {
     const int64_t width = 4 * groups_.width();
-    sum_entries(b, unit.b, unit.a, scratch.to_a.data());
+    sum_entries(b, unit.b, unit.a, scratch.to_a.get());
     V z = V::splat(0), own = V::splat(0);
     for (const Entry* e = a.begin; e != a.end; ++e) {
+      const float* vectors = section_of(*e, unit.b);
       V toward = V::splat(0);
       for (int c = 0; c < planes(); ++c) {
-        const float* partner = scratch.to_a.data() + ((e->field - groups_.begin(unit.a)) * planes() + c) * width;
-        const float* v = e->record + c * plane() + 4 * groups_.begin(unit.b);
+        const float* partner = scratch.to_a.get() + ((e->field - groups_.begin(unit.a)) * planes() + c) * width;
+        const float* v = vectors + c * layout(unit.b).plane;
         for (int t = 0; t < groups_.end(unit.b) - groups_.begin(unit.b); ++t)
           toward = toward + V::load(v + 4 * t) * V::load(partner + 4 * t);
-        const V self = V::load(e->record + c * plane() + 4 * e->field) * V::splat(e->x);
+        if (unit.a != unit.b) continue;
+        const V self = V::load(v + 4 * (e->field - groups_.begin(unit.b))) * V::splat(e->x);
         own = own + self * self;
       }
       z = z + toward * V::splat(e->x);
@@ -344,7 +329,9 @@ class Ffm {
     int present[kMaxWidth] = {};
     for (const Entry* e = other.begin; e != other.end; ++e) ++present[e->field - first];
     float shrink[kMaxWidth];
+    const FfmSection& toward = layout(other_group);
     for (const Entry* e = own.begin; e != own.end; ++e) {
+      float* vectors = section_of(*e, other_group);
       const float* of_field = shrink_.data() + static_cast<int64_t>(e->field) * groups_.padded() + first;
       for (int t = 0; t < n; ++t) shrink[t] = present[t] - (first + t == e->field) > 0 ? of_field[t] : 0.0f;
       float* partner = partners + (e->field - groups_.begin(own_group)) * planes() * width;
@@ -356,40 +343,25 @@ class Ffm {
       V kept[64];
       for (int c = 0; within && c < planes(); ++c) {  // a feature is no partner of itself
         kept[c] = V::load(partner + c * width + at);
-        const V self = V::load(e->record + c * plane() + 4 * e->field) * V::splat(e->x);
+        const V self = V::load(vectors + c * toward.plane + at) * V::splat(e->x);
         (present[e->field - first] > 1 ? kept[c] - self : V::splat(0)).store(partner + c * width + at);
       }
-      const FeatureStep feature{mine, run(e->record, first, shrink), Partners{partner, width}};
+      const FeatureStep feature{mine, FieldRun{vectors, toward.plane, vectors + toward.weights, shrink},
+                                Partners{partner, width}};
       step_fields<C>(1, [&](int) { return feature; }, n, planes(), options_.coordinates);
       for (int c = 0; within && c < planes(); ++c) kept[c].store(partner + c * width + at);
     }
   }
 
   void mixed_update(Unit unit, Span a, Span b, FieldStep step, Scratch& scratch) {
-    sum_entries(b, unit.b, unit.a, scratch.to_a.data());
+    sum_entries(b, unit.b, unit.a, scratch.to_a.get());
     if (unit.a != unit.b) {
-      sum_entries(a, unit.a, unit.b, scratch.to_b.data());
-      mixed_side(b, unit.b, a, unit.a, step, scratch.to_b.data());
+      sum_entries(a, unit.a, unit.b, scratch.to_b.get());
+      mixed_side(b, unit.b, a, unit.a, step, scratch.to_b.get());
     }
-    mixed_side(a, unit.a, b, unit.b, step, scratch.to_a.data());
+    mixed_side(a, unit.a, b, unit.b, step, scratch.to_a.get());
   }
 
-  template <class F, class Self>
-  static void for_factors(int64_t first, int64_t n, F&& f, Self& self) {
-    const int n_fields = self.options_.n_fields, n_factors = self.options_.n_factors;
-    for (int64_t j = 0; j < n; ++j) {
-      auto* record = self.table_[first + j];
-      for (int g = 0; g < n_fields; ++g)
-        for (int k = 0; k < n_factors; ++k)
-          f((j * n_fields + g) * n_factors + k, record + (k / 4) * self.plane() + 4 * g + k % 4);
-    }
-  }
-
-  FfmOptions options_;
-  bool trained_;
-  FieldGroups groups_;
-  int planes_;
-  Table table_;
   Bias bias_;
   Adagrad adagrad_;
   std::vector<float> shrink_, plain_shrink_;  // penalties by field and other field, padded

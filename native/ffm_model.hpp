@@ -14,6 +14,8 @@ class AnyFfm : public AnyModel {
  public:
   using AnyModel::AnyModel;
   virtual int n_factors() const = 0;
+  virtual Table& sections() = 0;
+  virtual void start(const FfmStart& start) = 0;
   // Copies the factors of features first … first + n − 1 out of the table or into it.
   virtual void read_factors(float* to, int64_t first, int64_t n) = 0;
   virtual void write_factors(const float* from, int64_t first, int64_t n) = 0;
@@ -45,15 +47,20 @@ void estimate_field_prior(const Ffm<C>& model, const int32_t* field_of, Prior& p
       if (!(record[model.count_column()] > 0)) continue;
       counts[chunk * n_fields + f] += 1;
       double* moment = moments.data() + chunk * n_pairs + f * n_fields;
-      for (int64_t g = 0; g < n_fields; ++g) {
-        double square = 0;
-        for (int c = 0; c < model.planes(); ++c)
-          for (int k = 0; k < 4; ++k) {
-            const double v = record[c * model.plane() + 4 * g + k];
-            square += v * v;
-          }
-        const double grown = std::max(0.0, record[model.weights() + g] - start);
-        moment[g] += square * share + 1 / (prior.precision[f * n_fields + g] + information * grown);
+      for (int group = 0; group < model.groups().n_groups(); ++group) {
+        const float* section = model.section(j, group);
+        const FfmSection& layout = model.layout(group);
+        const int first = model.groups().begin(group);
+        for (int g = first; g < model.groups().end(group); ++g) {
+          double square = 0;
+          for (int c = 0; c < model.planes(); ++c)
+            for (int k = 0; k < 4; ++k) {
+              const double v = section[c * layout.plane + 4 * (g - first) + k];
+              square += v * v;
+            }
+          const double grown = std::max(0.0, section[layout.weights + g - first] - start);
+          moment[g] += square * share + 1 / (prior.precision[f * n_fields + g] + information * grown);
+        }
       }
     }
   });
@@ -92,6 +99,11 @@ class FfmOf final : public AnyFfm {
   std::vector<PenaltyGroup> penalty_groups() const override { return model_.penalty_groups(); }
   int n_fields() const override { return model_.options().n_fields; }
   int n_factors() const override { return model_.options().n_factors; }
+  Table& sections() override { return model_.sections(); }
+  void start(const FfmStart& start) override {
+    detail::for_chunks(model_.table().n_records(), pool_.get(),
+                       [&](int, int64_t first, int64_t last) { model_.start(start, first, last); });
+  }
 
   void read_factors(float* to, int64_t first, int64_t n) override {
     detail::for_chunks(n, pool_.get(), [&](int, int64_t begin, int64_t end) {

@@ -6,6 +6,7 @@
 #include <stdexcept>
 #include <vector>
 
+#include "aligned.hpp"
 #include "denormals.hpp"
 #include "ffm.hpp"
 #include "pool.hpp"
@@ -59,13 +60,13 @@ double train(Ffm<C>& model, const Rows& rows, const Ownership&, const int64_t* o
   const std::vector<FieldGroups::Unit>& units = model.groups().units();
   const int n_units = static_cast<int>(units.size()),
             block_rows = std::min(model.block_rows(), block_rows_for(rows.n_rows));
-  std::vector<float> parts[2];  // by row and unit; two, so that one barrier a block is enough
-  for (std::vector<float>& part : parts) part.resize(static_cast<size_t>(n_units) * block_rows);
+  // By unit and row, every unit's on cache lines of its own; two, so that one barrier a block is enough.
+  const int part_stride = (block_rows + 15) / 16 * 16;
+  AlignedFloats parts[2] = {AlignedFloats(n_units * part_stride), AlignedFloats(n_units * part_stride)};
   Barrier barrier(n_workers);
   double total = 0;
   pool.run([&](int t) {
     if (t >= n_workers) return;
-    const FlushDenormals flush;
     typename Ffm<C>::Scratch scratches[2] = {model.make_scratch(), model.make_scratch()};  // this block and the next
     Bias bias = model.bias();
     Block block{&rows, order, n, 0, {}, {}, {}};
@@ -78,13 +79,13 @@ double train(Ffm<C>& model, const Rows& rows, const Ownership&, const int64_t* o
       block.order = order + start;
       block.size = size_at(start);
       typename Ffm<C>::Scratch &scratch = scratches[parity], &ahead = scratches[1 - parity];
-      float* part = parts[parity].data();
+      float* part = parts[parity].get();
       for (int u : shares[t])
-        for (int i = 0; i < block.size; ++i) part[i * n_units + u] = model.forward(units[u], i, scratch);
+        for (int i = 0; i < block.size; ++i) part[u * part_stride + i] = model.forward(units[u], i, scratch);
       barrier.wait();
       for (int i = 0; i < block.size; ++i) {
         float z = bias.value;
-        for (int u = 0; u < n_units; ++u) z += part[i * n_units + u];
+        for (int u = 0; u < n_units; ++u) z += part[u * part_stride + i];
         block.take_loss(i, z, loss);
         if (t == 0) total += block.loss[i];
       }

@@ -1,4 +1,4 @@
-// A block of rows made ready for the field-aware model: where the record of each feature lies, group by group of
+// A block of rows made ready for the field-aware model: where the sections of each feature lie, group by group of
 // fields.
 #pragma once
 
@@ -14,8 +14,10 @@ namespace anyfm {
 // What a block looks features up in.
 struct FieldTable {
   const FieldGroups* groups;
-  const Table* table;
-  const float* nothing;         // a record of zeros
+  const Table* sections;        // toward all groups but the last, group after group
+  const Table* last;            // toward the last group
+  int64_t nothing;              // the record of zeros among the first group's sections
+  const float* last_nothing;    // a last section of zeros
   const float* inverse_counts;  // one per feature; nullptr when scoring
 };
 
@@ -23,7 +25,7 @@ class FieldBlock {
  public:
   // A feature in a mixed row.
   struct Entry {
-    float* record;
+    float *first, *last;  // its sections toward the first and the last group
     int32_t field;
     float x;
     float inverse_count;
@@ -32,9 +34,9 @@ class FieldBlock {
     const Entry *begin, *end;
   };
 
-  // The features of one group of fields of a plain row, by field; fields of padding have a record of zeros.
+  // The features of one group of fields of a plain row, by field; fields of padding have sections of zeros.
   struct Group {
-    float* const* record;
+    float *const *first_section, *const *last_section;
     const float *x, *inverse_count;
     int first, size, padded;
   };
@@ -64,7 +66,13 @@ class FieldBlock {
     const int first = groups_->begin(group);
     const int64_t at = static_cast<int64_t>(i) * groups_->padded() + first;
     const int size = groups_->end(group) - first, padded = groups_->padded_end(group) - first;
-    return {records_.data() + at, x_.data() + at, inverse_counts_.data() + at, first, size, padded};
+    return {sections_.data() + at,
+            last_sections_.data() + at,
+            x_.data() + at,
+            inverse_counts_.data() + at,
+            first,
+            size,
+            padded};
   }
   Span span(int i, int group) const {
     const int64_t* starts = starts_.data() + static_cast<int64_t>(i) * groups_->n_groups() + group;
@@ -73,12 +81,13 @@ class FieldBlock {
 
  private:
   Row row(int i) const { return (*rows_)[order_ ? order_[i] : first_ + i]; }
-  static float* record(const FieldTable& from, int32_t id) { return const_cast<float*>((*from.table)[id]); }
+  static float* record(const Table& table, int64_t id) { return const_cast<float*>(table[id]); }
 
   void find_records(const int32_t* slot_of_field, const FieldTable& from) {
     const int padded = groups_->padded();
     const size_t n = static_cast<size_t>(size_) * padded;
-    records_.assign(n, const_cast<float*>(from.nothing));
+    sections_.assign(n, record(*from.sections, from.nothing));
+    last_sections_.assign(n, const_cast<float*>(from.last_nothing));
     x_.assign(n, 0.0f);
     inverse_counts_.resize(n);
     for (int i = 0; i < size_; ++i) {
@@ -86,7 +95,8 @@ class FieldBlock {
       for (int f = 0; f < groups_->n_fields(); ++f) {
         const int32_t slot = slot_of_field[f], id = row.ids[slot];
         const size_t at = static_cast<size_t>(i) * padded + f;
-        records_[at] = record(from, id);
+        sections_[at] = record(*from.sections, id);
+        last_sections_[at] = record(*from.last, id);
         x_[at] = row.values ? row.values[slot] : 1.0f;
         if (from.inverse_counts) inverse_counts_[at] = from.inverse_counts[id];
       }
@@ -104,8 +114,8 @@ class FieldBlock {
           const int32_t field = row.fields ? row.fields[s] : static_cast<int32_t>(s);
           if (field / groups_->width() != group) continue;
           const int32_t id = row.ids[s];
-          entries_.push_back({record(from, id), field, row.values ? row.values[s] : 1.0f,
-                              from.inverse_counts ? from.inverse_counts[id] : 0.0f});
+          entries_.push_back({record(*from.sections, id), record(*from.last, id), field,
+                              row.values ? row.values[s] : 1.0f, from.inverse_counts ? from.inverse_counts[id] : 0.0f});
         }
       }
     }
@@ -118,11 +128,11 @@ class FieldBlock {
   int64_t first_ = 0;
   int size_ = 0;
   bool plain_ = false;
-  std::vector<float> scale_;               // by row
-  std::vector<float*> records_;            // plain rows: by row and field
-  std::vector<float> x_, inverse_counts_;  // beside them
-  std::vector<Entry> entries_;             // mixed rows: by row and group
-  std::vector<int64_t> starts_;            // mixed rows: where each row's groups start
+  std::vector<float> scale_;                      // by row
+  std::vector<float*> sections_, last_sections_;  // plain rows: by row and field
+  std::vector<float> x_, inverse_counts_;         // beside them
+  std::vector<Entry> entries_;                    // mixed rows: by row and group
+  std::vector<int64_t> starts_;                   // mixed rows: where each row's groups start
 };
 
 }  // namespace anyfm

@@ -48,10 +48,10 @@ class FieldGroups {
     std::vector<int64_t> load(n_threads, 0);
     std::vector<int> order(units_.size());
     std::iota(order.begin(), order.end(), 0);
-    std::stable_sort(order.begin(), order.end(), [&](int x, int y) { return pairs(units_[x]) > pairs(units_[y]); });
+    std::stable_sort(order.begin(), order.end(), [&](int x, int y) { return work(units_[x]) > work(units_[y]); });
     for (int unit : order) {
       const auto least = std::min_element(load.begin(), load.end()) - load.begin();
-      load[least] += pairs(units_[unit]);
+      load[least] += work(units_[unit]);
       shares[least].push_back(unit);
     }
     for (std::vector<int>& mine : shares) std::sort(mine.begin(), mine.end());
@@ -59,9 +59,10 @@ class FieldGroups {
   }
 
  private:
-  int64_t pairs(Unit unit) const {
-    const int64_t a = end(unit.a) - begin(unit.a), b = end(unit.b) - begin(unit.b);
-    return unit.a == unit.b ? a * (a - 1) / 2 + 1 : a * b;
+  // Vectors that a unit steps.
+  int64_t work(Unit unit) const {
+    const int64_t a = padded_end(unit.a) - begin(unit.a), b = padded_end(unit.b) - begin(unit.b);
+    return unit.a == unit.b ? a * b : 2 * a * b;
   }
 
   int n_fields_, padded_, width_, n_groups_;

@@ -79,7 +79,8 @@ ANYFM_INLINE Vec<4 * Q> group_sums(const Vec<4 * Q>* m) {
 
 // The step of up to 16 fields, as two factors: w ← keep w − move Σ x v. Both are in the order of group_sums.
 struct Move {
-  float keep[16], move[16];
+  alignas(64) float keep[16];
+  alignas(64) float move[16];
 };
 
 // The two factors of 4Q fields from `f` on, one accumulator per vector, by the rule of adagrad.hpp.

@@ -179,3 +179,74 @@ def test_an_engine_must_be_prepared() -> None:
     engine = NativeEngine(FM(), n_features=5, n_fields=1)
     with pytest.raises(ValueError, match="prepared"):
         engine.step(Rows(ids=np.zeros((1, 1), np.int32), y=np.zeros(1, np.float32)), np.array([0]))
+
+
+def test_every_thread_of_a_pool_takes_denormal_numbers_as_zero() -> None:
+    model = kernels.linear(3, normalize=False, training=False, n_threads=3)
+    model.table[:] = np.float32(1e-40)
+    rows = kernels.BoundRows.make(
+        np.tile(np.arange(3, dtype=np.int32), 30), 30, None, None, None, None, None, n_features=3, n_owners=1
+    )
+    out = np.empty(30, np.float32)
+    model.logits(rows, out, threaded=True)
+    np.testing.assert_array_equal(out, 0)
+
+
+class TestFieldAwareStart:
+    def started(self, *, n_threads: int = 1, seed: int = 3, without_own: bool = True) -> np.ndarray:
+        n_features, n_fields, n_factors = 200, 39, 5
+        model = kernels.ffm(
+            n_features,
+            n_fields=n_fields,
+            n_factors=n_factors,
+            normalize=False,
+            linear=True,
+            coordinates=False,
+            training=True,
+            n_threads=n_threads,
+        )
+        model.start(
+            seed=seed,
+            low=-0.5,
+            width=1.0,
+            accumulator=0.25,
+            drawn=np.arange(n_features) % 7 != 0,
+            field_of=(np.arange(n_features) % n_fields).astype(np.int32),
+            without_own=without_own,
+        )
+        factors = np.full((n_features, n_fields, n_factors), np.nan, np.float32)
+        model.read_factors(factors)
+        return factors
+
+    def test_draws_are_even_and_those_of_the_seed_on_any_number_of_threads(self) -> None:
+        factors = self.started()
+        drawn = factors[np.arange(200) % 7 != 0]
+        assert -0.5 <= drawn.min() < -0.49
+        assert 0.49 < drawn.max() < 0.5
+        assert abs(drawn.mean()) < 0.01
+        assert len(np.unique(drawn)) > 0.9 * drawn.size
+        np.testing.assert_array_equal(self.started(n_threads=3), factors)
+        assert (self.started(seed=4) != factors)[np.arange(200) % 7 != 0].mean() > 0.9
+
+    def test_features_without_entries_and_own_vectors_start_at_zero(self) -> None:
+        factors = self.started()
+        assert not factors[::7].any()
+        own = factors[np.arange(200), np.arange(200) % 39]
+        assert not own.any()
+        assert self.started(without_own=False)[np.arange(200), np.arange(200) % 39][1:7].all()
+
+    def test_one_entry_per_feature_is_asked_for(self) -> None:
+        model = kernels.ffm(
+            4,
+            n_fields=2,
+            n_factors=4,
+            normalize=False,
+            linear=True,
+            coordinates=False,
+            training=True,
+            n_threads=1,
+        )
+        start = {"seed": 0, "low": 0.0, "width": 1.0, "accumulator": 1.0, "without_own": False}
+        for n_drawn, n_fields_of in ((3, 4), (4, 5)):
+            with pytest.raises(ValueError, match="per feature"):
+                model.start(drawn=np.ones(n_drawn, bool), field_of=np.zeros(n_fields_of, np.int32), **start)

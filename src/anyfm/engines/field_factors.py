@@ -12,10 +12,9 @@ from anyfm._native import kernels
 from anyfm.engines.recipe import PriorGuess, Recipe
 from anyfm.errors import InputError, SettingError, however, located
 from anyfm.models import Model
-from anyfm.rows import Floats, Rows
+from anyfm.rows import Rows
 
 _log = logging.getLogger(__name__)
-_CHUNK = 65_536  # features whose factors are drawn at a time
 _NO_PENALTY = 1e-30  # for libffm's rule, whose kernel takes 0 for "no partner in the row" (field_step.hpp)
 _MEMINFO = Path("/proc/meminfo")
 _CGROUP = Path("/sys/fs/cgroup")
@@ -134,9 +133,7 @@ def _one_of_each(train: Rows) -> bool:
     return train.offsets is None and (train.fields is None or len(np.unique(train.fields)) == len(train.fields))
 
 
-def draw_start(
-    native: Any, model: Model, made: Recipe, train: Rows, *, n_fields: int, rng: np.random.Generator
-) -> None:
+def draw_start(native: Any, model: Model, made: Recipe, train: Rows, *, seed: int) -> None:
     """Draw the factors evenly: around 0 with standard deviation init / √λ, or libffm's U(0, 1) / √n_factors.
 
     What no pair of the training rows uses starts at zero: a feature without an entry (except under libffm's rule), and
@@ -144,20 +141,16 @@ def draw_start(
     """
     config = model.config
     libffm = config.adagrad == "libffm"
-    width = 1 / np.sqrt(config.n_factors) if libffm else np.sqrt(12) * _deviation(model, made)
-    shift = np.float32(0 if libffm else width / 2)
-    n_features = len(made.counts)
-    unused_own = _one_of_each(train)
-    for first in range(0, n_features, _CHUNK):
-        counts = made.counts[first : first + _CHUNK]
-        start: Floats = rng.random((len(counts), n_fields, config.n_factors), dtype=np.float32)
-        start *= np.float32(width)
-        start -= shift
-        if not libffm:
-            start[counts == 0] = 0
-        if unused_own:
-            start[np.arange(len(counts)), made.field_of[first : first + _CHUNK]] = 0
-        native.write_factors(start, first=first)
+    width = float(1 / np.sqrt(config.n_factors) if libffm else np.sqrt(12) * _deviation(model, made))
+    native.start(
+        seed=seed,
+        low=0.0 if libffm else -width / 2,
+        width=width,
+        accumulator=accumulator_start(model),
+        drawn=np.ones(len(made.counts), bool) if libffm else made.counts > 0,
+        field_of=made.field_of,
+        without_own=_one_of_each(train),
+    )
 
 
 def start_precision(model: Model, made: Recipe, *, n_fields: int) -> list[float]:

@@ -129,13 +129,12 @@ class NativeEngine(Engine):
             [prior.start if fixed is None else fixed] * self.n_fields for prior, fixed in self._priors()
         ]
         if self.model.name == "ffm":
-            self._column("field_accumulators")[:] = field_factors.accumulator_start(self.model)
             self._field_precision = field_factors.start_precision(self.model, made, n_fields=self.n_fields)
         self._set_penalties(estimate=False)
-        rng = np.random.default_rng(seed)
         if self.model.name == "ffm":
-            field_factors.draw_start(self._native, self.model, made, train, n_fields=self.n_fields, rng=rng)
+            field_factors.draw_start(self._native, self.model, made, train, seed=seed)
             return
+        rng = np.random.default_rng(seed)
         for name, spec in self.model.parameter_specs(self.n_features, self.n_fields).items():
             if spec.per_feature and name != "linear":
                 target = self._column(name)
@@ -286,6 +285,7 @@ class NativeEngine(Engine):
             "target": np.array([0.0, 1.0] if self._recipe is None else [self._recipe.centre, self._recipe.scale]),
         }
         if self.model.name == "ffm":
+            state["sections"] = self._native.sections.copy()
             state["field_precision"] = np.array(self._field_precision)
             state["noise"] = np.array([self._noise])
         if self._attention is not None:
@@ -294,6 +294,8 @@ class NativeEngine(Engine):
 
     def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
         held = {"table": self._native.table, "bias": self._native.bias, "seen": self._seen}
+        if self.model.name == "ffm":
+            held["sections"] = self._native.sections
         for name, target in held.items():
             if state[name].shape != target.shape:
                 came = state[name].shape

@@ -20,7 +20,7 @@ from anyfm.engines.recipe import PriorGuess, Recipe, recipe
 from anyfm.engines.torch_batch import Batch, TrainingNoise, batch_of
 from anyfm.engines.torch_dense import DenseParameters, target_power, units
 from anyfm.engines.torch_device import threads_of_torch, usable
-from anyfm.engines.torch_ops import FeatureStore, Gradients, Group
+from anyfm.engines.torch_ops import FactorStart, FeatureStore, Gradients, Group
 from anyfm.errors import SettingError, however
 from anyfm.models import Model
 from anyfm.rows import Floats, Rows
@@ -113,8 +113,8 @@ class TorchEngine(Engine):
                 start[made.counts == 0] = 0  # a feature never trained contributes nothing
                 self._store.weights(group).copy_(torch.from_numpy(start))
             elif group.name == "field_factors":
-                into = _FactorWriter(self._store, group)
-                field_factors.draw_start(into, self.model, made, train, n_fields=self.n_fields, rng=rng)
+                into = FactorStart(self._store, group, self.n_fields)
+                field_factors.draw_start(into, self.model, made, train, seed=seed)
         self._dense.start(units(self.model, made, train), rng)
 
     @property
@@ -361,18 +361,6 @@ class TorchEngine(Engine):
         if self._recipe is not None:
             centre, scale = state["target"].tolist()
             self._recipe = replace(self._recipe, centre=centre, scale=scale)
-
-
-class _FactorWriter:
-    """What `field_factors.draw_start` draws into."""
-
-    def __init__(self, store: FeatureStore, group: Group) -> None:
-        self._weights = store.weights(group)
-
-    def write_factors(self, start: Floats, *, first: int) -> None:
-        self._weights[first : first + len(start)] = torch.from_numpy(start.reshape(len(start), -1)).to(
-            self._weights.device
-        )
 
 
 def _scaled(array: NDArray[np.float32], by: float) -> NDArray[np.float32]:

@@ -264,3 +264,36 @@ class _Gather(torch.autograd.Function):
 def _summed(numbers: Tensor, place: Tensor, n: int) -> Tensor:
     """Sums of the rows of `numbers` by their place in 0 … n − 1."""
     return torch.zeros((n, *numbers.shape[1:]), device=numbers.device).index_add_(0, place, numbers)
+
+
+class FactorStart:
+    """What `field_factors.draw_start` starts, by the same rule as the native kernel's `start` with other draws."""
+
+    _CHUNK = 65_536  # features whose factors are drawn at a time
+
+    def __init__(self, store: FeatureStore, group: Group, n_fields: int) -> None:
+        self._weights = store.weights(group)
+        self._n_fields = n_fields
+
+    def start(
+        self,
+        *,
+        seed: int,
+        low: float,
+        width: float,
+        accumulator: float,  # set with the store's others
+        drawn: NDArray[np.bool_],
+        field_of: NDArray[np.int32],
+        without_own: bool,
+    ) -> None:
+        rng = np.random.default_rng(seed)
+        n_features, n_floats = self._weights.shape
+        for first in range(0, n_features, self._CHUNK):
+            n = min(self._CHUNK, n_features - first)
+            start = rng.random((n, self._n_fields, n_floats // self._n_fields), dtype=np.float32)
+            start *= np.float32(width)
+            start += np.float32(low)
+            start[~drawn[first : first + n]] = 0
+            if without_own:
+                start[np.arange(n), field_of[first : first + n]] = 0
+            self._weights[first : first + n] = torch.from_numpy(start.reshape(n, -1)).to(self._weights.device)
