@@ -1,11 +1,11 @@
 """What the native engine does differently for AFM: the attention network's start, its steps and its dropout.
 
 The network starts with hidden weights of 1 / √inputs in deviation, no bias, no output, and a projection that is the
-mean number of pairs in a row, so that the model begins as a factorization machine and its factors take the same priors and
-steps. With a random output instead, a row of 741 pairs may heed one of them alone from the start, whose factors then
-feel 741 times the gradient: training diverged. Products of factors are of the order of 1 / λ, their first prior
-precision: the hidden weights are taken in units of λ, at the start, in their steps and in their penalty, and the
-projection in units of its start.
+mean number of pairs in a row, so that the model begins as a factorization machine and its factors take the same
+priors and steps. With a random output instead, a row of 741 pairs may heed one of them alone from the start, whose
+factors then feel 741 times the gradient: training diverged. Products of factors are of the order of 1 / λ, their
+first prior precision: the hidden weights are taken in units of λ, at the start, in their steps and in their penalty,
+and the projection in units of its start.
 """
 
 from __future__ import annotations
