@@ -1,4 +1,5 @@
-"""Draws the figures of these pages: reports on the flights of examples/flights.py, photographed in chromium.
+"""Draws the figures of these pages: reports on the flights of examples/flights.py and on MovieLens, photographed in
+chromium.
 
     python -m docs.draw
 
@@ -16,14 +17,17 @@ from pathlib import Path
 import polars as pl
 from examples.flights import KINDS, KNOWN_BEFORE, data_folder, landed_flights
 
+from anyfm.dataset import movielens
 from anyfm.explain.report import write_report
-from anyfm.workflow import Validation, prepare_table, train_encoded
+from anyfm.table.readers import read_table
+from anyfm.training.split import split_fraction
+from anyfm.workflow import Table, Validation, prepare_table, train_encoded
 
 IMAGES = Path(__file__).parent / "images"
 # Name of the picture: the model, the figures of its report, and the width in pixels.
 PICTURES = {
     "flights-pairs": ("ffm", ["heat-0"], 760),
-    "flights-attention": ("afm", ["heat-0", "attention-0"], 1400),
+    "movielens-attention": ("afm", ["heat-0", "attention-0"], 1100),
 }
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--virtual-time-budget=8000"]
 # Leaves nothing of the page but the figures, and writes down how high they are.
@@ -56,17 +60,34 @@ def photograph(page: Path, figures: list[str], width: int, out: Path) -> None:
         subprocess.run([*call, size, f"--screenshot={out}", address], capture_output=True, check=True)
 
 
-def main() -> None:
-    flights, _ = landed_flights(data_folder())
+def flights() -> tuple[Table, pl.DataFrame]:
+    """The flights encoded, and the rows for the report."""
+    landed, _ = landed_flights(data_folder())
     day = pl.col("day_of_year") % 10
     columns = [*KNOWN_BEFORE, "late"]
-    test, valid = (flights.filter(day == remainder).select(columns) for remainder in (0, 5))
-    train = flights.filter((day != 0) & (day != 5)).select(columns)
-    table = prepare_table(train, "late", validation=Validation(source=valid), fields=KINDS)
+    test, valid = (landed.filter(day == remainder).select(columns) for remainder in (0, 5))
+    train = landed.filter((day != 0) & (day != 5)).select(columns)
+    return prepare_table(train, "late", validation=Validation(source=valid), fields=KINDS), test
+
+
+def films() -> tuple[Table, pl.DataFrame]:
+    """MovieLens-100K encoded as in ``anyfm demo``, and the rows for the report."""
+    ratings = read_table(movielens.read_ratings(movielens.download(movielens.cache_directory())))
+    known, held_out = split_fraction(len(ratings), 0.1, seed=0)
+    kinds = {"user": "categorical", "film": "categorical", "hour": "categorical"}
+    fields = {**kinds, "genres": {"kind": "tags", "separator": "|"}}
+    table = prepare_table(ratings[known], "liked", validation=Validation(fraction=1 / 9), fields=fields)
+    return table, ratings[held_out]
+
+
+def main() -> None:
+    data = {"flights": flights, "movielens": films}
     with tempfile.TemporaryDirectory() as folder:
         for name, (model, figures, width) in PICTURES.items():
+            source = name.split("-")[0]
+            table, test = data[source]()
             page = Path(folder) / f"{model}.html"
-            write_report([(model, train_encoded(table, model=model).artifact)], test, page, data="flights")
+            write_report([(model, train_encoded(table, model=model).artifact)], test, page, data=source)
             photograph(page, figures, width, IMAGES / f"{name}.png")
 
 

@@ -8,8 +8,6 @@
 #include <thread>
 #include <vector>
 
-#include "denormals.hpp"
-
 #if defined(__x86_64__) || defined(_M_X64)
 #include <immintrin.h>
 #define ANYFM_PAUSE() _mm_pause()
@@ -57,7 +55,7 @@ class Barrier {
   std::condition_variable next_;
 };
 
-// n threads, the caller among them, that all run one function at a time, with denormal numbers taken as zero.
+// n threads, the caller among them, that all run one function at a time.
 class Pool {
  public:
   explicit Pool(int n_threads) : n_(n_threads) {
@@ -79,7 +77,6 @@ class Pool {
   // Runs f(t) for t = 0 … size() − 1, one call on each thread, and returns when all are done. f must not throw.
   // Calls from several threads at once take turns.
   void run(const std::function<void(int)>& f) {
-    const FlushDenormals flush;
     if (n_ == 1) return f(0);
     std::lock_guard<std::mutex> turn(turn_);
     {
@@ -96,7 +93,6 @@ class Pool {
 
  private:
   void work(int t) {
-    const FlushDenormals flush;
     long seen = 0;
     for (;;) {
       const std::function<void(int)>* job;

@@ -174,6 +174,7 @@ def heat_map(names: Sequence[str], square: Doubles, order: Doubles, what: str) -
         "customdata": hover,
         "colorscale": SCALE,
         "zmin": 0,
+        "zmax": float(np.nanmax(values, initial=0.0)) or 1.0,  # without it plotly takes no notice of zmin either
         "xgap": 1,
         "ygap": 1,
         "hoverongaps": False,
