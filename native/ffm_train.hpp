@@ -67,7 +67,6 @@ double train(Ffm<C>& model, const Rows& rows, const Ownership&, const int64_t* o
   double total = 0;
   pool.run([&](int t) {
     if (t >= n_workers) return;
-    const FlushDenormals flush;
     typename Ffm<C>::Scratch scratches[2] = {model.make_scratch(), model.make_scratch()};  // this block and the next
     Bias bias = model.bias();
     Block block{&rows, order, n, 0, {}, {}, {}};

@@ -28,7 +28,7 @@ class LazyPool {
     std::lock_guard<std::mutex> lock(mutex_);
     if (pool_ && made_by_ != process()) pool_.release();  // its threads live in the parent only
     if (!pool_) {
-      pool_ = std::make_unique<Pool>(n_threads_);
+      pool_ = std::make_unique<Pool>(n_threads_, true);
       made_by_ = process();
     }
     return *pool_;

@@ -5,8 +5,11 @@
 #include <condition_variable>
 #include <functional>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <vector>
+
+#include "denormals.hpp"
 
 #if defined(__x86_64__) || defined(_M_X64)
 #include <immintrin.h>
@@ -55,10 +58,11 @@ class Barrier {
   std::condition_variable next_;
 };
 
-// n threads, the caller among them, that all run one function at a time.
+// n threads, the caller among them, that all run one function at a time. `flush`: with denormal numbers taken as zero,
+// as training and scoring want it, and reading of text does not.
 class Pool {
  public:
-  explicit Pool(int n_threads) : n_(n_threads) {
+  Pool(int n_threads, bool flush) : n_(n_threads), flush_(flush) {
     for (int t = 1; t < n_; ++t) workers_.emplace_back([this, t] { work(t); });
   }
   Pool(const Pool&) = delete;
@@ -77,6 +81,8 @@ class Pool {
   // Runs f(t) for t = 0 … size() − 1, one call on each thread, and returns when all are done. f must not throw.
   // Calls from several threads at once take turns.
   void run(const std::function<void(int)>& f) {
+    std::optional<FlushDenormals> flush;
+    if (flush_) flush.emplace();
     if (n_ == 1) return f(0);
     std::lock_guard<std::mutex> turn(turn_);
     {
@@ -93,6 +99,8 @@ class Pool {
 
  private:
   void work(int t) {
+    std::optional<FlushDenormals> flush;
+    if (flush_) flush.emplace();
     long seen = 0;
     for (;;) {
       const std::function<void(int)>* job;
@@ -113,6 +121,7 @@ class Pool {
   }
 
   const int n_;
+  const bool flush_;
   std::vector<std::thread> workers_;
   std::mutex mutex_, turn_;
   std::condition_variable wake_, done_;

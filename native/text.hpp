@@ -66,7 +66,8 @@ class Grown {
 
 class TextParser {
  public:
-  TextParser(const TextOptions& options, int n_threads) : options_(options), pool_(n_threads), pieces_(n_threads) {
+  TextParser(const TextOptions& options, int n_threads)
+      : options_(options), pool_(n_threads, false), pieces_(n_threads) {
     *offsets.extend(1) = 0;
   }
 

@@ -271,6 +271,12 @@ def test_labels_minus_one_stay_where_regression_is_asked_for(written):
     assert read.rows.y.tolist() == [-1, 1]
 
 
+@pytest.mark.parametrize("n_threads", [1, 3])
+def test_a_label_too_small_for_a_normal_float_is_no_zero(written, n_threads):
+    with pytest.raises(InputError, match=r"label, 0, 1 or -1.* line 2, column 1, value '1e-40'"):
+        read_text(written("0\n1e-40\n"), task="binary", n_threads=n_threads)
+
+
 @pytest.mark.parametrize("task", ["auto", "binary"])
 def test_labels_0_and_minus_1_do_not_go_together(written, task):
     with pytest.raises(InputError, match=r"0 and -1 both occur .*rows.ffm, line 4, value -1"):
