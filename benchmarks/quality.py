@@ -168,13 +168,18 @@ def peer(table: Table, test: Rows) -> dict[str, float]:
     return metrics.evaluate(table.task, test.y, logits)
 
 
+def encoded(problem: Problem, train: pl.DataFrame, valid: pl.DataFrame) -> Table:
+    """The training and validation rows as models see them."""
+    return prepare_table(
+        train, problem.target, validation=Validation(source=valid), fields=problem.fields, task=problem.task
+    )
+
+
 def measure(name: str, data: Path, models: list[str], peers: list[str], seeds: int) -> dict[str, str]:
     """One line of the table: what to print of each model on one problem."""
     problem = PROBLEMS[name]
     train, valid, test = problem.read(data)
-    table = prepare_table(
-        train, problem.target, validation=Validation(source=valid), fields=problem.fields, task=problem.task
-    )
+    table = encoded(problem, train, valid)
     test_rows = table.encoder.encode(test, labelled=True).rows
     assert test_rows.y is not None
     line = {}

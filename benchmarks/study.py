@@ -15,12 +15,11 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from anyfm.config import setting_names
 from anyfm.errors import DivergenceError
 from anyfm.models import MODELS
 from anyfm.models.ffm import PRESETS
-from anyfm.workflow import Table, Validation, prepare_table, train_encoded
-from benchmarks.quality import DATA, PROBLEMS, loss_name
+from anyfm.workflow import Table, train_encoded
+from benchmarks.quality import DATA, PROBLEMS, encoded, loss_name
 
 Settings = dict[str, Any]
 
@@ -63,10 +62,9 @@ def validation_loss(table: Table, model: str, settings: Settings) -> float | Non
 def lines(model: str, tables: dict[str, Table], only: list[str] | None) -> None:
     """Print one model's table, line by line as they are done."""
     print(f"\n| {model} | {' | '.join(tables)} | mean change |\n|---|{'---|' * (len(tables) + 1)}")
-    known = setting_names(MODELS[model].config_type)
     defaults: list[float | None] = []
     for settings in STUDY:
-        if not _says_something(model, settings, set(known), only):
+        if not _says_something(model, settings, only):
             continue
         losses = [validation_loss(table, model, settings) for table in tables.values()]
         defaults = defaults or losses
@@ -75,13 +73,13 @@ def lines(model: str, tables: dict[str, Table], only: list[str] | None) -> None:
         print(f"| {_name(settings)} | {' | '.join(cells)} | {100 * mean(changes):+.2f} % |", flush=True)
 
 
-def _says_something(model: str, settings: Settings, known: set[str], only: list[str] | None) -> bool:
+def _says_something(model: str, settings: Settings, only: list[str] | None) -> bool:
     """Whether the model has these settings, they are not its defaults, and they were asked for."""
     if not settings:
         return True
-    config = MODELS[model].config_type()
-    is_default = set(settings) <= known and all(getattr(config, name) == value for name, value in settings.items())
-    return set(settings) <= known and not is_default and (not only or bool(set(only) & set(settings)))
+    defaults = MODELS[model].config_type().to_dict()
+    is_known, is_default = settings.keys() <= defaults.keys(), settings.items() <= defaults.items()
+    return is_known and not is_default and (not only or bool(settings.keys() & set(only)))
 
 
 def _name(settings: Settings) -> str:
@@ -101,9 +99,7 @@ def main() -> None:
     for name in arguments.sets:
         problem = PROBLEMS[name]
         train, valid, _ = problem.read(arguments.data)
-        tables[name] = prepare_table(
-            train, problem.target, validation=Validation(source=valid), fields=problem.fields, task=problem.task
-        )
+        tables[name] = encoded(problem, train, valid)
     for model in arguments.models:
         lines(model, tables, arguments.only)
 

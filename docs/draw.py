@@ -74,10 +74,8 @@ def films() -> tuple[Table, pl.DataFrame]:
     """MovieLens-100K encoded as in ``anyfm demo``, and the rows for the report."""
     ratings = read_table(movielens.read_ratings(movielens.download(movielens.cache_directory())))
     known, held_out = split_fraction(len(ratings), 0.1, seed=0)
-    kinds = {"user": "categorical", "film": "categorical", "hour": "categorical"}
-    fields = {**kinds, "genres": {"kind": "tags", "separator": "|"}}
-    table = prepare_table(ratings[known], "liked", validation=Validation(fraction=1 / 9), fields=fields)
-    return table, ratings[held_out]
+    validation = Validation(fraction=1 / 9)
+    return prepare_table(ratings[known], "liked", validation=validation, fields=movielens.FIELDS), ratings[held_out]
 
 
 def main() -> None:

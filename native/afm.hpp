@@ -190,7 +190,6 @@ inline double train(Afm& model, const Adagrad& adagrad, float dense_rate, const 
   Barrier barrier(pool.size());
   double total = 0;
   pool.run([&](int t) {
-    const FlushDenormals flush;
     AfmWorker& worker = *workers[t];
     Bias bias = model.bias();  // every thread steps copies of its own
     Dense dense = model.dense();

@@ -221,12 +221,3 @@ def test_compressed_and_impossible_places_are_refused(tmp_path):
         write_text(Rows(ids=IDS), tmp_path / "rows.ffm.gz", format="libffm")
     with pytest.raises(InputError, match="cannot be written"):
         write_text(Rows(ids=IDS), tmp_path / "absent" / "rows.ffm")
-
-
-@pytest.mark.parametrize("n_threads", [1, 2])
-def test_the_smallest_numbers_are_read_as_they_are(tmp_path, n_threads):
-    path = tmp_path / "small.ffm"
-    path.write_text("1 0:0:1e-40 1:1:1\n0 0:0:2e-40\n")
-    values = read_text(path, n_threads=n_threads).rows.values
-    assert values.tolist() == [float(np.float32(1e-40)), 1.0, float(np.float32(2e-40))]
-    assert values[0] > 0

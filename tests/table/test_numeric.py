@@ -70,21 +70,19 @@ class TestBins:
         assert bins.edges[0] == 1.0
         np.testing.assert_allclose(bins.counts[3:], 1000 / 8, atol=1)
 
-    def test_a_heap_amid_the_others_has_its_own_bin(self):
-        series = pl.Series("x", np.concatenate([np.arange(100.0), np.full(100, 50.5), np.arange(51.0, 100.0)]))
-        bins, _ = Bins.fit(series, n_bins=8)
-        heap = bins.encode_one(50.5)
-        assert bins.counts[heap] == 100
-        assert bins.encode_one(50.0) == heap - 1
-        assert bins.encode_one(51.0) == heap + 1
-
-    def test_heaps_beside_a_greater_one_have_their_own_bins(self):
-        series = pl.Series("x", np.concatenate([np.zeros(9000), np.arange(1.0, 601.0), np.full(400, 300.5)]))
-        bins, _ = Bins.fit(series, n_bins=10)
-        heap = bins.encode_one(300.5)
-        assert bins.counts[heap] == 400
-        assert bins.encode_one(300.0) == heap - 1
-        assert bins.encode_one(301.0) == heap + 1
+    @pytest.mark.parametrize(
+        ("beside", "n", "heap", "n_bins"),
+        [
+            ([*range(100), *range(51, 100)], 100, 50.5, 8),
+            ([0] * 9000 + [*range(1, 601)], 400, 300.5, 10),  # another heap is greater
+        ],
+    )
+    def test_a_heap_amid_the_others_has_its_own_bin(self, beside: list[int], n: int, heap: float, n_bins: int):
+        bins, _ = Bins.fit(pl.Series("x", [*map(float, beside), *[heap] * n]), n_bins=n_bins)
+        own = bins.encode_one(heap)
+        assert bins.counts[own] == n
+        assert bins.encode_one(heap - 0.5) == own - 1
+        assert bins.encode_one(heap + 0.5) == own + 1
 
     def test_infinities_lie_in_the_outer_bins_and_do_not_shape_them(self):
         train = pl.Series("x", [math.inf, -math.inf, *range(100)], dtype=pl.Float64, strict=False)

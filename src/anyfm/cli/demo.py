@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -32,7 +33,7 @@ class Example:
     target: str
     question: str
     credit: str
-    fields: dict[str, Any] = field(default_factory=dict)
+    fields: Mapping[str, Any] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
     neighbours_of: tuple[str, tuple[str, ...]] | None = None
 
@@ -90,12 +91,7 @@ def _movielens_or_generated(output: Output) -> Example:
         target="liked",
         question="Will this person like this film (four or five stars)?",
         credit=movielens.CREDIT,
-        fields={
-            "user": "categorical",
-            "film": "categorical",
-            "hour": "categorical",
-            "genres": {"kind": "tags", "separator": "|"},
-        },
+        fields=movielens.FIELDS,
         neighbours_of=("film", _FILMS),
     )
 

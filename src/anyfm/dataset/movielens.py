@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,13 @@ CREDIT = (
 )
 LIKED = 4  # stars from which a film counts as liked
 COLUMNS = ("user", "film", "age", "gender", "occupation", "release_year", "genres", "hour", "liked")
+FIELDS: Mapping[str, Any] = {
+    "user": "categorical",
+    "film": "categorical",
+    "hour": "categorical",
+    "genres": {"kind": "tags", "separator": "|"},
+}
+"""What has to be said of the columns, for the `fields` of training."""
 _FOLDER = "recbole/dataset_example/ml-100k/ml-100k."
 _DOWNLOAD_SECONDS = 60
 
