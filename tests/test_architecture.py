@@ -40,6 +40,7 @@ KNOWN_BY: dict[str, tuple[str, ...]] = {
     "sklearn": ("estimators", "estimators.*"),
     "typer": ("cli", "cli.*"),
     "plotly": ("explain.report",),
+    "threadpoolctl": ("explain.deep",),
     **dict.fromkeys(("http", "socketserver", "wsgiref"), ("serve", "serve.*")),
     **dict.fromkeys(("pickle", "marshal", "shelve"), ()),  # a saved model is data, never code
 }

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from anyfm.explain.forms import Doubles
 from anyfm.models import Model
@@ -84,8 +85,11 @@ class Perceptron:
         """
         inputs = vectors.reshape(len(vectors), -1)
         total = np.zeros_like(inputs)
-        for step in range(n_steps):
-            total += self.gradients(inputs * ((step + 0.5) / n_steps))
+        # On one thread: on a busy machine the threads of a matrix product wait for each other, spinning, and one that
+        # takes a millisecond alone has taken thirty.
+        with threadpool_limits(limits=1, user_api="blas"):
+            for step in range(n_steps):
+                total += self.gradients(inputs * ((step + 0.5) / n_steps))
         fields = (inputs * total / n_steps).reshape(vectors.shape).sum(axis=2)
         baseline = float(self.logits(np.zeros((1, inputs.shape[1])))[0])
         residual = self.logits(inputs) - baseline - fields.sum(axis=1)
