@@ -5,7 +5,27 @@
 #include <cstdint>
 #include <vector>
 
+#include "simd.hpp"
+
 namespace anyfm {
+
+// What a step of Adam is for every number.
+struct AdamStep {
+  static constexpr float kFirst = 0.9f, kSecond = 0.999f, kEpsilon = 1e-8f;
+  float learning_rate;  // with the correction of the first moment's bias
+  float spread;         // by which the root of the second moment is multiplied
+
+  // Step number n, from 1 on.
+  AdamStep(float rate, int64_t n)
+      : learning_rate(static_cast<float>(rate / (1 - std::pow(double{kFirst}, static_cast<double>(n))))),
+        spread(static_cast<float>(1 / std::sqrt(1 - std::pow(double{kSecond}, static_cast<double>(n))))) {}
+
+  ANYFM_INLINE float apply(float value, float& first, float& second, float g, float rate = 1) const {
+    first = kFirst * first + (1 - kFirst) * g;
+    second = kSecond * second + (1 - kSecond) * g * g;
+    return value - learning_rate * rate * first / (std::sqrt(second) * spread + kEpsilon);
+  }
+};
 
 // n numbers with their state, in lines of n: the numbers, both moments, how many times the learning rate each steps,
 // and its L2 penalty in the mean loss.
@@ -23,19 +43,11 @@ class Dense {
 
   // One step along the mean gradient over the rows of a block.
   void step(const float* gradient, float learning_rate) {
-    constexpr float kFirst = 0.9f, kSecond = 0.999f, kEpsilon = 1e-8f;
-    ++steps_;
-    const double n = static_cast<double>(steps_);
-    const float unbias =
-        static_cast<float>(std::sqrt(1 - std::pow(double{kSecond}, n)) / (1 - std::pow(double{kFirst}, n)));
+    const AdamStep step(learning_rate, ++steps_);
     float *value = lines_.data(), *first = value + n_, *second = first + n_;
     const float *rate = second + n_, *penalty = rate + n_;
-    for (int64_t i = 0; i < n_; ++i) {
-      const float g = gradient[i] + penalty[i] * value[i];
-      first[i] = kFirst * first[i] + (1 - kFirst) * g;
-      second[i] = kSecond * second[i] + (1 - kSecond) * g * g;
-      value[i] -= learning_rate * rate[i] * unbias * first[i] / (std::sqrt(second[i]) + kEpsilon);
-    }
+    for (int64_t i = 0; i < n_; ++i)
+      value[i] = step.apply(value[i], first[i], second[i], gradient[i] + penalty[i] * value[i], rate[i]);
   }
 
  private:

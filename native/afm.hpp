@@ -13,9 +13,9 @@
 #include "adam.hpp"
 #include "attention_gradients.hpp"
 #include "denormals.hpp"
+#include "dropout.hpp"
 #include "factor_table.hpp"
 #include "pool.hpp"
-#include "random.hpp"
 #include "trainer.hpp"
 
 namespace anyfm {
@@ -23,12 +23,6 @@ namespace anyfm {
 struct AfmOptions {
   int n_factors, attention_factors;
   bool normalize;
-};
-
-// What dropout needs: the rate, and where its draws come from, a new stream for each epoch.
-struct Dropout {
-  float rate = 0;
-  Random random{0};
 };
 
 class Afm {
@@ -80,30 +74,10 @@ class Afm {
   Dropout dropout_;
 };
 
-inline int64_t longest_row(const Rows& rows, int64_t begin, int64_t end) {
-  if (!rows.offsets) return rows.n_slots;
-  int64_t longest = 0;
-  for (int64_t i = begin; i < end; ++i) longest = std::max(longest, rows[i].size);
-  return longest;
-}
-
 // What the threads share of a block of rows.
-struct AfmBlock {
+struct AfmBlock : SharedBlock {
   std::vector<float> dvectors;  // of all entries of the block
   std::vector<float> gradients[kParts];
-  float dlogit[kBlockRows], weight[kBlockRows];
-  double loss[kBlockRows];
-
-  void put(const Block& from, int i) {
-    dlogit[i] = from.dlogit[i];
-    weight[i] = from.weight[i];
-    loss[i] = from.loss[i];
-  }
-  void get(Block& to) const {
-    std::copy(dlogit, dlogit + to.size, to.dlogit);
-    std::copy(weight, weight + to.size, to.weight);
-    std::copy(loss, loss + to.size, to.loss);
-  }
 };
 
 // One thread's half of a block: its parts of the rows, forward and backward.
@@ -160,23 +134,6 @@ inline void add_gradients(const AfmBlock& shared, double weight, std::vector<flo
   }
 }
 
-// Steps the features of `owner` along the derivatives of the block.
-inline void step_features(Afm& model, const Adagrad& adagrad, const Block& block, const int64_t* first_entry,
-                          const Ownership& owners, int owner, const AfmBlock& shared) {
-  FactorTable& features = model.features();
-  for (int i = 0; i < block.size; ++i) {
-    const float weight = block.weight[i], dlogit = block.dlogit[i];
-    if (weight == 0) continue;
-    const Row row = block.row(i);
-    const float scale = model.scale_of(row);
-    const float* dvectors = shared.dvectors.data() + first_entry[i] * features.padded();
-    owners.for_each(row, owner, [&](int64_t s) {
-      const float x = row.values ? row.values[s] * scale : scale;
-      if (x != 0) features.step(row.ids[s], dlogit * x, dvectors + s * features.padded(), x, weight, adagrad);
-    });
-  }
-}
-
 inline double train(Afm& model, const Adagrad& adagrad, float dense_rate, const Rows& rows, const Ownership& owners,
                     const int64_t* order, int64_t n, const Loss& loss, Pool& pool) {
   const int block_rows = block_rows_for(rows.n_rows);
@@ -210,7 +167,8 @@ inline double train(Afm& model, const Adagrad& adagrad, float dense_rate, const 
         weight += block.weight[i];
         if (t == 0) total += block.loss[i];
       }
-      step_features(model, adagrad, block, first_entry, owners, t, shared);
+      step_features(model.features(), adagrad, block, first_entry, owners, t, shared.dvectors.data(),
+                    [&](const Row& row) { return model.scale_of(row); });
       bias.update(block, adagrad);
       if (weight > 0 && dense_rate > 0) {
         add_gradients(shared, weight, gradient);

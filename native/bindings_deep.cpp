@@ -31,28 +31,72 @@ using OutOf = nb::ndarray<float, nb::ndim<N>, nb::c_contig, nb::device::cpu>;
 // ---- DeepFM
 
 std::unique_ptr<DeepFm> make_deepfm(int64_t n_features, int n_fields, int n_factors, const std::string& activation,
-                                    int n_threads) {
+                                    std::vector<int64_t> hidden, bool training, int n_threads) {
   if (n_factors < 1 || n_factors > 256) throw std::invalid_argument("n_factors must be from 1 to 256");
   if (n_fields < 1) throw std::invalid_argument("n_fields must be at least 1");
+  for (const int64_t size : hidden)
+    if (size < 1) throw std::invalid_argument("a hidden layer must have a neuron");
   const Activation known = activation == "relu"      ? Activation::kRelu
                            : activation == "tanh"    ? Activation::kTanh
                            : activation == "sigmoid" ? Activation::kSigmoid
                                                      : throw std::invalid_argument("no such activation");
-  return std::make_unique<DeepFm>(n_features, n_fields, n_factors, known, n_threads);
+  return std::make_unique<DeepFm>(n_features, DeepOptions{n_fields, n_factors, known, std::move(hidden)}, training,
+                                  n_threads);
 }
 
 void add_layer(DeepFm& model, InOf<float, 2> weights, InOf<float, 1> bias) {
   const int64_t n_in = static_cast<int64_t>(weights.shape(0)), n_out = static_cast<int64_t>(weights.shape(1));
-  const int64_t expected = model.mlp().empty() ? model.n_inputs() : model.mlp().n_outputs();
+  const int64_t expected = model.scorer().empty() ? model.n_inputs() : model.scorer().n_outputs();
   if (n_in != expected || static_cast<int64_t>(bias.shape(0)) != n_out || n_out < 1)
     throw std::invalid_argument("the layer does not fit the one before it");
-  model.mlp().add_layer(weights.data(), bias.data(), n_in, n_out);
+  model.scorer().add_layer(weights.data(), bias.data(), n_in, n_out);
 }
 
 void set_output(DeepFm& model, InOf<float, 1> weights) {
-  if (model.mlp().empty() || static_cast<int64_t>(weights.shape(0)) != model.mlp().n_outputs())
+  if (model.scorer().empty() || static_cast<int64_t>(weights.shape(0)) != model.scorer().n_outputs())
     throw std::invalid_argument("one output weight for each neuron of the last layer");
-  model.mlp().set_output(weights.data());
+  model.scorer().set_output(weights.data());
+}
+
+MlpTrainer& trained(DeepFm& model) {
+  if (!model.trainer()) throw std::invalid_argument("the model has no perceptron to train");
+  return *model.trainer();
+}
+
+MlpTrainer::Line line_of(const std::string& name) {
+  if (name == "values") return MlpTrainer::Line::kValues;
+  if (name == "first") return MlpTrainer::Line::kFirst;
+  if (name == "second") return MlpTrainer::Line::kSecond;
+  throw std::invalid_argument("no such line");
+}
+
+void read_perceptron(DeepFm& model, const std::string& line, OutOf<1> to) {
+  const MlpTrainer& trainer = trained(model);
+  if (static_cast<int64_t>(to.size()) != trainer.size()) throw std::invalid_argument("one number for each parameter");
+  trainer.read(line_of(line), to.data());
+}
+
+void write_perceptron(DeepFm& model, const std::string& line, InOf<float, 1> from) {
+  MlpTrainer& trainer = trained(model);
+  if (static_cast<int64_t>(from.size()) != trainer.size()) throw std::invalid_argument("one number for each parameter");
+  trainer.write(line_of(line), from.data());
+}
+
+void set_blocks(DeepFm& model, int block_rows, int64_t batch_rows) {
+  if (block_rows < 1 || block_rows > kMostBlockRows || batch_rows < 1)
+    throw std::invalid_argument("blocks must have from 1 to 512 rows, batches at least 1");
+  model.settings().block_rows = block_rows;
+  model.settings().batch_rows = batch_rows;
+}
+
+void set_deep_dropout(DeepFm& model, float rate, uint64_t seed, uint64_t stream) {
+  if (!(rate >= 0 && rate < 1)) throw std::invalid_argument("the dropout rate must lie in [0, 1)");
+  trained(model).dropout() = {rate, Random(seed, stream)};
+}
+
+void set_deep_step(DeepFm& model, float learning_rate, float decay) {
+  model.settings().learning_rate = learning_rate;
+  model.settings().decay = decay;
 }
 
 // ---- the table of the torch engine
@@ -169,9 +213,26 @@ void bind_deep(nb::module_& m) {
   using nb::arg;
   nb::class_<DeepFm, AnyModel>(m, "DeepModel")
       .def("add_layer", &add_layer, arg("weights"), arg("bias"))
-      .def("set_output", &set_output, arg("weights"));
-  m.def("deepfm", &make_deepfm, arg("n_features"), arg("n_fields"), arg("n_factors"), arg("activation"),
-        arg("n_threads"));
+      .def("set_output", &set_output, arg("weights"))
+      // In training. The perceptron's numbers, W_0, b_0, W_1, … and u one after the other, of three lines: "values",
+      // and Adam's moments "first" and "second".
+      .def_prop_ro("perceptron_size", [](DeepFm& model) { return trained(model).size(); })
+      .def("read_perceptron", &read_perceptron, arg("line"), arg("to").noconvert())
+      .def("write_perceptron", &write_perceptron, arg("line"), arg("numbers").noconvert())
+      .def_prop_rw(
+          "perceptron_steps", [](DeepFm& model) { return trained(model).steps(); },
+          [](DeepFm& model, int64_t steps) { trained(model).set_steps(steps); })
+      .def("set_blocks", &set_blocks, arg("block_rows"), arg("batch_rows"))
+      .def("set_dropout", &set_deep_dropout, arg("rate"), arg("seed"), arg("stream"))
+      .def("set_step", &set_deep_step, arg("learning_rate"), arg("decay"))
+      .def_prop_rw(
+          "unit", [](DeepFm& model) { return model.settings().unit; },
+          [](DeepFm& model, float unit) { model.settings().unit = unit; })
+      .def_prop_rw(
+          "trust", [](DeepFm& model) { return model.settings().trust; },
+          [](DeepFm& model, float trust) { model.settings().trust = trust; });
+  m.def("deepfm", &make_deepfm, arg("n_features"), arg("n_fields"), arg("n_factors"), arg("activation"), arg("hidden"),
+        arg("training"), arg("n_threads"));
   m.def("dropout_mask", &dropout_mask, arg("out").noconvert(), arg("rate"), arg("seed"));
   nb::class_<BoundStore>(m, "SparseStore")
       .def_static("make", &BoundStore::make, nb::rv_policy::take_ownership, arg("records").noconvert(), arg("groups"),

@@ -3,7 +3,15 @@
 
 #include <cstdint>
 
+#include "random.hpp"
+
 namespace anyfm {
+
+// What dropout needs: the rate, and where its draws come from, a new stream for each epoch.
+struct Dropout {
+  float rate = 0;
+  Random random{0};
+};
 
 // out[i] becomes 0 with probability `rate`, to a part in 2^24, and 1 / (1 − rate) otherwise.
 //

@@ -10,8 +10,10 @@
 
 #include "adagrad.hpp"
 #include "evidence.hpp"
+#include "rows.hpp"
 #include "simd.hpp"
 #include "table.hpp"
+#include "trainer.hpp"
 
 namespace anyfm {
 
@@ -38,6 +40,7 @@ class FactorTable {
   int64_t padded() const { return padded_; }
   const float* vector(int32_t id) const { return table_[id]; }
   float linear(int32_t id) const { return table_[id][padded_]; }
+  float count(int32_t id) const { return table_[id][count_column()]; }
 
   ANYFM_INLINE void prefetch(int32_t id) const {
     const float* record = table_[id];
@@ -71,5 +74,23 @@ class FactorTable {
   int64_t padded_;
   Table table_;
 };
+
+// Steps the features of `owner` along the derivatives of a block: dlogit x of a weight, x times the entry's line of
+// `dvectors` of a vector, where entries count from first_entry of their row. Values x of 0 are absent.
+template <class Scale>
+void step_features(FactorTable& features, const Adagrad& adagrad, const Block& block, const int64_t* first_entry,
+                   const Ownership& owners, int owner, const float* dvectors, Scale&& scale_of) {
+  for (int i = 0; i < block.size; ++i) {
+    const float weight = block.weight[i], dlogit = block.dlogit[i];
+    if (weight == 0) continue;
+    const Row row = block.row(i);
+    const float scale = scale_of(row);
+    const float* of_row = dvectors + first_entry[i] * features.padded();
+    owners.for_each(row, owner, [&](int64_t s) {
+      const float x = row.values ? row.values[s] * scale : scale;
+      if (x != 0) features.step(row.ids[s], dlogit * x, of_row + s * features.padded(), x, weight, adagrad);
+    });
+  }
+}
 
 }  // namespace anyfm

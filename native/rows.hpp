@@ -37,6 +37,13 @@ struct Rows {
   float row_weight(int64_t i) const { return weight ? weight[i] : 1.0f; }
 };
 
+inline int64_t longest_row(const Rows& rows, int64_t begin, int64_t end) {
+  if (!rows.offsets) return rows.n_slots;
+  int64_t longest = 0;
+  for (int64_t i = begin; i < end; ++i) longest = std::max(longest, rows[i].size);
+  return longest;
+}
+
 // Who trains which feature. The entries of every row are cut into kParts parts, in the same way whatever the number of
 // threads, and each part has one owner. Where the slots of fixed-width rows hold disjoint ranges of ids, a part is a
 // run of slots; otherwise it is a range of ids.

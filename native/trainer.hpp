@@ -15,6 +15,7 @@ namespace anyfm {
 // One optimiser step per occurrence: within 64 rows a frequent feature takes few enough steps on the same forward
 // values; at 256 that diverges.
 constexpr int kBlockRows = 64;
+constexpr int kMostBlockRows = 512;  // of any model
 
 // A small table has at least this many blocks an epoch, down to blocks of one row.
 constexpr int64_t kFewestBlocks = 64;
@@ -28,9 +29,9 @@ struct Block {
   const int64_t* order;
   int64_t n_left;  // rows from the start of this block to the end of the pass
   int size;
-  float dlogit[kBlockRows];  // derivative of the weighted loss by the logit
-  float weight[kBlockRows];
-  double loss[kBlockRows];  // weighted
+  float dlogit[kMostBlockRows];  // derivative of the weighted loss by the logit
+  float weight[kMostBlockRows];
+  double loss[kMostBlockRows];  // weighted
 
   Row row(int i) const { return (*rows)[order[i]]; }
 
@@ -41,6 +42,23 @@ struct Block {
     weight[i] = rows->row_weight(at);
     dlogit[i] = weight[i] * value.dlogit;
     loss[i] = weight[i] == 0 ? 0.0 : weight[i] * value.loss;
+  }
+};
+
+// What each thread found of its rows of a block, for the others to see.
+struct SharedBlock {
+  float dlogit[kMostBlockRows], weight[kMostBlockRows];
+  double loss[kMostBlockRows];
+
+  void put(const Block& from, int i) {
+    dlogit[i] = from.dlogit[i];
+    weight[i] = from.weight[i];
+    loss[i] = from.loss[i];
+  }
+  void get(Block& to) const {
+    std::copy(dlogit, dlogit + to.size, to.dlogit);
+    std::copy(weight, weight + to.size, to.weight);
+    std::copy(loss, loss + to.size, to.loss);
   }
 };
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import importlib.util
 import pickle
 from pathlib import Path
 from typing import Any
@@ -41,10 +40,8 @@ from anyfm.models.ffm import PRESETS
 from anyfm.predictor import load
 from anyfm.training.metrics import auc
 
-CLASSIFIERS = [LinearClassifier, FMClassifier, FFMClassifier, AFMClassifier]
-REGRESSORS = [LinearRegressor, FMRegressor, FFMRegressor, AFMRegressor]
-if importlib.util.find_spec("torch") is not None:  # which trains DeepFM
-    CLASSIFIERS, REGRESSORS = [*CLASSIFIERS, DeepFMClassifier], [*REGRESSORS, DeepFMRegressor]
+CLASSIFIERS = [LinearClassifier, FMClassifier, FFMClassifier, AFMClassifier, DeepFMClassifier]
+REGRESSORS = [LinearRegressor, FMRegressor, FFMRegressor, AFMRegressor, DeepFMRegressor]
 ALL = CLASSIFIERS + REGRESSORS
 CITIES = np.array(["Bonn", "Köln", "Oslo", "Rome", "São Paulo"], object)
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anyfm.artifact import Artifact, load_artifact
-from anyfm.engines.native import NativeScorer
+from anyfm.engines.scorer import NativeScorer
 from anyfm.rows import Floats, Ids, Rows
 
 if TYPE_CHECKING:

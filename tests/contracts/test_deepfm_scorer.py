@@ -7,8 +7,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from anyfm.engines.native import NativeEngine, NativeScorer
-from anyfm.errors import InputError, SettingError
+from anyfm.engines.scorer import NativeScorer
+from anyfm.errors import InputError
 from anyfm.models import DeepFM, DeepFMConfig, Model, specification_logits
 from anyfm.rows import Rows
 
@@ -118,8 +118,3 @@ def test_more_slots_than_fields_are_refused() -> None:
     model = deep_models()["deepfm-1"]
     with pytest.raises(InputError, match="field"):
         scorer(model, drawn(model)).logits(Rows(ids=np.zeros((3, N_FIELDS + 1), np.int32)))
-
-
-def test_the_native_engine_does_not_train_it() -> None:
-    with pytest.raises(SettingError, match="native engine"):
-        NativeEngine(deep_models()["deepfm"], n_features=N_FEATURES, n_fields=N_FIELDS)

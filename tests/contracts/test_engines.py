@@ -9,9 +9,10 @@ import pytest
 
 from anyfm.engines.base import Engine
 from anyfm.engines.choice import make_engine
-from anyfm.engines.native import NativeEngine, NativeScorer
+from anyfm.engines.native import NativeEngine
+from anyfm.engines.scorer import NativeScorer
 from anyfm.errors import InputError, SettingError
-from anyfm.models import AFM, FM, AFMConfig, FMConfig, Model, specification_logits
+from anyfm.models import AFM, FM, AFMConfig, DeepFM, DeepFMConfig, FMConfig, Model, specification_logits
 from anyfm.rows import Rows
 
 from .cases import KINDS, N_FEATURES, N_FIELDS, batches, models, rows
@@ -180,9 +181,29 @@ def test_weight_three_is_three_copies_to_the_attention_network() -> None:
     for data, order in ((weighted, [0, 5]), (copies, [0, 1, 2, 5])):
         engine = engine_for(model)
         engine.prepare(once, seed=1)
-        engine._attention._part(0, "attention_output")[:] = 0.5
+        engine._network._part(0, "attention_output")[:] = 0.5
         engine.step(data, np.array(order))
         moments.append(engine.state()["dense"][1])
+    np.testing.assert_allclose(*moments, rtol=1e-4, atol=1e-5 * np.abs(moments[0]).max())
+
+
+def test_weight_three_is_three_copies_to_the_perceptron() -> None:
+    once, model = rows("values", 4096), DeepFM(DeepFMConfig(hidden="9,4", activation="tanh", dropout=0.0))
+    assert once.y is not None
+    assert once.values is not None
+    first = np.array([0, 0, 0, *range(3, 4096)])
+    copies = Rows(ids=once.ids[first], values=once.values[first], y=once.y[first])
+    weighted = once.labelled(once.y, np.where(np.arange(4096) == 0, 3, 1).astype(np.float32))
+    moments = []
+    for data, order in ((weighted, [0, 5]), (copies, [0, 1, 2, 5])):
+        engine = engine_for(model)
+        engine.prepare(once, seed=1)
+        state = engine.state()
+        state["perceptron_values"][-4:] = 0.5  # an output, without which hidden layers have no gradient
+        engine.load_state(state)
+        engine.step(data, np.array(order))
+        moments.append(engine.state()["perceptron_first"])
+    assert (moments[0] != 0).mean() > 0.9
     np.testing.assert_allclose(*moments, rtol=1e-4, atol=1e-5 * np.abs(moments[0]).max())
 
 

@@ -12,12 +12,15 @@ import numpy as np
 import pytest
 
 from anyfm.engines.attention import NAMES as NETWORK
+from anyfm.engines.attention import AttentionNetwork
 from anyfm.engines.native import NativeEngine
 from anyfm.models import (
     AFM,
     FFM,
     FM,
     AFMConfig,
+    DeepFM,
+    DeepFMConfig,
     FFMConfig,
     FMConfig,
     Linear,
@@ -159,14 +162,14 @@ def check_attention(model: AFM, data: Rows, i: int, *, n_features: int, n_fields
     engine = NativeEngine(model, n_features=n_features, n_fields=n_fields, n_threads=2)
     engine.prepare(data, seed=seed)
     assert engine._recipe is not None
-    assert engine._attention is not None
+    assert isinstance(engine._network, AttentionNetwork)
     engine._recipe = replace(engine._recipe, target_range=wide, total_weight=1e9)
     rng = np.random.default_rng([seed, i])
     shapes = {name: spec.shape for name, spec in model.parameter_specs(n_features, n_fields).items()}
     drawn = {name: rng.normal(0, 1, shapes[name]).astype(np.float32) for name in NETWORK}
     drawn["attention_bias"] *= 0.3  # so that some neurons are on for some pairs and off for others
     drawn["projection"] *= 0.3  # so that no logit is so large that its loss has no slope in float32
-    engine._attention.write(drawn)
+    engine._network.write(drawn)
     engine._column("factors")[:] = rng.normal(0, 0.7, (n_features, model.config.n_factors))
     before, accumulators = engine.parameters(), engine._column("accumulators").copy()
     engine.step(data, np.array([i]))
@@ -232,6 +235,94 @@ def test_gradients_of_attention(size: tuple[int, int], settings: dict[str, objec
     assert len(chosen) == 4
     dropped = [check_attention(model, data, i, n_features=N_FEATURES, n_fields=N_FIELDS, seed=3) for i in chosen]
     assert (sum(dropped) > 0) == (model.config.dropout > 0)
+
+
+def deep(**settings: object) -> DeepFM:
+    free = {"l2_linear": 0.0, "l2_factors": 0.0, "l2_deep": 0.0, "dropout": 0.0, "deep_trust": 0.0}
+    return DeepFM(DeepFMConfig(**(free | settings)))
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "shared"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"hidden": "9,4", "n_factors": 3},
+        {"hidden": "70,5,3", "n_factors": 6, "activation": "tanh"},
+        {"hidden": "17", "n_factors": 4, "activation": "sigmoid", "task": "regression"},
+        {"hidden": "", "n_factors": 5},
+        {"hidden": "8,6", "n_factors": 3, "deep_trust": 20.0},
+    ],
+    ids=str,
+)
+def test_gradients_of_the_perceptron(settings: dict[str, object], kind: str) -> None:
+    """Adam's first moment is a tenth of the gradient, which is cut to norm 1, after one step.
+
+    With a trust of 20, the vector of a feature of n occurrences feels n / (n + 20) of the perceptron's gradient.
+    """
+    model = deep(**settings)
+    data = rows(kind, 12, task=model.config.task, weighted=True)
+    if model.config.task == "regression":
+        data = standardised(data)
+    for i in usable(data)[:4]:
+        row = data.slice(i, i + 1)
+        assert row.weight is not None
+        wide = None if model.config.task == "binary" else (-1e9, 1e9)
+        engine = NativeEngine(model, n_features=N_FEATURES, n_fields=N_FIELDS, n_threads=2)
+        engine.prepare(data, seed=i)
+        assert engine._recipe is not None
+        engine._recipe = replace(engine._recipe, target_range=wide, total_weight=1e9)
+        rng = np.random.default_rng(i)
+        engine._column("factors")[:] = rng.normal(0, 0.7, (N_FEATURES, model.config.n_factors))
+        if model.config.hidden:
+            state = engine.state()
+            state["perceptron_values"] = rng.normal(0, 0.4, state["perceptron_values"].shape).astype(np.float32)
+            engine.load_state(state)
+        before, accumulators = engine.parameters(), engine._column("accumulators").copy()
+        engine.step(data, np.array([i]))
+        after, grown = engine.parameters(), engine._column("accumulators")
+        shapes = {name: a.shape for name, a in before.items() if name.startswith(("hidden_", "output_"))}
+        if shapes:
+            found, first = engine.state()["perceptron_first"] / 0.1, 0
+            of_weights = {n: finite_differences(model, before, row, n) / float(row.weight[0]) for n in shapes}
+            of_weights["hidden_0_weights"] *= engine._native.unit
+            norm = max(1.0, float(np.sqrt(sum((g**2).sum() for g in of_weights.values()))))
+            assert norm > 1e-3
+            for name, shape in shapes.items():
+                size = int(np.prod(shape))
+                part, first = found[first : first + size].reshape(shape), first + size
+                expected = of_weights[name] / norm
+                np.testing.assert_allclose(part, expected, atol=2e-4 * np.abs(expected).max() + 2e-6, err_msg=name)
+        trust = model.config.deep_trust
+        wide_only = {name: np.zeros_like(a) if name == "output_weights" else a for name, a in before.items()}
+        rate = engine._recipe.step_size(model.config.learning_rate)
+        for position, name in enumerate(("linear", "factors")):
+            by = rate / np.sqrt(grown[:, position : position + 1])
+            gradient = ((before[name] - after[name]).reshape(N_FEATURES, -1) / by).reshape(before[name].shape)
+            expected = finite_differences(model, before, row, name)
+            if trust and name == "factors":
+                counts = engine._recipe.counts[:, None]
+                share = counts / (counts + trust)
+                of_wide = slope_of(model, before, row) * finite_differences_of_logit(model, wide_only, row)
+                expected = of_wide + share * (expected - of_wide)
+            np.testing.assert_allclose(gradient, expected, atol=2e-3 * np.abs(expected).max() + 2e-5, err_msg=name)
+            squares = (expected.reshape(N_FEATURES, -1) ** 2).mean(axis=1)
+            np.testing.assert_allclose(grown[:, position] - accumulators[:, position], squares, rtol=2e-2, atol=1e-4)
+
+
+def slope_of(model: Model, parameters: dict[str, np.ndarray], row: Rows) -> float:
+    """The derivative of a row's weighted loss by its logit."""
+    z = float(specification_logits(model, parameters, row)[0])
+    assert row.y is not None
+    assert row.weight is not None
+    value = 1 / (1 + np.exp(-z)) if model.config.task == "binary" else z
+    return float(row.weight[0]) * (value - float(row.y[0]))
+
+
+def finite_differences_of_logit(model: Model, parameters: dict[str, np.ndarray], row: Rows) -> np.ndarray:
+    """The derivatives of a row's logit by the factors: those of the squared loss of a target one below it."""
+    z = specification_logits(model, parameters, row).astype(np.float32)
+    squared = type(model)(replace(model.config, task="regression"))
+    return finite_differences(squared, parameters, row.labelled(z - 1, np.ones(1, np.float32)), "factors")
 
 
 @pytest.mark.parametrize("length", [2, 15, 16, 17, 31, 32, 33, 45, 46, 64])

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anyfm.engines.native import NativeScorer
+from anyfm.engines.scorer import NativeScorer
 from anyfm.models import (
     AFM,
     FFM,

@@ -10,11 +10,12 @@ import pytest
 from anyfm.config import TrainingConfig
 from anyfm.engines.choice import make_engine
 from anyfm.errors import MissingDependencyError, SettingError
-from anyfm.models import FFM, MODELS, FFMConfig
+from anyfm.models import FFM, MODELS, DeepFM, DeepFMConfig, FFMConfig, Model
 from anyfm.rows import Rows
 from anyfm.workflow import train_rows
 
 SIZES = {"n_features": 4, "n_fields": 2}
+NORMALISED = DeepFM(DeepFMConfig(batch_norm=True))
 has_torch = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed")
 
 
@@ -23,8 +24,8 @@ def without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "torch" else find(name, *rest))
 
 
-@pytest.mark.parametrize("name", ["linear", "fm", "ffm"])
-def test_the_native_engine_trains_what_it_can(name: str) -> None:
+@pytest.mark.parametrize("name", list(MODELS))
+def test_the_native_engine_trains_every_model(name: str) -> None:
     assert type(make_engine(MODELS[name](), **SIZES)).__name__ == "NativeEngine"
 
 
@@ -39,18 +40,25 @@ def test_ffm_has_factors_by_the_number_of_fields_unless_told(n_fields: int, n_fa
 
 
 @has_torch
-@pytest.mark.parametrize(("name", "engine"), [("deepfm", "auto"), ("deepfm", "torch"), ("fm", "torch")])
-def test_torch_trains_deepfm_and_what_it_is_told_to(name: str, engine: str) -> None:
-    assert type(make_engine(MODELS[name](), **SIZES, engine=engine)).__name__ == "TorchEngine"
+@pytest.mark.parametrize("name", list(MODELS))
+def test_torch_trains_what_it_is_told_to(name: str) -> None:
+    assert type(make_engine(MODELS[name](), **SIZES, engine="torch")).__name__ == "TorchEngine"
 
 
-@pytest.mark.parametrize(("name", "engine"), [("deepfm", "auto"), ("deepfm", "torch"), ("linear", "torch")])
+@has_torch
+def test_torch_trains_batch_normalisation() -> None:
+    assert type(make_engine(NORMALISED, **SIZES)).__name__ == "TorchEngine"
+
+
+@pytest.mark.parametrize(
+    ("model", "engine"), [(NORMALISED, "auto"), (MODELS["deepfm"](), "torch"), (MODELS["linear"](), "torch")]
+)
 def test_without_torch_the_command_that_installs_it_is_named(
-    name: str, engine: str, monkeypatch: pytest.MonkeyPatch
+    model: Model, engine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     without_torch(monkeypatch)
-    with pytest.raises(MissingDependencyError, match=rf'training {name} .*pip install "anyfm\[torch\]"'):
-        make_engine(MODELS[name](), **SIZES, engine=engine)
+    with pytest.raises(MissingDependencyError, match=rf'training {model.name} .*pip install "anyfm\[torch\]"'):
+        make_engine(model, **SIZES, engine=engine)
 
 
 def test_a_device_needs_torch(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,9 +69,9 @@ def test_a_device_needs_torch(monkeypatch: pytest.MonkeyPatch) -> None:
         make_engine(MODELS["fm"](), **SIZES, engine="native", device="cuda")
 
 
-def test_the_native_engine_does_not_train_deepfm() -> None:
-    with pytest.raises(SettingError, match=r"native engine trains .*deepfm"):
-        make_engine(MODELS["deepfm"](), **SIZES, engine="native")
+def test_the_native_engine_knows_no_batch_normalisation() -> None:
+    with pytest.raises(SettingError, match=r"native engine knows no batch normalisation.*batch_norm"):
+        make_engine(NORMALISED, **SIZES, engine="native")
 
 
 @pytest.mark.parametrize("setting", [{"engine": "cuda"}, {"device": ""}, {"device": "cuda:"}, {"device": "a b"}])

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from anyfm.engines.base import Engine
-from anyfm.engines.native import NativeEngine, NativeScorer
+from anyfm.engines.native import NativeEngine
+from anyfm.engines.scorer import NativeScorer
 from anyfm.errors import InputError, SettingError
 from anyfm.models import (
     AFM,

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from anyfm.engines.native import NativeScorer
+from anyfm.engines.scorer import NativeScorer
 from anyfm.errors import InputError, SettingError
 from anyfm.explain.contributions import explain, explain_rows
 from anyfm.models import MODELS

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from pathlib import Path
 
@@ -82,8 +81,6 @@ def table(request):
 
 @pytest.mark.parametrize("name", list(MODELS))
 def test_terms_add_up_to_the_score(table, name):
-    if name == "deepfm" and importlib.util.find_spec("torch") is None:
-        pytest.skip("DeepFM is trained with torch")
     encoded, frame = table
     predictor = Predictor(train_encoded(encoded, model=name, settings={"n_epochs": 3}).artifact)
     found, logits = predictor.explain(frame), predictor.logits(frame)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 from html.parser import HTMLParser
@@ -44,7 +43,7 @@ def folder(tmp_path_factory):
 def clicks(folder):
     """Models of generated clicks, of every kind that has figures of its own, and their report."""
     made = ad_clicks(20_000, seed=0)
-    names = ["fm", "linear", "afm", *(["deepfm"] if importlib.util.find_spec("torch") is not None else [])]
+    names = ["fm", "linear", "afm", "deepfm"]
     for name in names:
         save_artifact(train_table(made.columns, "click", model=name, settings={"n_epochs": 4}).artifact, folder / name)
     out = folder / "clicks.html"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import replace
 from itertools import combinations
 
@@ -139,7 +138,6 @@ def test_the_planted_pairs_are_found(planted, made):
     assert found.main == pytest.approx(main, **close)
 
 
-@pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="DeepFM is trained with torch")
 def test_the_planted_pairs_are_found_in_both_halves_of_deepfm(made):
     artifact_, given = learnt(made, "deepfm")
     found = strengths(artifact_, given)

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anyfm.engines import field_factors
-from anyfm.engines.native import NativeEngine, NativeScorer
+from anyfm.engines.native import NativeEngine
+from anyfm.engines.scorer import NativeScorer
 from anyfm.errors import InputError, SettingError
 from anyfm.models import FFM, FM, FFMConfig, FMConfig, specification_logits
 from anyfm.models.ffm import PRESETS

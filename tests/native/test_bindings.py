@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from anyfm import _cpu
 from anyfm._native import isa, kernels
-from anyfm.engines.native import NativeEngine, NativeScorer
+from anyfm.engines.native import NativeEngine
+from anyfm.engines.scorer import NativeScorer
 from anyfm.models import FM, FMConfig
 from anyfm.rows import Rows
 

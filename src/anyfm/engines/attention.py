@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from anyfm._native import kernels
 from anyfm.engines.base import State
+from anyfm.engines.recipe import Recipe
 from anyfm.models import Model
 from anyfm.rows import Rows
 
@@ -72,9 +73,10 @@ class AttentionNetwork:
             first += size
         raise KeyError(name)
 
-    def start(self, train: Rows, *, unit: float, seed: int, rng: np.random.Generator) -> None:
-        """Draw the network, whose hidden weights count in `unit`, and forget all steps."""
+    def start(self, train: Rows, made: Recipe, *, seed: int, rng: np.random.Generator) -> None:
+        """Draw the network and forget all steps."""
         config, pairs = self._model.config, mean_pairs(train)
+        unit = made.factor_prior(config.n_factors).start
         self._seed = seed
         self._native.dense[:] = 0
         self._native.dense_steps = 0

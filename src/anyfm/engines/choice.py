@@ -9,8 +9,11 @@ from anyfm.errors import MissingDependencyError, SettingError, however
 from anyfm.models import Model
 
 ENGINES = ("auto", "native", "torch")
-NATIVE = ("linear", "fm", "ffm", "afm")
-"""The models that the native engine trains."""
+
+
+def trains_natively(model: Model) -> bool:
+    """Whether the native engine trains `model`: all but a DeepFM with batch normalisation."""
+    return not getattr(model.config, "batch_norm", False)
 
 
 def make_engine(
@@ -38,7 +41,7 @@ def make_engine(
     """
     sizes = {"n_features": n_features, "n_fields": n_fields, "n_threads": n_threads}
     if engine == "auto":
-        engine = "native" if model.name in NATIVE and device == "cpu" else "torch"
+        engine = "native" if trains_natively(model) and device == "cpu" else "torch"
     if engine == "torch":
         if importlib.util.find_spec("torch") is None:
             on = "" if device == "cpu" else f" on {device}"
@@ -50,8 +53,8 @@ def make_engine(
         return TorchEngine(model, **sizes, device=device)
     if device != "cpu":
         raise SettingError(however("the native engine computes on the CPU", device=device))
-    if model.name not in NATIVE:
-        raise SettingError(however(f"the native engine trains {', '.join(NATIVE)}", model=model.name))
+    if not trains_natively(model):
+        raise SettingError(however("the native engine knows no batch normalisation", batch_norm=True))
     from anyfm.engines.native import NativeEngine
 
     return NativeEngine(model, **sizes)

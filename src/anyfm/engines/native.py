@@ -1,4 +1,4 @@
-"""The native engine: the compiled kernels behind the Engine interface, and the scorer of saved parameters."""
+"""The native engine: the compiled kernels behind the Engine interface."""
 
 from __future__ import annotations
 
@@ -10,74 +10,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anyfm._native import kernels
-from anyfm.engines import attention, field_factors, perceptron
+from anyfm.engines import attention, field_factors, kernel, perceptron
 from anyfm.engines.base import Engine, State
 from anyfm.engines.recipe import PriorGuess, Recipe, recipe
-from anyfm.errors import InputError, SettingError, however
+from anyfm.errors import SettingError, however
 from anyfm.models import Model
-from anyfm.rows import Floats, Ids, Rows
+from anyfm.rows import Floats, Rows
 from anyfm.threads import available_threads
 
 # Where the sums of squared gradients start: of the linear weights, of the factors.
 _ACCUMULATOR_START = np.array([1.0, 0.1], np.float32)
 # Into how many parts an epoch is cut to let its steps fall.
 _ANNEALING_STEPS = 16
-# Rows below which scoring stays on the calling thread: waking the others would cost more.
-_THREADED_ROWS = 4096
-
-
-def _make(model: Model, *, n_features: int, n_fields: int, training: bool, n_threads: int) -> Any:
-    if model.name == "ffm":
-        return field_factors.make(
-            model, n_features=n_features, n_fields=n_fields, training=training, n_threads=n_threads
-        )
-    if model.name == "deepfm" and not training:
-        return perceptron.make(model, n_features=n_features, n_fields=n_fields, n_threads=n_threads)
-    normalize = getattr(model.config, "normalize", False)
-    if model.name == "linear":
-        return kernels.linear(n_features, normalize=normalize, training=training, n_threads=n_threads)
-    if model.name == "fm":
-        return kernels.fm(
-            n_features, n_factors=model.config.n_factors, normalize=normalize, training=training, n_threads=n_threads
-        )
-    if model.name == "afm":
-        return attention.make(model, n_features=n_features, training=training, n_threads=n_threads)
-    raise SettingError(however("the native engine computes linear, fm, ffm and afm", model=model.name))
-
-
-def _bind(rows: Rows, *, n_features: int, n_owners: int, n_fields: int) -> Any:
-    """Check `rows` once and hand their arrays to the kernels."""
-    try:
-        return kernels.BoundRows.make(
-            rows.ids.reshape(-1),
-            rows.n_rows,
-            rows.offsets,
-            rows.values if rows.values is None else rows.values.reshape(-1),
-            rows.fields,
-            rows.y,
-            rows.weight,
-            n_features=n_features,
-            n_owners=n_owners,
-            n_fields=n_fields,
-        )
-    except IndexError:
-        rows.check_bounds(n_features)
-        raise
-    except ValueError as error:  # fields: out of bounds, or not named
-        if n_fields > 0:
-            field_factors.check_fields(rows, n_fields)
-        raise InputError(however(f"the rows do not fit the model's {n_fields} fields", reason=str(error))) from None
-
-
-def _logits(native: Any, rows: Rows, n_features: int) -> Floats:
-    out = np.empty(rows.n_rows, np.float32)
-    bound = _bind(rows, n_features=n_features, n_owners=1, n_fields=native.n_fields)
-    native.logits(bound, out, threaded=rows.n_rows >= _THREADED_ROWS)
-    return out
 
 
 class NativeEngine(Engine):
-    """Trains linear, FM, FFM and AFM with block-wise Adagrad on several threads.
+    """Trains every model with block-wise Adagrad on several threads, and Adam for AFM's and DeepFM's networks.
 
     Parameters
     ----------
@@ -91,7 +39,7 @@ class NativeEngine(Engine):
         self.model = model = model.for_fields(n_fields)
         self.n_features = n_features
         self.n_fields = n_fields
-        self._native = _make(
+        self._native = kernel.make(
             model,
             n_features=n_features,
             n_fields=n_fields,
@@ -99,7 +47,7 @@ class NativeEngine(Engine):
             n_threads=n_threads or available_threads(),
         )
         self._columns = {name: slice(first, first + n) for name, (first, n) in self._native.columns}
-        self._attention = attention.AttentionNetwork(self._native, model) if model.name == "afm" else None
+        self._network = _network(self._native, model, n_fields)
         self._bound: tuple[Rows, Any] | None = None
         self._recipe: Recipe | None = None
         self._precisions: list[list[float]] = []  # λ of each field: of the linear weights, of the factors
@@ -107,6 +55,7 @@ class NativeEngine(Engine):
         self._noise = 1.0  # variance of the target's noise in the loss's units, when penalties were last set
         self._seen = np.zeros(2)  # since the last estimate: summed loss and summed weight, in the loss's own units
         self._done = 0  # rows since the epoch began
+        self._epoch = 1
 
     def _column(self, name: str) -> NDArray[np.float32]:
         table: NDArray[np.float32] = self._native.table
@@ -115,11 +64,16 @@ class NativeEngine(Engine):
     def prepare(self, train: Rows, *, seed: int) -> None:
         config = self.model.config
         self._recipe = made = recipe(
-            train, n_features=self.n_features, n_fields=self.n_fields, task=config.task, normalize=config.normalize
+            train,
+            n_features=self.n_features,
+            n_fields=self.n_fields,
+            task=config.task,
+            normalize=getattr(config, "normalize", False),
         )
         self._bound = None
         self._seen[:] = 0
         self._done = 0
+        self._epoch = 1
         self._native.table[:] = 0
         self._column("count")[:, 0] = made.counts
         self._column("accumulators")[:] = _ACCUMULATOR_START[: self._column("accumulators").shape[1]]
@@ -142,9 +96,8 @@ class NativeEngine(Engine):
                 start *= np.float32(config.init * made.factor_deviation(config.n_factors))
                 start[made.counts == 0] = 0  # a feature never trained contributes nothing
                 target[:] = start
-        if self._attention is not None:
-            unit = made.factor_prior(config.n_factors).start
-            self._attention.start(train, unit=unit, seed=seed, rng=rng)
+        if self._network is not None:
+            self._network.start(train, made, seed=seed, rng=rng)
 
     def _priors(self) -> list[tuple[PriorGuess, float | None]]:
         """Of each penalty group (linear weights, factors): its guess, and the setting that fixes it."""
@@ -153,7 +106,7 @@ class NativeEngine(Engine):
         groups = [(self._recipe.linear_prior, config.l2_linear)]
         return (
             groups
-            if self.model.name not in ("fm", "afm")
+            if self.model.name not in ("fm", "afm", "deepfm")
             else [*groups, (self._recipe.factor_prior(config.n_factors), config.l2_factors)]
         )
 
@@ -194,14 +147,23 @@ class NativeEngine(Engine):
         """Of a feature with one occurrence: how often it is expected in a block, over what does no harm there."""
         assert self._recipe is not None
         harmless = 2 if self.model.config.task == "regression" else 8  # the squared loss's gradient is not bounded
+        return self._block_rows / (harmless * self._recipe.total_weight)
+
+    @property
+    def _block_rows(self) -> int:
+        """Rows of one step of the features."""
+        assert self._recipe is not None
+        if self.model.name == "deepfm":
+            return perceptron.block_rows(self.model, self._recipe.n_rows)
         block_rows: int = kernels.block_rows(self._recipe.n_rows)
-        return block_rows / (harmless * self._recipe.total_weight)
+        return block_rows
 
     def begin_epoch(self, epoch: int) -> None:
         if epoch > 1:
             self._set_penalties(estimate=True, epochs=epoch - 1)
-        if self._attention is not None:
-            self._attention.begin_epoch(epoch)
+        if self._network is not None:
+            self._network.begin_epoch(epoch)
+        self._epoch = epoch
         self._seen[:] = 0
         self._done = 0
 
@@ -212,8 +174,8 @@ class NativeEngine(Engine):
         step_size = self._recipe.step_size(self.model.config.learning_rate)
         loss = 0.0
         for first, last, share in self._annealed(len(order)):
-            if self._attention is not None:
-                self._attention.set_step(share)
+            if self._network is not None:
+                self._network.set_step(share)
             loss += self._native.step(
                 bound,
                 order[first:last],
@@ -228,25 +190,30 @@ class NativeEngine(Engine):
         """Cut the next `n_rows` rows where the step size changes: first, last, share of the full step size.
 
         Each epoch takes full steps for its first half and then steps that fall to nothing, so that validation sees
-        parameters without the noise of the last few rows; libffm's rule knows only full steps. The cuts lie on a grid
-        of the epoch, wherever the calls do.
+        parameters without the noise of the last few rows; libffm's rule knows only full steps. DeepFM's steps rise over
+        the first half of the first epoch, for the reason in engines/torch.py. The cuts lie on a grid of the epoch,
+        wherever the calls do.
         """
         assert self._recipe is not None
         total = self._recipe.n_rows
-        block: int = kernels.block_rows(total)
+        block = self._block_rows
         grid = -(-total // (_ANNEALING_STEPS * block)) * block
         full = getattr(self.model.config, "adagrad", "") == "libffm"
+        rises = self.model.name == "deepfm" and self._epoch == 1
         first = 0
         while first < n_rows:
             at = self._done % max(total, 1)
             last = min(n_rows, first + grid - at % grid, first + total - at)
             progress = (at - at % grid) / total
-            yield first, last, 1.0 if full else min(1.0, 2 * (1 - progress))
+            share = 1.0 if full else min(1.0, 2 * (1 - progress))
+            if rises:
+                share = min(share, 2 * (progress + grid / total))
+            yield first, last, share
             self._done += last - first
             first = last
 
     def logits(self, rows: Rows) -> Floats:
-        logits = _logits(self._native, rows, self.n_features)
+        logits = kernel.logits(self._native, rows, self.n_features)
         return logits * np.float32(self._scale) if self._scale != 1 else logits
 
     @property
@@ -259,7 +226,7 @@ class NativeEngine(Engine):
             scaled = rows
             if self._scale != 1 and rows.y is not None:
                 scaled = rows.labelled(rows.y / np.float32(self._scale), rows.weight)
-            bound = _bind(
+            bound = kernel.bind(
                 scaled, n_features=self.n_features, n_owners=self._native.n_threads, n_fields=self._native.n_fields
             )
             self._bound = (rows, bound)
@@ -269,12 +236,9 @@ class NativeEngine(Engine):
         specs = self.model.parameter_specs(self.n_features, self.n_fields)
         state: State = {"bias": self._native.bias[:1].copy()}
         state |= {name: _parameter(self._native, name, spec.shape) for name, spec in specs.items() if spec.per_feature}
-        if self._attention is not None:  # its factors are inputs of the network: the projection takes the scale
-            state["bias"], state["linear"] = (_scaled(name, state[name], self._scale) for name in ("bias", "linear"))
-            return {name: np.ascontiguousarray(a) for name, a in state.items()} | self._attention.parameters(
-                scale=self._scale
-            )
-        return {name: _scaled(name, array, self._scale) for name, array in state.items()}
+        kept = {"factors": 1.0} if self.model.name == "afm" else {}  # there the projection takes the scale
+        state = {name: _scaled(name, array, kept.get(name, self._scale)) for name, array in state.items()}
+        return state if self._network is None else state | self._network.parameters(scale=self._scale)
 
     def state(self) -> State:
         state: State = {
@@ -288,8 +252,8 @@ class NativeEngine(Engine):
             state["sections"] = self._native.sections.copy()
             state["field_precision"] = np.array(self._field_precision)
             state["noise"] = np.array([self._noise])
-        if self._attention is not None:
-            state |= self._attention.state()
+        if self._network is not None:
+            state |= self._network.state()
         return state
 
     def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
@@ -309,8 +273,17 @@ class NativeEngine(Engine):
         if self.model.name == "ffm" and self._recipe is not None:
             self._field_precision, self._noise = state["field_precision"].tolist(), float(state["noise"][0])
             self._set_field_penalties(estimate=False)
-        if self._attention is not None:
-            self._attention.load_state(state)
+        if self._network is not None:
+            self._network.load_state(state)
+
+
+def _network(native: Any, model: Model, n_fields: int) -> attention.AttentionNetwork | perceptron.Perceptron | None:
+    """What is trained beside the features, if anything."""
+    if model.name == "afm":
+        return attention.AttentionNetwork(native, model)
+    if model.name == "deepfm" and model.config.hidden_sizes:
+        return perceptron.Perceptron(native, model, n_fields)
+    return None
 
 
 def _parameter(native: Any, name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
@@ -330,63 +303,3 @@ def _scaled(name: str, array: NDArray[np.float32], scale: float) -> NDArray[np.f
         return np.ascontiguousarray(array)
     scaled: NDArray[np.float32] = array * np.float32(scale if name in ("bias", "linear") else np.sqrt(scale))
     return scaled
-
-
-class NativeScorer:
-    """Scores rows with given parameters. Safe to call from many threads at once.
-
-    Parameters
-    ----------
-    model : Model
-    parameters : mapping of str to float32 array
-        As `Engine.parameters` gives them.
-    n_fields : int
-    n_threads : int
-        0 means all cores of this process.
-    """
-
-    def __init__(
-        self, model: Model, parameters: Mapping[str, NDArray[Any]], *, n_fields: int, n_threads: int = 0
-    ) -> None:
-        self.model = model
-        self.n_features = len(parameters["linear"])
-        self.n_fields = n_fields
-        self._native = _make(
-            model,
-            n_features=self.n_features,
-            n_fields=n_fields,
-            training=False,
-            n_threads=n_threads or available_threads(),
-        )
-        table = self._native.table
-        for name, (first, n) in self._native.columns:
-            if name in parameters:
-                table[:, first : first + n] = parameters[name].reshape(self.n_features, n)
-        if "field_factors" in parameters:
-            self._native.write_factors(np.require(parameters["field_factors"], np.float32, ["C", "W"]))
-        if model.name == "afm":
-            attention.AttentionNetwork(self._native, model).write(parameters)
-        if model.name == "deepfm":
-            perceptron.write(self._native, model, parameters)
-        self._native.bias[0] = parameters["bias"][0]
-
-    def logits(self, rows: Rows) -> Floats:
-        """The logit of every row, float32 of shape (n_rows,)."""
-        return _logits(self._native, rows, self.n_features)
-
-    def logit(self, ids: Ids, values: Floats | None = None, fields: NDArray[np.int32] | None = None) -> float:
-        """The logit of one row: ids int32 of shape (n,), values float32 and fields int32 of the same shape."""
-        try:
-            return float(self._native.logit(ids, values, fields))
-        except IndexError:
-            raise InputError(
-                however(f"a feature id must lie in 0 … {self.n_features - 1}", ids=[int(i) for i in ids])
-            ) from None
-        except ValueError as error:
-            if self._native.n_fields > 0:
-                offsets = np.array([0, len(ids)], np.int64)
-                stated = np.arange(len(ids), dtype=np.int32) if fields is None else fields
-                field_factors.check_fields(Rows(ids=ids, offsets=offsets, fields=stated), self._native.n_fields)
-            raise InputError(
-                however(f"values and fields must fit the ids and {self.n_fields} fields", reason=str(error))
-            ) from None

@@ -1,4 +1,10 @@
-"""What the native scorer does differently for DeepFM: its perceptron."""
+"""What the native engine does differently for DeepFM: its perceptron's start, its steps and its dropout.
+
+Inputs of the perceptron, the factors, are some hundredths large or smaller, depending on the table. In units of their
+prior deviation they are of order one on every table, so that one learning rate fits all: the first layer is trained on
+inputs in that unit. Hidden weights are drawn from He's normal distribution (He, Zhang, Ren, Sun, ICCV 2015), biases and
+the output start at 0, so that the model begins as a factorization machine.
+"""
 
 from __future__ import annotations
 
@@ -9,24 +15,124 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anyfm._native import kernels
+from anyfm.engines.base import State
+from anyfm.engines.recipe import Recipe
 from anyfm.models import Model
+from anyfm.rows import Rows
+
+_BLOCK_ROWS = 256  # of one step of the features, at most
+_BATCHES = 128  # an epoch of a small table has about so many steps of the perceptron …
+_FEWEST_ROWS = 16  # … but no smaller batches
+_LINES = ("values", "first", "second")
 
 
-def make(model: Model, *, n_features: int, n_fields: int, n_threads: int) -> Any:
+def make(model: Model, *, n_features: int, n_fields: int, training: bool, n_threads: int) -> Any:
     """The kernel of a DeepFM, without its numbers."""
+    config = model.config
     return kernels.deepfm(
         n_features,
         n_fields=n_fields,
-        n_factors=model.config.n_factors,
-        activation=model.config.activation,
+        n_factors=config.n_factors,
+        activation=config.activation,
+        hidden=list(config.hidden_sizes) if training else [],
+        training=training,
         n_threads=n_threads,
     )
 
 
 def write(native: Any, model: Model, parameters: Mapping[str, NDArray[Any]]) -> None:
-    """Hand the perceptron to the kernel, batch normalisation folded into its layers."""
+    """Hand the perceptron to a kernel that scores, batch normalisation folded into its layers."""
     layers = model.layers(parameters)  # type: ignore[attr-defined]
     for weights, bias in layers:
         native.add_layer(np.ascontiguousarray(weights), np.ascontiguousarray(bias))
     if layers:
         native.set_output(np.ascontiguousarray(parameters["output_weights"], np.float32))
+
+
+def batch_rows(model: Model, n_rows: int) -> int:
+    """How many rows of a table of `n_rows` make one step of the perceptron."""
+    most: int = model.config.batch_rows
+    return min(most, max(_FEWEST_ROWS, n_rows // _BATCHES))
+
+
+def block_rows(model: Model, n_rows: int) -> int:
+    """How many rows make one step of the features."""
+    return min(_BLOCK_ROWS, batch_rows(model, n_rows))
+
+
+class Perceptron:
+    """The perceptron of a kernel made by `make`, and its optimiser.
+
+    Parameters
+    ----------
+    native : kernel
+    model : Model
+    n_fields : int
+    """
+
+    def __init__(self, native: Any, model: Model, n_fields: int) -> None:
+        self._native, self._model = native, model
+        specs = model.parameter_specs(1, n_fields)
+        self._shapes = {name: specs[name].shape for name in specs if name.startswith(("hidden_", "output_"))}
+        self._seed = 0
+
+    def start(self, train: Rows, made: Recipe, *, seed: int, rng: np.random.Generator) -> None:
+        """Draw the perceptron and forget all steps."""
+        self._seed = seed
+        self._native.unit = float(np.sqrt(made.factor_prior(self._model.config.n_factors).start))
+        self._native.trust = self._model.config.deep_trust
+        self._native.set_blocks(block_rows(self._model, train.n_rows), batch_rows(self._model, train.n_rows))
+        drawn = [self._drawn(name, shape, rng) for name, shape in self._shapes.items()]
+        self._write("values", np.concatenate([array.reshape(-1) for array in drawn]))
+        for line in _LINES[1:]:
+            self._write(line, np.zeros(self._native.perceptron_size, np.float32))
+        self._native.perceptron_steps = 0
+        self.begin_epoch(0)
+
+    @staticmethod
+    def _drawn(name: str, shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.float32]:
+        if len(shape) == 2:
+            return np.asarray(rng.standard_normal(shape, dtype=np.float32) * np.float32(np.sqrt(2 / shape[0])))
+        return np.zeros(shape, np.float32)
+
+    def begin_epoch(self, epoch: int) -> None:
+        self._native.set_dropout(self._model.config.dropout, self._seed, epoch)
+
+    def set_step(self, share: float) -> None:
+        """Let the next steps be this share of the full ones."""
+        config = self._model.config
+        self._native.set_step(config.deep_learning_rate * share, config.l2_deep)
+
+    def parameters(self, *, scale: float) -> State:
+        """The perceptron for a target that training saw divided by `scale`, its inputs being the model's factors."""
+        numbers, state, first = self._read("values"), {}, 0
+        for name, shape in self._shapes.items():
+            size = int(np.prod(shape))
+            state[name] = numbers[first : first + size].reshape(shape).copy()
+            first += size
+        state["hidden_0_weights"] *= np.float32(self._native.unit / np.sqrt(scale))
+        state["output_weights"] *= np.float32(scale)
+        return state
+
+    def state(self) -> State:
+        return {
+            **{f"perceptron_{line}": self._read(line) for line in _LINES},
+            "perceptron_steps": np.array([self._native.perceptron_steps], np.int64),
+            "perceptron_unit": np.array([self._native.unit]),
+            "dropout_seed": np.array([self._seed], np.uint64),
+        }
+
+    def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
+        for line in _LINES:
+            self._write(line, state[f"perceptron_{line}"])
+        self._native.perceptron_steps = int(state["perceptron_steps"][0])
+        self._native.unit = float(state["perceptron_unit"][0])
+        self._seed = int(state["dropout_seed"][0])
+
+    def _read(self, line: str) -> NDArray[np.float32]:
+        numbers = np.empty(self._native.perceptron_size, np.float32)
+        self._native.read_perceptron(line, numbers)
+        return numbers
+
+    def _write(self, line: str, numbers: NDArray[np.float32]) -> None:
+        self._native.write_perceptron(line, np.ascontiguousarray(numbers, np.float32))

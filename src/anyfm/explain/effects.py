@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anyfm.artifact import Artifact
-from anyfm.engines.native import NativeScorer
+from anyfm.engines.scorer import NativeScorer
 from anyfm.errors import InputError
 from anyfm.explain.contributions import field_names
 from anyfm.explain.forms import Doubles

@@ -1,0 +1,68 @@
+"""The compiled kernels: which one computes a model, and rows and logits in and out of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from anyfm._native import kernels
+from anyfm.engines import attention, field_factors, perceptron
+from anyfm.errors import InputError, SettingError, however
+from anyfm.models import Model
+from anyfm.rows import Floats, Rows
+
+# Rows below which scoring stays on the calling thread: waking the others would cost more.
+_THREADED_ROWS = 4096
+
+
+def make(model: Model, *, n_features: int, n_fields: int, training: bool, n_threads: int) -> Any:
+    """The kernel of `model`."""
+    if model.name == "ffm":
+        return field_factors.make(
+            model, n_features=n_features, n_fields=n_fields, training=training, n_threads=n_threads
+        )
+    if model.name == "deepfm":
+        return perceptron.make(model, n_features=n_features, n_fields=n_fields, training=training, n_threads=n_threads)
+    normalize = getattr(model.config, "normalize", False)
+    if model.name == "linear":
+        return kernels.linear(n_features, normalize=normalize, training=training, n_threads=n_threads)
+    if model.name == "fm":
+        return kernels.fm(
+            n_features, n_factors=model.config.n_factors, normalize=normalize, training=training, n_threads=n_threads
+        )
+    if model.name == "afm":
+        return attention.make(model, n_features=n_features, training=training, n_threads=n_threads)
+    raise SettingError(however("the native engine knows no such model", model=model.name))
+
+
+def bind(rows: Rows, *, n_features: int, n_owners: int, n_fields: int) -> Any:
+    """Check `rows` once and hand their arrays to the kernels."""
+    try:
+        return kernels.BoundRows.make(
+            rows.ids.reshape(-1),
+            rows.n_rows,
+            rows.offsets,
+            rows.values if rows.values is None else rows.values.reshape(-1),
+            rows.fields,
+            rows.y,
+            rows.weight,
+            n_features=n_features,
+            n_owners=n_owners,
+            n_fields=n_fields,
+        )
+    except IndexError:
+        rows.check_bounds(n_features)
+        raise
+    except ValueError as error:  # fields: out of bounds, or not named
+        if n_fields > 0:
+            field_factors.check_fields(rows, n_fields)
+        raise InputError(however(f"the rows do not fit the model's {n_fields} fields", reason=str(error))) from None
+
+
+def logits(native: Any, rows: Rows, n_features: int) -> Floats:
+    """The logit of every row, float32 of shape (n_rows,)."""
+    out = np.empty(rows.n_rows, np.float32)
+    bound = bind(rows, n_features=n_features, n_owners=1, n_fields=native.n_fields)
+    native.logits(bound, out, threaded=rows.n_rows >= _THREADED_ROWS)
+    return out
