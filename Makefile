@@ -23,15 +23,11 @@ $(VENV)/.built: $(VENV)/.created pyproject.toml CMakeLists.txt constraints.txt $
 	$(PIP) install --no-build-isolation -c constraints.txt -e .
 	touch $@
 
-$(VENV)/.torch: $(VENV)/.built pyproject.toml
-	$(PIP) install --no-build-isolation -c constraints.txt -e ".[torch]"
-	touch $@
-
 $(VENV)/.dev: $(VENV)/.built pyproject.toml
 	$(PIP) install --no-build-isolation -c constraints.txt -e ".[dev]"
 	touch $@
 
-demo: $(VENV)/.torch
+demo: $(VENV)/.built
 	$(BIN)/anyfm demo
 
 test: $(VENV)/.dev

@@ -23,11 +23,6 @@ class Problem:
     hidden: str = ""  # DeepFM
     attention_factors: int = 16  # AFM
     batch_rows: int = 4096  # of systems that train in batches
-    timed_rows: int | None = None  # of an epoch, to be timed on these alone where a peer takes minutes; None: all
-
-    def n_trained(self, *, validate: bool) -> int:
-        """Rows of an epoch that a run trains on: all where the loss is asked for, or those that are timed."""
-        return self.n_rows if validate or self.timed_rows is None else self.timed_rows
 
     @property
     def name(self) -> str:
@@ -77,6 +72,6 @@ PROBLEMS = {
         Problem("fm", 8),
         Problem("ffm", 4),
         Problem("afm", 16, n_epochs=1, n_rows=50_000),
-        Problem("deepfm", 16, n_epochs=1, hidden="400,400,400", timed_rows=100_000),
+        Problem("deepfm", 16, n_epochs=1, hidden="400,400,400"),
     )
 }

@@ -16,7 +16,7 @@ from statistics import median
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from benchmarks.adapters import ADAPTERS, Adapter
+from benchmarks.adapters import ADAPTERS
 from benchmarks.problems import PROBLEMS, Problem
 
 
@@ -25,22 +25,19 @@ def compare(problem: Problem, peer: str | None, *, n_threads: int, n_pairs: int)
     ours, theirs = ADAPTERS["anyfm"], ADAPTERS[peer] if peer else None
     rates: list[float] = []
     peer_rates: list[float] = []
-    for _ in range(n_pairs):
-        rates.append(_rate(ours, problem, n_threads))
-        if theirs:
-            peer_rates.append(_rate(theirs, problem, n_threads))
-    loss = ours.run(problem, n_threads=n_threads, validate=True).valid_logloss
-    line = f"{problem.name:14s} {n_threads} threads  anyfm {median(rates):>11,.0f} rows/s  logloss {loss:.5f}"
+    losses: list[float | None] = []
+    for pair in range(n_pairs):
+        for adapter, found in ((ours, rates), (theirs, peer_rates)):
+            if adapter:
+                result = adapter.run(problem, n_threads=n_threads, validate=pair == 0)
+                found.append(problem.n_rows / median(result.seconds))
+                losses += [result.valid_logloss] if pair == 0 else []
+    line = f"{problem.name:14s} {n_threads} threads  anyfm {median(rates):>11,.0f} rows/s  logloss {losses[0]:.5f}"
     if theirs:
         ratios = sorted(mine / other for mine, other in zip(rates, peer_rates, strict=True))
-        peer_loss = theirs.run(problem, n_threads=n_threads, validate=True).valid_logloss
-        line += f"  |  {peer} {median(peer_rates):>11,.0f} rows/s  logloss {peer_loss:.5f}"
+        line += f"  |  {peer} {median(peer_rates):>11,.0f} rows/s  logloss {losses[1]:.5f}"
         line += f"  |  ratio {median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
     print(line, flush=True)
-
-
-def _rate(adapter: Adapter, problem: Problem, n_threads: int) -> float:
-    return problem.n_trained(validate=False) / median(adapter.run(problem, n_threads=n_threads, validate=False).seconds)
 
 
 def main() -> None:

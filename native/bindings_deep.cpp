@@ -84,7 +84,7 @@ void write_perceptron(DeepFm& model, const std::string& line, InOf<float, 1> fro
 
 void set_blocks(DeepFm& model, int block_rows, int64_t batch_rows) {
   if (block_rows < 1 || block_rows > kMostBlockRows || batch_rows < 1)
-    throw std::invalid_argument("blocks must have from 1 to 512 rows, batches at least 1");
+    throw std::invalid_argument("blocks must have from 1 to 256 rows, batches at least 1");
   model.settings().block_rows = block_rows;
   model.settings().batch_rows = batch_rows;
 }

@@ -127,6 +127,12 @@ class DeepFm final : public AnyModel {
   }
   static int64_t field(const Row& row, int64_t s) { return row.fields ? row.fields[s] : s; }
 
+  // Where thread t's rows of a block begin: whole tiles of rows, as far as they go.
+  static int first_row(int n, int t, int n_threads) {
+    const int n_tiles = (n + MlpTrainer::kRows - 1) / MlpTrainer::kRows;
+    return std::min(n, n_tiles * t / n_threads * MlpTrainer::kRows);
+  }
+
   static constexpr int kAhead = 4;
   const int n_fields_, n_factors_;
   FactorTable features_;
@@ -214,8 +220,8 @@ inline double DeepFm::step(const Rows& rows, const Ownership& owners, const int6
       block.n_left = n - start;
       block.size = static_cast<int>(std::min<int64_t>(settings.block_rows, n - start));
       for (int i = 0; i < block.size; ++i) first_entry[i + 1] = first_entry[i] + block.row(i).size;
-      pass.both_ways(block, first_entry.data(), block.size * t / n_threads, block.size * (t + 1) / n_threads,
-                     bias.value);
+      pass.both_ways(block, first_entry.data(), first_row(block.size, t, n_threads),
+                     first_row(block.size, t + 1, n_threads), bias.value);
       barrier.wait();
       pass.shared.get(block);
       for (int i = 0; i < block.size; ++i) {

@@ -12,6 +12,7 @@ using mlp::kPanel, mlp::padded_to_panels, mlp::V;
 
 namespace {
 
+static_assert(MlpTrainer::kRows == mlp::kTall);
 constexpr int64_t kUnitRows = 16 * mlp::kTall;
 
 AlignedFloats zeros(int64_t n) {
@@ -47,6 +48,10 @@ void times_slope(Activation activation, const float* g, const float* kept, float
     const float y = kept && kept[i] > 0 ? g[i] / kept[i] : g[i];
     dx[i] *= activation == Activation::kTanh ? 1 - y * y : y * (1 - y);
   }
+}
+
+void adam(float* value, float* first, float* second, const float* gradient, int64_t n, const AdamStep& step) {
+  for (int64_t i = 0; i < n; ++i) value[i] = step.apply(value[i], first[i], second[i], gradient[i]);
 }
 
 }  // namespace
@@ -244,11 +249,6 @@ void MlpTrainer::gradient(int t, int n_threads, int64_t n_rows, const float* dlo
     }
     squares_[u] = squares;
   });
-}
-
-void MlpTrainer::adam(float* value, float* first, float* second, const float* gradient, int64_t n,
-                      const AdamStep& step) {
-  for (int64_t i = 0; i < n; ++i) value[i] = step.apply(value[i], first[i], second[i], gradient[i]);
 }
 
 void MlpTrainer::step(int t, int n_threads, double weight, float learning_rate, float decay) {

@@ -18,6 +18,8 @@ namespace anyfm {
 
 class MlpTrainer {
  public:
+  static constexpr int kRows = 6;  // of a tile: a thread's rows are best a multiple of it
+
   // sizes: the number of inputs, then of each hidden layer's neurons; at most `most_rows` rows to a block.
   MlpTrainer(const std::vector<int64_t>& sizes, Activation activation, int64_t most_rows);
 
@@ -80,7 +82,6 @@ class MlpTrainer {
   // Calls f(number of the unit) for those of thread t.
   template <class F>
   void for_units(int t, int n_threads, F&& f);
-  void adam(float* value, float* first, float* second, const float* gradient, int64_t n, const AdamStep& step);
 
   const Activation activation_;
   std::vector<Layer> layers_;

@@ -15,7 +15,7 @@ namespace anyfm {
 // One optimiser step per occurrence: within 64 rows a frequent feature takes few enough steps on the same forward
 // values; at 256 that diverges.
 constexpr int kBlockRows = 64;
-constexpr int kMostBlockRows = 512;  // of any model
+constexpr int kMostBlockRows = 256;  // of any model
 
 // A small table has at least this many blocks an epoch, down to blocks of one row.
 constexpr int64_t kFewestBlocks = 64;

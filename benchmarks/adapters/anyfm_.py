@@ -51,7 +51,7 @@ def main(name: str, n_threads: int, validate: bool) -> None:
     for epoch in range(1, problem.n_epochs + 1):
         began = time.perf_counter()
         engine.begin_epoch(epoch)
-        engine.step(train, epoch_order(train.n_rows, 0, epoch)[: problem.n_trained(validate=validate)])
+        engine.step(train, epoch_order(train.n_rows, 0, epoch))
         seconds.append(time.perf_counter() - began)
     valid = rows["valid"]
     loss = float(logloss(valid.y, engine.logits(valid))) if validate else None

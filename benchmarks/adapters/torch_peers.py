@@ -41,7 +41,6 @@ class TorchPeer(Adapter):
             "attention_factors": problem.attention_factors,
             "batch_rows": problem.batch_rows,
             "n_epochs": problem.n_epochs,
-            "n_trained": problem.n_trained(validate=validate),
             "n_threads": n_threads,
         }
         done = subprocess.run(

@@ -37,7 +37,7 @@ def torchfm(request, parts, sizes):
     ids, y = (torch.from_numpy(array) for array in parts["train"])
     seconds = []
     for _ in range(request["n_epochs"]):
-        order = torch.randperm(len(ids))[: request["n_trained"]]
+        order = torch.randperm(len(ids))
         model.train()
         began = time.perf_counter()
         for index in order.split(request["batch_rows"]):
@@ -68,12 +68,11 @@ def deepctr(request, parts, sizes):
         model = AFM(columns, columns, attention_factor=request["attention_factors"], device="cpu")
     model.compile("adam", "binary_crossentropy")
     inputs = {part: {f"f{f}": ids[:, f] for f in range(len(sizes))} for part, (ids, _) in parts.items()}
-    n = request["n_trained"]
-    train, y = {name: column[:n] for name, column in inputs["train"].items()}, parts["train"][1][:n]
+    y = parts["train"][1]
     seconds = []
     for _ in range(request["n_epochs"]):
         began = time.perf_counter()
-        model.fit(train, y, batch_size=request["batch_rows"], epochs=1, verbose=0)
+        model.fit(inputs["train"], y, batch_size=request["batch_rows"], epochs=1, verbose=0)
         seconds.append(time.perf_counter() - began)
     return seconds, lambda _: model.predict(inputs["valid"], 4096)[:, 0]
 

@@ -158,7 +158,9 @@ class TrainingConfig(Settings):
     seed: int = setting(0, integer(0, 2**63 - 1), "seed of initialisation and shuffling")
     n_threads: int = setting(0, integer(0, 1024), "threads; 0 means all cores of this process")
     engine: str = setting(
-        "auto", choice("auto", "native", "torch"), "who trains; auto: native but for DeepFM and other devices"
+        "auto",
+        choice("auto", "native", "torch"),
+        "who trains; auto: native, torch for other devices and batch norm",
     )
     device: str = setting("cpu", device_name(), "where torch trains: cpu, cuda, or cuda:1 and so on")
 

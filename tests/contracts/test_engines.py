@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -169,26 +169,18 @@ def test_afm_starts_as_fm(kind: str) -> None:
     assert np.ptp(made["fm"].logits(train)) > 0.01
 
 
-def test_weight_three_is_three_copies_to_the_attention_network() -> None:
-    once, model = rows("values", 4096), models()["afm-8-17"]  # large enough for blocks of 64 rows
-    model = AFM(replace(model.config, dropout=0.0))  # which falls on every copy in another way
-    assert once.y is not None
-    assert once.values is not None
-    first = np.array([0, 0, 0, *range(3, 4096)])
-    copies = Rows(ids=once.ids[first], values=once.values[first], y=once.y[first])
-    weighted = once.labelled(once.y, np.where(np.arange(4096) == 0, 3, 1).astype(np.float32))
-    moments = []
-    for data, order in ((weighted, [0, 5]), (copies, [0, 1, 2, 5])):
-        engine = engine_for(model)
-        engine.prepare(once, seed=1)
-        engine._network._part(0, "attention_output")[:] = 0.5
-        engine.step(data, np.array(order))
-        moments.append(engine.state()["dense"][1])
-    np.testing.assert_allclose(*moments, rtol=1e-4, atol=1e-5 * np.abs(moments[0]).max())
-
-
-def test_weight_three_is_three_copies_to_the_perceptron() -> None:
-    once, model = rows("values", 4096), DeepFM(DeepFMConfig(hidden="9,4", activation="tanh", dropout=0.0))
+@pytest.mark.parametrize(
+    ("model", "numbers", "last"),
+    [
+        (AFM(AFMConfig(n_factors=8, attention_factors=17, dropout=0.0)), "dense", (0, slice(-25, -8))),
+        (DeepFM(DeepFMConfig(hidden="9,4", activation="tanh", dropout=0.0)), "perceptron_values", slice(-4, None)),
+    ],
+    ids=["attention", "perceptron"],
+)
+def test_weight_three_is_three_copies_to_a_network(model: Model, numbers: str, last: Any) -> None:
+    """To Adam's moments: no dropout, which falls on every copy in another way; and an output, `last` among the numbers,
+    without which what lies below has no gradient."""
+    once = rows("values", 4096)  # large enough for blocks of many rows
     assert once.y is not None
     assert once.values is not None
     first = np.array([0, 0, 0, *range(3, 4096)])
@@ -199,11 +191,12 @@ def test_weight_three_is_three_copies_to_the_perceptron() -> None:
         engine = engine_for(model)
         engine.prepare(once, seed=1)
         state = engine.state()
-        state["perceptron_values"][-4:] = 0.5  # an output, without which hidden layers have no gradient
+        state[numbers][last] = 0.5
         engine.load_state(state)
         engine.step(data, np.array(order))
-        moments.append(engine.state()["perceptron_first"])
-    assert (moments[0] != 0).mean() > 0.9
+        state = engine.state()
+        moments.append(state["dense"][1] if numbers == "dense" else state["perceptron_first"])
+    assert (moments[0] != 0).mean() > 0.5
     np.testing.assert_allclose(*moments, rtol=1e-4, atol=1e-5 * np.abs(moments[0]).max())
 
 

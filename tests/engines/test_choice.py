@@ -39,6 +39,18 @@ def test_ffm_has_factors_by_the_number_of_fields_unless_told(n_fields: int, n_fa
     assert told.model.config.n_factors == 7
 
 
+@pytest.mark.parametrize(
+    ("n_fields", "hidden", "trust"), [(1, "256,128", 3000), (5, "256,128", 3000), (6, "64,32", 300)]
+)
+def test_deepfm_has_a_perceptron_by_the_number_of_fields_unless_told(n_fields: int, hidden: str, trust: float) -> None:
+    sizes = {"n_features": 4, "n_fields": n_fields}
+    engine = make_engine(DeepFM(), **sizes)
+    assert (engine.model.config.hidden, engine.model.config.deep_trust) == (hidden, trust)
+    assert [f"{len(engine.parameters()[f'hidden_{layer}_bias'])}" for layer in range(2)] == hidden.split(",")
+    told = make_engine(DeepFM(DeepFMConfig(hidden="", deep_trust=0.0)), **sizes)
+    assert (told.model.config.hidden, told.model.config.deep_trust) == ("", 0.0)
+
+
 @has_torch
 @pytest.mark.parametrize("name", list(MODELS))
 def test_torch_trains_what_it_is_told_to(name: str) -> None:

@@ -173,14 +173,14 @@ class _DeepFM(TableEstimator):
         self,
         *,
         n_factors: int = DeepFMConfig.n_factors,
-        hidden: str = DeepFMConfig.hidden,
+        hidden: str | None = DeepFMConfig.hidden,
         activation: str = DeepFMConfig.activation,
         dropout: float = DeepFMConfig.dropout,
         batch_norm: bool = DeepFMConfig.batch_norm,
         batch_rows: int = DeepFMConfig.batch_rows,
         learning_rate: float = DeepFMConfig.learning_rate,
         deep_learning_rate: float = DeepFMConfig.deep_learning_rate,
-        deep_trust: float = DeepFMConfig.deep_trust,
+        deep_trust: float | None = DeepFMConfig.deep_trust,
         l2_linear: float | None = DeepFMConfig.l2_linear,
         l2_factors: float | None = DeepFMConfig.l2_factors,
         l2_deep: float = DeepFMConfig.l2_deep,
@@ -201,11 +201,14 @@ class _DeepFM(TableEstimator):
 
 
 class DeepFMClassifier(Classifier, _DeepFM):
-    """Factorization machine and perceptron on one embedding, for two classes. Fitting needs PyTorch, scoring does not.
+    """Factorization machine and perceptron on one embedding, for two classes.
 
-    ``pip install "anyfm[torch]"`` installs it.
+    Fitting with ``batch_norm`` needs PyTorch, ``pip install "anyfm[torch]"``; all else does not.
     """
 
 
 class DeepFMRegressor(Regressor, _DeepFM):
-    """Factorization machine and perceptron on one embedding, for numbers. Fitting needs PyTorch, scoring does not."""
+    """Factorization machine and perceptron on one embedding, for numbers.
+
+    Fitting with ``batch_norm`` needs PyTorch, ``pip install "anyfm[torch]"``; all else does not.
+    """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from anyfm.models.operations import Array, relu, sigmoid, sqrt, tanh
 
 ACTIVATIONS = {"relu": relu, "tanh": tanh, "sigmoid": sigmoid}
 EPSILON = 1e-5  # added to variances by batch normalisation
+FEW_FIELDS = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,17 +23,23 @@ class DeepFMConfig(ModelConfig):
     """Settings of DeepFM."""
 
     n_factors: int = setting(16, integer(1, 256), "length of each feature's latent vector")
-    hidden: str = setting(
-        "64,32", sizes(), "neurons of the hidden layers, first to last; empty text: none, a factorization machine"
+    hidden: str | None = setting(
+        None,
+        optional(sizes()),
+        "neurons of the hidden layers, first to last; empty text: no layers, a factorization machine; none: by the "
+        "number of fields, 256,128 for up to 5, otherwise 64,32",
     )
     activation: str = setting("relu", choice(*ACTIVATIONS), "of every hidden neuron")
-    dropout: float = setting(0.3, real(0, 0.95), "share of the hidden neurons left out of each training row")
+    dropout: float = setting(0.2, real(0, 0.95), "share of the hidden neurons left out of each training row")
     batch_norm: bool = setting(False, flag(), "normalise each hidden neuron over the rows of a batch")
-    batch_rows: int = setting(4096, integer(2), "rows of a training batch, at most")
-    learning_rate: float = setting(0.3, real(0, above=True), "Adagrad's step, divided by the norm of an average row")
+    batch_rows: int = setting(4096, integer(2), "rows of one step of the perceptron, at most")
+    learning_rate: float = setting(0.4, real(0, above=True), "Adagrad's step, divided by the norm of an average row")
     deep_learning_rate: float = setting(0.003, real(0, above=True), "Adam's step of the perceptron")
-    deep_trust: float = setting(
-        300.0, real(0), "occurrences of a feature at which half of the perceptron's gradient reaches its factors"
+    deep_trust: float | None = setting(
+        None,
+        optional(real(0)),
+        "occurrences of a feature at which half of the perceptron's gradient reaches its factors; none: by the number "
+        "of fields, 3000 for up to 5, otherwise 300",
     )
     l2_linear: float | None = setting(
         None, optional(real(0)), "L2 penalty of each linear weight in the summed loss; none: estimated for each field"
@@ -47,7 +54,8 @@ class DeepFMConfig(ModelConfig):
 
     @property
     def hidden_sizes(self) -> tuple[int, ...]:
-        return tuple(int(size) for size in self.hidden.split(",") if size)
+        """Of a model that knows its number of fields (`DeepFM.for_fields`), or was told."""
+        return tuple(int(size) for size in (self.hidden or "").split(",") if size)
 
 
 class DeepFM(Model):
@@ -76,26 +84,36 @@ class DeepFM(Model):
             "factors": ParameterSpec((n_features, self.config.n_factors), per_feature=True),
         }
         n_inputs = n_fields * self.config.n_factors
+        hidden_sizes = self.for_fields(n_fields).config.hidden_sizes
         of_norm = ("scale", "shift", "mean", "variance") if self.config.batch_norm else ()
-        for layer, size in enumerate(self.config.hidden_sizes):
+        for layer, size in enumerate(hidden_sizes):
             specs[f"hidden_{layer}_weights"] = ParameterSpec((n_inputs, size), per_feature=False)
             for name in ("bias", *of_norm):
                 specs[f"hidden_{layer}_{name}"] = ParameterSpec((size,), per_feature=False)
             n_inputs = size
-        if self.config.hidden_sizes:
+        if hidden_sizes:
             specs["output_weights"] = ParameterSpec((n_inputs,), per_feature=False)
         return specs
+
+    def for_fields(self, n_fields: int) -> DeepFM:
+        """With few fields, a perceptron has little to read of a row but many values of each: it may be larger there,
+        and frequent values alone should heed it."""
+        few = n_fields <= FEW_FIELDS
+        hidden, trust = self.config.hidden, self.config.deep_trust
+        hidden = ("256,128" if few else "64,32") if hidden is None else hidden
+        trust = (3000.0 if few else 300.0) if trust is None else trust
+        return DeepFM(replace(self.config, hidden=hidden, deep_trust=trust))
 
     def logits(self, batch: Gathered) -> Array:
         scaled = batch.parameters["factors"] * batch.values[..., None]  # (B, S, K)
         pairs = 0.5 * (scaled.sum(1) ** 2 - (scaled**2).sum(1)).sum(1)
         wide = batch.parameters["bias"] + linear_terms(batch).sum(1) + pairs
-        return wide + self._deep(batch, scaled) if self.config.hidden_sizes else wide
+        return wide + self._deep(batch, scaled) if "output_weights" in batch.parameters else wide
 
     def _deep(self, batch: Gathered, scaled: Array) -> Array:
         n_fields = batch.parameters["hidden_0_weights"].shape[0] // self.config.n_factors
         here = batch.by_field(scaled, n_fields).reshape(len(scaled), -1)  # (B, F K)
-        for layer in range(len(self.config.hidden_sizes)):
+        for layer in range(_n_layers(batch.parameters)):
             of_layer = f"hidden_{layer}_"
             here = here @ batch.parameters[f"{of_layer}weights"] + batch.parameters[f"{of_layer}bias"]
             if self.config.batch_norm:
@@ -108,7 +126,7 @@ class DeepFM(Model):
     def layers(self, parameters: Mapping[str, NDArray[Any]]) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
         """The hidden layers with their batch normalisation folded in: weights (inputs, outputs) and bias of each."""
         folded = []
-        for layer in range(len(self.config.hidden_sizes)):
+        for layer in range(_n_layers(parameters)):
             found = {
                 name: parameters[f"hidden_{layer}_{name}"].astype(np.float64)
                 for name in ("weights", "bias", "scale", "shift", "mean", "variance")
@@ -120,3 +138,7 @@ class DeepFM(Model):
                 weights, bias = weights * scale, (bias - found["mean"]) * scale + found["shift"]
             folded.append((weights.astype(np.float32), bias.astype(np.float32)))
         return folded
+
+
+def _n_layers(parameters: Mapping[str, Any]) -> int:
+    return sum(name.startswith("hidden_") and name.endswith("_weights") for name in parameters)
