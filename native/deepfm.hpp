@@ -1,13 +1,15 @@
 // DeepFM. The formula stands in src/anyfm/models/deepfm.py.
 //
-// Threads share the rows of a block: each lays out its rows' vectors for the perceptron, goes through it and back, and
-// notes the derivatives by the vectors. After a barrier each thread updates the features that it owns (rows.hpp),
-// walking the rows in order, and adds up the gradients of the perceptron's weights that are its own (mlp_train.hpp).
-// Where a batch is full, Adam steps them after another barrier. So the result is the same bit for bit on any number of
-// threads.
+// Threads take the rows of a block chunk by chunk: lay out their vectors for the perceptron, go through it and back,
+// and note the derivatives by the vectors. After a barrier each thread updates the features that it owns (rows.hpp),
+// walking the rows in order, and then takes units of the perceptron's weights and adds up their gradients
+// (mlp_train.hpp). Where a batch is full, Adam steps them after another barrier. No number depends on which thread
+// found it, so the result is the same bit for bit on any number of threads, and none waits long for another that the
+// machine held up.
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <memory>
 #include <stdexcept>
 #include <vector>
@@ -127,12 +129,7 @@ class DeepFm final : public AnyModel {
   }
   static int64_t field(const Row& row, int64_t s) { return row.fields ? row.fields[s] : s; }
 
-  // Where thread t's rows of a block begin: whole tiles of rows, as far as they go.
-  static int first_row(int n, int t, int n_threads) {
-    const int n_tiles = (n + MlpTrainer::kRows - 1) / MlpTrainer::kRows;
-    return std::min(n, n_tiles * t / n_threads * MlpTrainer::kRows);
-  }
-
+  static constexpr int kChunkRows = 5 * MlpTrainer::kRows;  // of a block, that a thread takes at a time
   static constexpr int kAhead = 4;
   const int n_fields_, n_factors_;
   FactorTable features_;
@@ -148,6 +145,8 @@ struct DeepFm::Pass {
   const Rows& rows;
   const Loss& loss;
   SharedBlock shared;
+  std::atomic<int> next_row{0};       // of the block, that no thread has taken yet
+  std::atomic<int64_t> next_unit{0};  // of the perceptron's weights
   int64_t padded = model.features_.padded();
   std::vector<float> logits, totals, dvectors;  // of the rows, and of all entries, of a block
 
@@ -220,9 +219,11 @@ inline double DeepFm::step(const Rows& rows, const Ownership& owners, const int6
       block.n_left = n - start;
       block.size = static_cast<int>(std::min<int64_t>(settings.block_rows, n - start));
       for (int i = 0; i < block.size; ++i) first_entry[i + 1] = first_entry[i] + block.row(i).size;
-      pass.both_ways(block, first_entry.data(), first_row(block.size, t, n_threads),
-                     first_row(block.size, t + 1, n_threads), bias.value);
+      if (t == 0) pass.next_unit = 0;
+      for (int begin; (begin = pass.next_row.fetch_add(kChunkRows)) < block.size;)
+        pass.both_ways(block, first_entry.data(), begin, std::min(begin + kChunkRows, block.size), bias.value);
       barrier.wait();
+      if (t == 0) pass.next_row = 0;
       pass.shared.get(block);
       for (int i = 0; i < block.size; ++i) {
         batch_weight += block.weight[i];
@@ -232,7 +233,8 @@ inline double DeepFm::step(const Rows& rows, const Ownership& owners, const int6
                     [](const Row&) { return 1.0f; });
       bias.update(block, adagrad);
       if (trainer_) {
-        trainer_->gradient(t, n_threads, block.size, block.dlogit, batch_size == 0);
+        for (int64_t unit; (unit = pass.next_unit.fetch_add(1)) < trainer_->n_units();)
+          trainer_->gradient(unit, block.size, block.dlogit, batch_size == 0);
         batch_size += block.size;
         if (batch_size >= settings.batch_rows || block.size == block.n_left) {
           barrier.wait();

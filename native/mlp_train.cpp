@@ -219,36 +219,34 @@ void MlpTrainer::for_units(int t, int n_threads, F&& f) {
     f(u);
 }
 
-void MlpTrainer::gradient(int t, int n_threads, int64_t n_rows, const float* dlogit, bool is_first) {
-  for_units(t, n_threads, [&](int64_t u) {
-    const Unit& unit = units_[u];
-    double squares = 0;
-    const auto add_squares = [&](const float* g, int64_t n) {
-      float lanes[kLanes] = {};
-      for (int64_t i = 0; i < n; i += kLanes)
-        for (int c = 0; c < kLanes; ++c) lanes[c] += g[i + c] * g[i + c];
-      for (const float lane : lanes) squares += static_cast<double>(lane);
-    };
-    if (unit.layer < 0) {
-      const Layer& last = layers_.back();
-      if (is_first) std::fill(output_gradient_.begin(), output_gradient_.end(), 0.0f);
-      for (int64_t i = 0; i < n_rows; ++i)
-        for (int64_t j = 0; j < last.n_out; ++j) output_gradient_[j] += dlogit[i] * last.out.get()[i * last.stride + j];
-      add_squares(output_gradient_.data(), static_cast<int64_t>(output_gradient_.size()));
-    } else {
-      Layer& layer = layers_[unit.layer];
-      const float *in = below(layer), *dout = layer.dout.get() + unit.panel * kPanel;
-      const int64_t in_stride = stride_below(layer);
-      float* to = layer.gradient.get() + unit.panel * (layer.n_in + 1) * kPanel;
-      mlp::by_tiles(unit.begin, unit.end, [&](int64_t i, auto rows) {
-        float* out = to + i * kPanel;
-        mlp::tile<rows.value>(in + i, 1, in_stride, dout, layer.stride, n_rows, is_first ? zeros_.get() : out,
-                              is_first ? 0 : kPanel, out, kPanel);
-      });
-      add_squares(to + unit.begin * kPanel, (unit.end - unit.begin) * kPanel);
-    }
-    squares_[u] = squares;
-  });
+void MlpTrainer::gradient(int64_t u, int64_t n_rows, const float* dlogit, bool is_first) {
+  const Unit& unit = units_[u];
+  double squares = 0;
+  const auto add_squares = [&](const float* g, int64_t n) {
+    float lanes[kLanes] = {};
+    for (int64_t i = 0; i < n; i += kLanes)
+      for (int c = 0; c < kLanes; ++c) lanes[c] += g[i + c] * g[i + c];
+    for (const float lane : lanes) squares += static_cast<double>(lane);
+  };
+  if (unit.layer < 0) {
+    const Layer& last = layers_.back();
+    if (is_first) std::fill(output_gradient_.begin(), output_gradient_.end(), 0.0f);
+    for (int64_t i = 0; i < n_rows; ++i)
+      for (int64_t j = 0; j < last.n_out; ++j) output_gradient_[j] += dlogit[i] * last.out.get()[i * last.stride + j];
+    add_squares(output_gradient_.data(), static_cast<int64_t>(output_gradient_.size()));
+  } else {
+    Layer& layer = layers_[unit.layer];
+    const float *in = below(layer), *dout = layer.dout.get() + unit.panel * kPanel;
+    const int64_t in_stride = stride_below(layer);
+    float* to = layer.gradient.get() + unit.panel * (layer.n_in + 1) * kPanel;
+    mlp::by_tiles(unit.begin, unit.end, [&](int64_t i, auto rows) {
+      float* out = to + i * kPanel;
+      mlp::tile<rows.value>(in + i, 1, in_stride, dout, layer.stride, n_rows, is_first ? zeros_.get() : out,
+                            is_first ? 0 : kPanel, out, kPanel);
+    });
+    add_squares(to + unit.begin * kPanel, (unit.end - unit.begin) * kPanel);
+  }
+  squares_[u] = squares;
 }
 
 void MlpTrainer::step(int t, int n_threads, double weight, float learning_rate, float decay) {

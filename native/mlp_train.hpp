@@ -1,9 +1,9 @@
 // The perceptron in training: the logits of a block of rows, the way back through it, and Adam's step.
 //
 // Threads share the rows of a block for both ways, each row being one thread's: its numbers are added up in one order,
-// whoever does it. The gradient of a weight is a sum over all rows of the block, one thread's again; threads share the
-// weights by units, runs of a panel (mlp_tile.hpp). So the result is the same bit for bit on any number of threads, and
-// no gradient is ever kept twice.
+// whoever does it. The gradient of a weight is a sum over all rows of the block, one thread's again: weights come in
+// units, runs of a panel (mlp_tile.hpp), which go to whichever thread is free. So the result is the same bit for bit on
+// any number of threads, and no gradient is ever kept twice.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +18,7 @@ namespace anyfm {
 
 class MlpTrainer {
  public:
-  static constexpr int kRows = 6;  // of a tile: a thread's rows are best a multiple of it
+  static constexpr int kRows = 6;  // of a tile: what goes both ways at a time is best a multiple of it
 
   // sizes: the number of inputs, then of each hidden layer's neurons; at most `most_rows` rows to a block.
   MlpTrainer(const std::vector<int64_t>& sizes, Activation activation, int64_t most_rows);
@@ -46,9 +46,10 @@ class MlpTrainer {
   // From the derivatives of the loss by the logits to those by all that the rows' neurons hold.
   void backward(int64_t begin, int64_t end, const float* dlogit);
 
-  // The gradient of thread t's units over n_rows rows, added to what is there unless this is the first block of a
-  // batch. All rows must have gone both ways.
-  void gradient(int t, int n_threads, int64_t n_rows, const float* dlogit, bool is_first);
+  int64_t n_units() const { return static_cast<int64_t>(units_.size()); }
+  // The gradient of one unit over n_rows rows, added to what is there unless this is the first block of a batch. All
+  // rows must have gone both ways.
+  void gradient(int64_t unit, int64_t n_rows, const float* dlogit, bool is_first);
   // One step of Adam for thread t's units along the mean gradient over rows of summed weight `weight`, cut to Euclidean
   // norm 1; hidden weights shrink by learning_rate · decay. All units must have their gradient.
   void step(int t, int n_threads, double weight, float learning_rate, float decay);

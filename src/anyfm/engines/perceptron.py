@@ -20,7 +20,7 @@ from anyfm.engines.recipe import Recipe
 from anyfm.models import Model
 from anyfm.rows import Rows
 
-_BLOCK_ROWS = 240  # of one step of the features, at most: whole tiles of six rows for 1, 2, 4, 5 or 8 threads
+_BLOCK_ROWS = 240  # of one step of the features, at most: eight chunks of native/deepfm.hpp
 _BATCHES = 128  # an epoch of a small table has about so many steps of the perceptron …
 _FEWEST_ROWS = 16  # … but no smaller batches
 _LINES = ("values", "first", "second")
