@@ -209,8 +209,9 @@ def test_rows_of_weight_zero_teach_nothing(name: str, kind: str) -> None:
 
 def test_deepfm_without_hidden_layers_trains_as_fm() -> None:
     train = rows("fixed")
-    fm = trained(FM(FMConfig()), train).parameters()
+    fm = trained(FM(FMConfig(learning_rate=0.4)), train).parameters()
     deep = trained(deep_models()["deepfm-none"], train).parameters()
+    assert deep_models()["deepfm-none"].config.learning_rate == 0.4
     assert same(fm, deep)
 
 
