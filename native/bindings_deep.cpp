@@ -64,9 +64,9 @@ MlpTrainer& trained(DeepFm& model) {
 }
 
 MlpTrainer::Line line_of(const std::string& name) {
-  if (name == "values") return MlpTrainer::Line::kValues;
-  if (name == "first") return MlpTrainer::Line::kFirst;
-  if (name == "second") return MlpTrainer::Line::kSecond;
+  if (name == "values") return MlpTrainer::kValues;
+  if (name == "first") return MlpTrainer::kFirst;
+  if (name == "second") return MlpTrainer::kSecond;
   throw std::invalid_argument("no such line");
 }
 

@@ -11,7 +11,6 @@
 #include <algorithm>
 #include <atomic>
 #include <memory>
-#include <stdexcept>
 #include <vector>
 
 #include "denormals.hpp"
@@ -145,8 +144,8 @@ struct DeepFm::Pass {
   const Rows& rows;
   const Loss& loss;
   SharedBlock shared;
-  std::atomic<int> next_row{0};       // of the block, that no thread has taken yet
-  std::atomic<int64_t> next_unit{0};  // of the perceptron's weights
+  std::atomic<int> next_row{0};                        // of the block, that no thread has taken yet
+  std::atomic<int64_t> next_unit{0}, next_stepped{0};  // of the perceptron's weights: without gradient, without step
   int64_t padded = model.features_.padded();
   std::vector<float> logits, totals, dvectors;  // of the rows, and of all entries, of a block
 
@@ -219,7 +218,7 @@ inline double DeepFm::step(const Rows& rows, const Ownership& owners, const int6
       block.n_left = n - start;
       block.size = static_cast<int>(std::min<int64_t>(settings.block_rows, n - start));
       for (int i = 0; i < block.size; ++i) first_entry[i + 1] = first_entry[i] + block.row(i).size;
-      if (t == 0) pass.next_unit = 0;
+      if (t == 0) pass.next_unit = pass.next_stepped = 0;
       for (int begin; (begin = pass.next_row.fetch_add(kChunkRows)) < block.size;)
         pass.both_ways(block, first_entry.data(), begin, std::min(begin + kChunkRows, block.size), bias.value);
       barrier.wait();
@@ -239,7 +238,9 @@ inline double DeepFm::step(const Rows& rows, const Ownership& owners, const int6
         if (batch_size >= settings.batch_rows || block.size == block.n_left) {
           barrier.wait();
           if (batch_weight > 0) {
-            trainer_->step(t, n_threads, batch_weight, settings.learning_rate, settings.decay);
+            const MlpTrainer::Step step = trainer_->next_step(batch_weight, settings.learning_rate, settings.decay);
+            for (int64_t unit; (unit = pass.next_stepped.fetch_add(1)) < trainer_->n_units();)
+              trainer_->step(unit, step);
             barrier.wait();
             if (t == 0) trainer_->end_step();
           }

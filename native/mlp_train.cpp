@@ -50,10 +50,6 @@ void times_slope(Activation activation, const float* g, const float* kept, float
   }
 }
 
-void adam(float* value, float* first, float* second, const float* gradient, int64_t n, const AdamStep& step) {
-  for (int64_t i = 0; i < n; ++i) value[i] = step.apply(value[i], first[i], second[i], gradient[i]);
-}
-
 }  // namespace
 
 int64_t MlpTrainer::Layer::numbers() const { return panels * (n_in + 1) * kPanel; }
@@ -64,35 +60,28 @@ MlpTrainer::MlpTrainer(const std::vector<int64_t>& sizes, Activation activation,
       dinputs_(zeros(most_rows * stride_for(sizes[0]))),
       zeros_(zeros(kPanel)),
       input_stride_(stride_for(sizes[0])) {
-  int64_t cost = 0;
   for (size_t l = 0; l + 1 < sizes.size(); ++l) {
     Layer layer{};
     layer.n_in = sizes[l];
     layer.n_out = sizes[l + 1];
     layer.panels = padded_to_panels(layer.n_out) / kPanel;
     layer.stride = stride_for(layer.n_out);
-    for (AlignedFloats* line : {&layer.values, &layer.first, &layer.second, &layer.gradient})
-      *line = zeros(layer.numbers());
+    for (AlignedFloats& line : layer.lines) line = zeros(layer.numbers());
+    layer.gradient = zeros(layer.numbers());
     layer.transposed = zeros(padded_to_panels(layer.n_in) * layer.n_out);
     layer.out = block_of(most_rows, layer.n_out);
     layer.dout = zeros(most_rows * layer.stride);
     layer.kept = zeros(most_rows * layer.stride);
     // Panel by panel within a run of inputs, whose numbers then stay in the second cache.
     for (int64_t begin = 0; begin <= layer.n_in; begin += kUnitRows)
-      for (int64_t panel = 0; panel < layer.panels; ++panel) {
-        const int64_t end = std::min(begin + kUnitRows, layer.n_in + 1);
-        units_.push_back({static_cast<int>(l), panel, begin, end});
-        costs_.push_back(cost);
-        cost += end - begin;
-      }
+      for (int64_t panel = 0; panel < layer.panels; ++panel)
+        units_.push_back({static_cast<int>(l), panel, begin, std::min(begin + kUnitRows, layer.n_in + 1)});
     layers_.push_back(std::move(layer));
   }
   units_.push_back({-1, 0, 0, 0});
-  costs_.push_back(cost);
-  costs_.push_back(cost + 1);
   squares_.resize(units_.size());
-  for (std::vector<float>* line : {&output_, &output_first_, &output_second_, &output_gradient_})
-    line->assign(static_cast<size_t>(padded_to_panels(sizes.back())), 0.0f);
+  for (AlignedFloats& line : output_) line = zeros(padded_to_panels(sizes.back()));
+  output_gradient_ = zeros(padded_to_panels(sizes.back()));
 }
 
 int64_t MlpTrainer::size() const {
@@ -101,35 +90,28 @@ int64_t MlpTrainer::size() const {
   return n;
 }
 
-void MlpTrainer::read(Line line, float* to) const {
-  for (const Layer& layer : layers_) {
-    const float* from = (line == Line::kValues  ? layer.values
-                         : line == Line::kFirst ? layer.first
-                                                : layer.second)
-                            .get();
+template <class Self, class F>
+void MlpTrainer::each(Self& self, Line line, F&& f) {
+  for (auto& layer : self.layers_)
     for (int64_t i = 0; i <= layer.n_in; ++i)
-      for (int64_t j = 0; j < layer.n_out; ++j) *to++ = from[(j / kPanel * (layer.n_in + 1) + i) * kPanel + j % kPanel];
-  }
-  const std::vector<float>& output = line == Line::kValues  ? output_
-                                     : line == Line::kFirst ? output_first_
-                                                            : output_second_;
-  std::copy_n(output.begin(), layers_.back().n_out, to);
+      for (int64_t j = 0; j < layer.n_out; ++j)
+        f(layer.lines[line].get()[(j / kPanel * (layer.n_in + 1) + i) * kPanel + j % kPanel]);
+  for (int64_t j = 0; j < self.layers_.back().n_out; ++j) f(self.output_[line].get()[j]);
+}
+
+void MlpTrainer::read(Line line, float* to) const {
+  each(*this, line, [&](float x) { *to++ = x; });
 }
 
 void MlpTrainer::write(Line line, const float* from) {
-  for (Layer& layer : layers_) {
-    float* to = (line == Line::kValues ? layer.values : line == Line::kFirst ? layer.first : layer.second).get();
-    for (int64_t i = 0; i <= layer.n_in; ++i)
-      for (int64_t j = 0; j < layer.n_out; ++j) to[(j / kPanel * (layer.n_in + 1) + i) * kPanel + j % kPanel] = *from++;
-    if (line == Line::kValues)
-      for (int64_t panel = 0; panel < layer.panels; ++panel) transpose(layer, panel, 0, layer.n_in);
-  }
-  std::vector<float>& output = line == Line::kValues ? output_ : line == Line::kFirst ? output_first_ : output_second_;
-  std::copy_n(from, layers_.back().n_out, output.begin());
+  each(*this, line, [&](float& x) { x = *from++; });
+  if (line != kValues) return;
+  for (Layer& layer : layers_)
+    for (int64_t panel = 0; panel < layer.panels; ++panel) transpose(layer, panel, 0, layer.n_in);
 }
 
 void MlpTrainer::transpose(Layer& layer, int64_t panel, int64_t begin, int64_t end) {
-  const float* from = layer.values.get() + panel * (layer.n_in + 1) * kPanel;
+  const float* from = layer.lines[kValues].get() + panel * (layer.n_in + 1) * kPanel;
   const int64_t n = std::min(kPanel, layer.n_out - panel * kPanel);
   for (int64_t i = begin; i < end; ++i) {
     float* to = layer.transposed.get() + (i / kPanel * layer.n_out + panel * kPanel) * kPanel + i % kPanel;
@@ -140,7 +122,7 @@ void MlpTrainer::transpose(Layer& layer, int64_t panel, int64_t begin, int64_t e
 Mlp MlpTrainer::scorer(float unit) const {
   Mlp made(activation_);
   std::vector<float> numbers(static_cast<size_t>(size()));
-  read(Line::kValues, numbers.data());
+  read(kValues, numbers.data());
   float* from = numbers.data();
   for (const Layer& layer : layers_) {
     const int64_t n_weights = layer.n_in * layer.n_out;
@@ -160,7 +142,7 @@ void MlpTrainer::forward(int64_t begin, int64_t end, const int64_t* order, float
     const int64_t in_stride = stride_below(layer), stride = layer.stride;
     float* out = layer.out.get();
     for (int64_t panel = 0; panel < layer.panels; ++panel) {
-      const float* weights = layer.values.get() + panel * (layer.n_in + 1) * kPanel;
+      const float* weights = layer.lines[kValues].get() + panel * (layer.n_in + 1) * kPanel;
       mlp::by_tiles(begin, end, [&](int64_t i, auto rows) {
         mlp::tile<rows.value>(in + i * in_stride, in_stride, 1, weights, kPanel, layer.n_in + 1, zeros_.get(), 0,
                               out + i * stride + panel * kPanel, stride);
@@ -182,7 +164,7 @@ void MlpTrainer::forward(int64_t begin, int64_t end, const int64_t* order, float
   for (int64_t i = begin; i < end; ++i) {
     const float* row = last.out.get() + i * last.stride;
     float total = 0;
-    for (int64_t j = 0; j < last.n_out; ++j) total += row[j] * output_[j];
+    for (int64_t j = 0; j < last.n_out; ++j) total += row[j] * output_[kValues].get()[j];
     logits[i] += total;
   }
 }
@@ -190,7 +172,8 @@ void MlpTrainer::forward(int64_t begin, int64_t end, const int64_t* order, float
 void MlpTrainer::backward(int64_t begin, int64_t end, const float* dlogit) {
   Layer& last = layers_.back();
   for (int64_t i = begin; i < end; ++i)
-    for (int64_t j = 0; j < last.n_out; ++j) last.dout.get()[i * last.stride + j] = dlogit[i] * output_[j];
+    for (int64_t j = 0; j < last.n_out; ++j)
+      last.dout.get()[i * last.stride + j] = dlogit[i] * output_[kValues].get()[j];
   for (size_t l = layers_.size(); l-- > 0;) {
     Layer& layer = layers_[l];
     const int64_t stride = layer.stride, below_stride = stride_below(layer);
@@ -209,16 +192,6 @@ void MlpTrainer::backward(int64_t begin, int64_t end, const float* dlogit) {
   }
 }
 
-template <class F>
-void MlpTrainer::for_units(int t, int n_threads, F&& f) {
-  const int64_t all = costs_.back();
-  const auto cut = [&](int at) {
-    return std::lower_bound(costs_.begin(), costs_.end() - 1, all * at / n_threads) - costs_.begin();
-  };
-  for (int64_t u = cut(t), end = t + 1 == n_threads ? static_cast<int64_t>(units_.size()) : cut(t + 1); u < end; ++u)
-    f(u);
-}
-
 void MlpTrainer::gradient(int64_t u, int64_t n_rows, const float* dlogit, bool is_first) {
   const Unit& unit = units_[u];
   double squares = 0;
@@ -230,10 +203,11 @@ void MlpTrainer::gradient(int64_t u, int64_t n_rows, const float* dlogit, bool i
   };
   if (unit.layer < 0) {
     const Layer& last = layers_.back();
-    if (is_first) std::fill(output_gradient_.begin(), output_gradient_.end(), 0.0f);
+    float* to = output_gradient_.get();
+    if (is_first) std::fill(to, to + last.n_out, 0.0f);
     for (int64_t i = 0; i < n_rows; ++i)
-      for (int64_t j = 0; j < last.n_out; ++j) output_gradient_[j] += dlogit[i] * last.out.get()[i * last.stride + j];
-    add_squares(output_gradient_.data(), static_cast<int64_t>(output_gradient_.size()));
+      for (int64_t j = 0; j < last.n_out; ++j) to[j] += dlogit[i] * last.out.get()[i * last.stride + j];
+    add_squares(to, padded_to_panels(last.n_out));
   } else {
     Layer& layer = layers_[unit.layer];
     const float *in = below(layer), *dout = layer.dout.get() + unit.panel * kPanel;
@@ -249,32 +223,30 @@ void MlpTrainer::gradient(int64_t u, int64_t n_rows, const float* dlogit, bool i
   squares_[u] = squares;
 }
 
-void MlpTrainer::step(int t, int n_threads, double weight, float learning_rate, float decay) {
+MlpTrainer::Step MlpTrainer::next_step(double weight, float learning_rate, float decay) const {
   double squares = 0;
   for (const double of_unit : squares_) squares += of_unit;
   const double norm = std::sqrt(squares) / weight;
-  const float share = static_cast<float>(1 / (weight * std::max(norm, 1.0)));
-  const float keep = 1 - learning_rate * decay;
-  const AdamStep step(learning_rate, steps_ + 1);
-  for_units(t, n_threads, [&](int64_t u) {
-    const Unit& unit = units_[u];
-    if (unit.layer < 0) {
-      for (float& g : output_gradient_) g *= share;
-      adam(output_.data(), output_first_.data(), output_second_.data(), output_gradient_.data(), layers_.back().n_out,
-           step);
-      return;
-    }
-    Layer& layer = layers_[unit.layer];
-    const int64_t first = (unit.panel * (layer.n_in + 1) + unit.begin) * kPanel;
-    const int64_t n = (unit.end - unit.begin) * kPanel;
-    float *value = layer.values.get() + first, *gradient = layer.gradient.get() + first;
-    for (int64_t i = 0; i < n; ++i) gradient[i] *= share;
-    const int64_t n_weights = (std::min(unit.end, layer.n_in) - unit.begin) * kPanel;
-    if (keep != 1)
-      for (int64_t i = 0; i < n_weights; ++i) value[i] *= keep;
-    adam(value, layer.first.get() + first, layer.second.get() + first, gradient, n, step);
-    transpose(layer, unit.panel, unit.begin, std::min(unit.end, layer.n_in));
-  });
+  return {AdamStep(learning_rate, steps_ + 1), static_cast<float>(1 / (weight * std::max(norm, 1.0))),
+          1 - learning_rate * decay};
+}
+
+void MlpTrainer::step(int64_t u, const Step& step) {
+  const Unit& unit = units_[u];
+  const auto adam = [&](AlignedFloats* lines, const AlignedFloats& gradient, int64_t begin, int64_t n) {
+    float *value = lines[kValues].get() + begin, *first = lines[kFirst].get() + begin;
+    float* second = lines[kSecond].get() + begin;
+    const float* g = gradient.get() + begin;
+    for (int64_t i = 0; i < n; ++i) value[i] = step.adam.apply(value[i], first[i], second[i], g[i] * step.share);
+  };
+  if (unit.layer < 0) return adam(output_, output_gradient_, 0, layers_.back().n_out);
+  Layer& layer = layers_[unit.layer];
+  const int64_t begin = (unit.panel * (layer.n_in + 1) + unit.begin) * kPanel;
+  const int64_t last = std::min(unit.end, layer.n_in);  // without the bias
+  float* weights = layer.lines[kValues].get() + begin;
+  for (int64_t i = 0; i < (last - unit.begin) * kPanel; ++i) weights[i] *= step.keep;
+  adam(layer.lines, layer.gradient, begin, (unit.end - unit.begin) * kPanel);
+  transpose(layer, unit.panel, unit.begin, last);
 }
 
 }  // namespace anyfm

@@ -23,7 +23,7 @@ class MlpTrainer {
   // sizes: the number of inputs, then of each hidden layer's neurons; at most `most_rows` rows to a block.
   MlpTrainer(const std::vector<int64_t>& sizes, Activation activation, int64_t most_rows);
 
-  enum class Line { kValues, kFirst, kSecond };  // the numbers, and Adam's two moments
+  enum Line { kValues, kFirst, kSecond, kLines };  // the numbers, and Adam's two moments
 
   // How many numbers the perceptron has, in the order W_0, b_0, W_1, b_1, …, u; W_l as (inputs, outputs).
   int64_t size() const;
@@ -50,10 +50,16 @@ class MlpTrainer {
   // The gradient of one unit over n_rows rows, added to what is there unless this is the first block of a batch. All
   // rows must have gone both ways.
   void gradient(int64_t unit, int64_t n_rows, const float* dlogit, bool is_first);
-  // One step of Adam for thread t's units along the mean gradient over rows of summed weight `weight`, cut to Euclidean
-  // norm 1; hidden weights shrink by learning_rate · decay. All units must have their gradient.
-  void step(int t, int n_threads, double weight, float learning_rate, float decay);
-  // To be called by one thread when all have stepped.
+  // The next step of Adam along the mean gradient over rows of summed weight `weight`, cut to Euclidean norm 1; hidden
+  // weights shrink by learning_rate · decay. All units must have their gradient.
+  struct Step {
+    AdamStep adam;
+    float share, keep;  // of the gradient, of a hidden weight
+  };
+  Step next_step(double weight, float learning_rate, float decay) const;
+  // That step for one unit.
+  void step(int64_t unit, const Step& step);
+  // To be called by one thread when all units have stepped.
   void end_step() { ++steps_; }
 
  private:
@@ -61,7 +67,7 @@ class MlpTrainer {
   // always 1.
   struct Layer {
     int64_t n_in, n_out, panels;
-    AlignedFloats values, first, second, gradient;
+    AlignedFloats lines[kLines], gradient;
     AlignedFloats transposed;  // without the bias: (panels of inputs, n_out, panel width)
     AlignedFloats out, dout;   // (rows, stride): neurons, then a 1; derivatives by what they were before φ
     AlignedFloats kept;        // dropout: 0 or 1 / (1 − rate), (rows, stride)
@@ -80,17 +86,16 @@ class MlpTrainer {
     return &layer == layers_.data() ? input_stride_ : (&layer - 1)->stride;
   }
   void transpose(Layer& layer, int64_t panel, int64_t begin, int64_t end);
-  // Calls f(number of the unit) for those of thread t.
-  template <class F>
-  void for_units(int t, int n_threads, F&& f);
+  // Calls f(x) for every number of a line, in the order of `read`.
+  template <class Self, class F>
+  static void each(Self& self, Line line, F&& f);
 
   const Activation activation_;
   std::vector<Layer> layers_;
   AlignedFloats inputs_, dinputs_, zeros_;
   int64_t input_stride_;
-  std::vector<float> output_, output_first_, output_second_, output_gradient_;  // u, padded with zeros
+  AlignedFloats output_[kLines], output_gradient_;  // of u, padded with zeros
   std::vector<Unit> units_;
-  std::vector<int64_t> costs_;   // of the units before each
   std::vector<double> squares_;  // of each unit's gradient
   Dropout dropout_;
   int64_t steps_ = 0;

@@ -76,6 +76,27 @@ def finite_differences(model: Model, parameters: dict[str, np.ndarray], row: Row
     return gradient
 
 
+def hold_steps(
+    engine: NativeEngine,
+    before: dict[str, np.ndarray],
+    accumulators: np.ndarray,
+    expected: dict[str, np.ndarray],
+) -> None:
+    """Hold one step from `before` against gradients per feature, which stand in the order of the accumulators.
+
+    They are read back from the step; and the accumulators have grown by their mean squares.
+    """
+    assert engine._recipe is not None
+    after, grown = engine.parameters(), engine._column("accumulators")
+    rate = engine._recipe.step_size(engine.model.config.learning_rate)
+    for position, (name, exact) in enumerate(expected.items()):
+        by = rate / np.sqrt(grown[:, position : position + 1])
+        gradient = ((before[name] - after[name]).reshape(len(grown), -1) / by).reshape(before[name].shape)
+        np.testing.assert_allclose(gradient, exact, atol=2e-3 * np.abs(exact).max() + 2e-5, err_msg=name)
+        squares = (exact.reshape(len(grown), -1) ** 2).mean(axis=1)
+        np.testing.assert_allclose(grown[:, position] - accumulators[:, position], squares, rtol=2e-2, atol=1e-4)
+
+
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "shared"])
 @pytest.mark.parametrize("task", ["binary", "regression"])
 @pytest.mark.parametrize("name", list(free_of_penalty("binary")))
@@ -98,16 +119,8 @@ def test_gradients_agree_with_finite_differences(name: str, task: str, kind: str
         engine._recipe = replace(engine._recipe, target_range=wide[task], total_weight=1e9)
         before, accumulators = engine.parameters(), engine._column("accumulators").copy()
         engine.step(data, np.array([i]))
-        after, grown = engine.parameters(), engine._column("accumulators")
-        rate = engine._recipe.step_size(model.config.learning_rate)
-        for position, part in enumerate(name for name in before if name != "bias"):
-            by = rate / np.sqrt(grown[:, position : position + 1])
-            gradient = ((before[part] - after[part]).reshape(N_FEATURES, -1) / by).reshape(before[part].shape)
-            expected = finite_differences(model, before, row, part)
-            tolerance = 2e-3 * np.abs(expected).max() + 2e-5
-            np.testing.assert_allclose(gradient, expected, atol=tolerance)
-            squares = (expected.reshape(N_FEATURES, -1) ** 2).mean(axis=1)
-            np.testing.assert_allclose(grown[:, position] - accumulators[:, position], squares, rtol=2e-2, atol=1e-4)
+        parts = [part for part in before if part != "bias"]
+        hold_steps(engine, before, accumulators, {p: finite_differences(model, before, row, p) for p in parts})
         checked += 1
     assert checked > 3
 
@@ -173,8 +186,6 @@ def check_attention(model: AFM, data: Rows, i: int, *, n_features: int, n_fields
     engine._column("factors")[:] = rng.normal(0, 0.7, (n_features, model.config.n_factors))
     before, accumulators = engine.parameters(), engine._column("accumulators").copy()
     engine.step(data, np.array([i]))
-    after, grown = engine.parameters(), engine._column("accumulators")
-
     sizes = np.cumsum([drawn[name].size for name in NETWORK])
     flat = np.split(engine._native.dense[1] / 0.1, sizes[:-1])
     dense = {name: part.reshape(shapes[name]) for name, part in zip(NETWORK, flat, strict=True)}
@@ -195,14 +206,8 @@ def check_attention(model: AFM, data: Rows, i: int, *, n_features: int, n_fields
             dense[name], expected, atol=2e-4 * np.abs(expected).max() + 2e-6 + 2e-6 * terms, err_msg=name
         )
     assert largest > 1e-4 or row.ids.size < 2 or dropped.all()
-    rate = engine._recipe.step_size(model.config.learning_rate)
-    for position, name in enumerate(("linear", "factors")):
-        by = rate / np.sqrt(grown[:, position : position + 1])
-        gradient = ((before[name] - after[name]).reshape(n_features, -1) / by).reshape(before[name].shape)
-        expected = finite_differences(model, seen, row, name)
-        np.testing.assert_allclose(gradient, expected, atol=2e-3 * np.abs(expected).max() + 2e-5, err_msg=name)
-        squares = (expected.reshape(n_features, -1) ** 2).mean(axis=1)
-        np.testing.assert_allclose(grown[:, position] - accumulators[:, position], squares, rtol=2e-2, atol=1e-4)
+    parts = ("linear", "factors")
+    hold_steps(engine, before, accumulators, {p: finite_differences(model, seen, row, p) for p in parts})
     return int(dropped.sum())
 
 
@@ -279,7 +284,6 @@ def test_gradients_of_the_perceptron(settings: dict[str, object], kind: str) -> 
             engine.load_state(state)
         before, accumulators = engine.parameters(), engine._column("accumulators").copy()
         engine.step(data, np.array([i]))
-        after, grown = engine.parameters(), engine._column("accumulators")
         shapes = {name: a.shape for name, a in before.items() if name.startswith(("hidden_", "output_"))}
         if shapes:
             found, first = engine.state()["perceptron_first"] / 0.1, 0
@@ -294,19 +298,13 @@ def test_gradients_of_the_perceptron(settings: dict[str, object], kind: str) -> 
                 np.testing.assert_allclose(part, expected, atol=2e-4 * np.abs(expected).max() + 2e-6, err_msg=name)
         trust = model.config.deep_trust
         wide_only = {name: np.zeros_like(a) if name == "output_weights" else a for name, a in before.items()}
-        rate = engine._recipe.step_size(model.config.learning_rate)
-        for position, name in enumerate(("linear", "factors")):
-            by = rate / np.sqrt(grown[:, position : position + 1])
-            gradient = ((before[name] - after[name]).reshape(N_FEATURES, -1) / by).reshape(before[name].shape)
-            expected = finite_differences(model, before, row, name)
-            if trust and name == "factors":
-                counts = engine._recipe.counts[:, None]
-                share = counts / (counts + trust)
-                of_wide = slope_of(model, before, row) * finite_differences_of_logit(model, wide_only, row)
-                expected = of_wide + share * (expected - of_wide)
-            np.testing.assert_allclose(gradient, expected, atol=2e-3 * np.abs(expected).max() + 2e-5, err_msg=name)
-            squares = (expected.reshape(N_FEATURES, -1) ** 2).mean(axis=1)
-            np.testing.assert_allclose(grown[:, position] - accumulators[:, position], squares, rtol=2e-2, atol=1e-4)
+        expected = {part: finite_differences(model, before, row, part) for part in ("linear", "factors")}
+        if trust:
+            counts = engine._recipe.counts[:, None]
+            share = counts / (counts + trust)
+            of_wide = slope_of(model, before, row) * finite_differences_of_logit(model, wide_only, row)
+            expected["factors"] = of_wide + share * (expected["factors"] - of_wide)
+        hold_steps(engine, before, accumulators, expected)
 
 
 def slope_of(model: Model, parameters: dict[str, np.ndarray], row: Rows) -> float:

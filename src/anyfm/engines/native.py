@@ -154,7 +154,7 @@ class NativeEngine(Engine):
         """Rows of one step of the features."""
         assert self._recipe is not None
         if self.model.name == "deepfm":
-            return perceptron.block_rows(self.model, self._recipe.n_rows)
+            return perceptron.block_rows(self.model, self._recipe)
         block_rows: int = kernels.block_rows(self._recipe.n_rows)
         return block_rows
 

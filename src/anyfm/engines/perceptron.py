@@ -21,8 +21,6 @@ from anyfm.models import Model
 from anyfm.rows import Rows
 
 _BLOCK_ROWS = 240  # of one step of the features, at most: eight chunks of native/deepfm.hpp
-_BATCHES = 128  # an epoch of a small table has about so many steps of the perceptron …
-_FEWEST_ROWS = 16  # … but no smaller batches
 _LINES = ("values", "first", "second")
 
 
@@ -49,15 +47,19 @@ def write(native: Any, model: Model, parameters: Mapping[str, NDArray[Any]]) -> 
         native.set_output(np.ascontiguousarray(parameters["output_weights"], np.float32))
 
 
-def batch_rows(model: Model, n_rows: int) -> int:
-    """How many rows of a table of `n_rows` make one step of the perceptron."""
-    most: int = model.config.batch_rows
-    return min(most, max(_FEWEST_ROWS, n_rows // _BATCHES))
-
-
-def block_rows(model: Model, n_rows: int) -> int:
+def block_rows(model: Model, made: Recipe) -> int:
     """How many rows make one step of the features."""
-    return min(_BLOCK_ROWS, batch_rows(model, n_rows))
+    return min(_BLOCK_ROWS, made.batch_rows(model.config.batch_rows))
+
+
+def unit(model: Model, made: Recipe) -> float:
+    """What the first layer's inputs are counted in: the factors' prior deviation; hidden weights are over it."""
+    return float(np.sqrt(made.factor_prior(model.config.n_factors).start))
+
+
+def drawn(shape: tuple[int, ...], rng: np.random.Generator, *, gain: float = 2.0) -> NDArray[np.float32]:
+    """Weights (inputs, outputs) of variance gain / inputs."""
+    return np.asarray(rng.standard_normal(shape, dtype=np.float32) * np.float32(np.sqrt(gain / shape[0])))
 
 
 class Perceptron:
@@ -79,21 +81,16 @@ class Perceptron:
     def start(self, train: Rows, made: Recipe, *, seed: int, rng: np.random.Generator) -> None:
         """Draw the perceptron and forget all steps."""
         self._seed = seed
-        self._native.unit = float(np.sqrt(made.factor_prior(self._model.config.n_factors).start))
+        self._native.unit = unit(self._model, made)
         self._native.trust = self._model.config.deep_trust
-        self._native.set_blocks(block_rows(self._model, train.n_rows), batch_rows(self._model, train.n_rows))
-        drawn = [self._drawn(name, shape, rng) for name, shape in self._shapes.items()]
-        self._write("values", np.concatenate([array.reshape(-1) for array in drawn]))
+        self._native.set_blocks(block_rows(self._model, made), made.batch_rows(self._model.config.batch_rows))
+        shapes = self._shapes.values()
+        start = [drawn(shape, rng) if len(shape) == 2 else np.zeros(shape, np.float32) for shape in shapes]
+        self._write("values", np.concatenate([array.reshape(-1) for array in start]))
         for line in _LINES[1:]:
             self._write(line, np.zeros(self._native.perceptron_size, np.float32))
         self._native.perceptron_steps = 0
         self.begin_epoch(0)
-
-    @staticmethod
-    def _drawn(name: str, shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.float32]:
-        if len(shape) == 2:
-            return np.asarray(rng.standard_normal(shape, dtype=np.float32) * np.float32(np.sqrt(2 / shape[0])))
-        return np.zeros(shape, np.float32)
 
     def begin_epoch(self, epoch: int) -> None:
         self._native.set_dropout(self._model.config.dropout, self._seed, epoch)

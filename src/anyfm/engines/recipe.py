@@ -78,6 +78,10 @@ class Recipe:
         """The deviation of FM's factors at their start for ``init=1``."""
         return float((8 / n_factors) ** 0.25 / np.sqrt(self.factor_prior(n_factors).start))
 
+    def batch_rows(self, most: int) -> int:
+        """Rows of a batch: so many that an epoch of a small table has some 128, but at most `most` and 16 or more."""
+        return min(most, max(16, self.n_rows // 128))
+
     def step_size(self, learning_rate: float) -> float:
         return learning_rate / float(np.sqrt(max(self.squared_norm, 1.0)))
 

@@ -28,8 +28,6 @@ from anyfm.threads import available_threads
 
 Tensor = torch.Tensor
 _BATCH_ROWS = 4096  # at most, where the model has no setting of its own
-_STEPS = 128  # an epoch of a small table has about so many steps …
-_FEWEST_ROWS = 16  # … but no smaller batches
 _SCORED_ROWS = 8192
 _FLOATS = 1 << 24  # of the pairs of one piece of a batch: what bounds the memory of AFM and FFM
 _THREADED = 30_000_000  # rows times numbers from which on a batch pays for more than one thread
@@ -158,7 +156,7 @@ class TorchEngine(Engine):
     def _batch_rows(self) -> int:
         assert self._recipe is not None
         most: int = getattr(self.model.config, "batch_rows", _BATCH_ROWS)
-        return min(most, max(_FEWEST_ROWS, self._recipe.n_rows // _STEPS))
+        return self._recipe.batch_rows(most)
 
     @property
     def _harmless(self) -> int:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from anyfm.engines import perceptron
 from anyfm.engines.attention import mean_pairs
 from anyfm.engines.recipe import Recipe
 from anyfm.models import Model, ParameterSpec
@@ -43,7 +44,7 @@ def target_power(name: str) -> float:
 def units(model: Model, made: Recipe, train: Rows) -> dict[str, float]:
     """By what a parameter is multiplied for the model's formula; 1 where not named."""
     if model.name == "deepfm":
-        return {"hidden_0_weights": float(np.sqrt(made.factor_prior(model.config.n_factors).start))}
+        return {"hidden_0_weights": perceptron.unit(model, made)}
     if model.name == "afm":
         return {
             "attention_weights": made.factor_prior(model.config.n_factors).start,
@@ -172,7 +173,5 @@ class DenseParameters:
 
 def _start(name: str, shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.float32]:
     if len(shape) == 2:
-        variance = (1 if name == "attention_weights" else 2) / shape[0]
-        drawn = rng.standard_normal(shape, dtype=np.float32) * np.float32(np.sqrt(variance))
-        return np.asarray(drawn, np.float32)
+        return perceptron.drawn(shape, rng, gain=1.0 if name == "attention_weights" else 2.0)
     return np.full(shape, 1.0 if name == "projection" or name.endswith("_scale") else 0.0, np.float32)
