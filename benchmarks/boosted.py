@@ -15,8 +15,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from anyfm.prepare import Table
-from anyfm.table.schema import Field
-from anyfm.training import metrics
+from anyfm.data.schema import Field
+from anyfm.metrics import functions as metrics
 
 MOST_TREES, PATIENCE = 1000, 30
 SETTINGS: tuple[dict[str, Any], ...] = (

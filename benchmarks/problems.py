@@ -44,9 +44,9 @@ class Problem:
 def _write(problem: Problem, paths: dict[str, Path]) -> None:
     import polars as pl
 
-    from anyfm.dataset.synthetic import criteo_like
-    from anyfm.table.encoder import Encoder
-    from anyfm.table.schema import infer_schema
+    from anyfm.datasets.synthetic import criteo_like
+    from anyfm.data.encoder import Encoder
+    from anyfm.data.schema import infer_schema
 
     FOLDER.mkdir(parents=True, exist_ok=True)
     made = criteo_like(problem.n_rows + problem.n_valid, seed=problem.seed)

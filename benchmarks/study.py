@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from anyfm.errors import DivergenceError
+from anyfm.core.errors import DivergenceError
 from anyfm.models import MODELS
 from anyfm.models.ffm import PRESETS
 from anyfm.workflow import Table, train_encoded
@@ -77,7 +77,7 @@ def _says_something(model: str, settings: Settings, only: list[str] | None) -> b
     """Whether the model has these settings, they are not its defaults, and they were asked for."""
     if not settings:
         return True
-    defaults = MODELS[model].config_type().to_dict()
+    defaults = MODELS[model].settings_type().to_dict()
     is_known, is_default = settings.keys() <= defaults.keys(), settings.items() <= defaults.items()
     return is_known and not is_default and (not only or bool(settings.keys() & set(only)))
 

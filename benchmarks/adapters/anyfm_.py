@@ -32,16 +32,16 @@ def main(name: str, n_threads: int, validate: bool) -> None:
 
     from anyfm.engines.choice import make_engine
     from anyfm.models import MODELS
-    from anyfm.rows import Rows
+    from anyfm.core.rows import Rows
     from anyfm.training.loop import epoch_order
-    from anyfm.training.metrics import logloss
+    from anyfm.metrics.functions import logloss
 
     problem = PROBLEMS[name]
     arrays = {part: np.load(problem.paths()[f"{part}.npz"]) for part in ("train", "valid")}
     rows = {part: Rows(ids=array["ids"], y=array["y"]) for part, array in arrays.items()}
     kind = MODELS[problem.model]
     settings = {"n_factors": problem.n_factors, **SETTINGS.get(problem.model, lambda _: {})(problem)}
-    model = kind(kind.config_type(**settings))
+    model = kind(kind.settings_type(**settings))
     train = rows["train"]
     engine = make_engine(
         model, n_features=int(arrays["train"]["n_features"]), n_fields=train.ids.shape[1], n_threads=n_threads

@@ -18,13 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anyfm import __version__
-from anyfm.atomic import leftovers, replaced_directory
-from anyfm.config import from_mapping
-from anyfm.errors import AnyfmError, ArtifactError, however, located
+from anyfm.core.atomic import leftovers, replaced_directory
+from anyfm.core.settings import from_mapping
+from anyfm.core.errors import AnyfmError, ArtifactError, got, located
 from anyfm.models import MODELS, Model
 
 if TYPE_CHECKING:
-    from anyfm.table.encoder import Encoder
+    from anyfm.data.encoder import Encoder
 
 FORMAT = "anyfm-model"
 FORMAT_VERSION = 1
@@ -73,13 +73,13 @@ class Artifact:
         specs = self.model.parameter_specs(self.n_features, self.n_fields)
         if set(specs) != set(self.parameters):
             raise ArtifactError(
-                however(f"a {self.model.name} model has the parameters {sorted(specs)}", came=sorted(self.parameters))
+                got(f"a {self.model.name} model has the parameters {sorted(specs)}", came=sorted(self.parameters))
             )
         for name, spec in specs.items():
             array = self.parameters[name]
             if array.shape != spec.shape or array.dtype != np.float32:
                 came = {"shape": array.shape, "dtype": array.dtype.name}
-                raise ArtifactError(however(f"the parameter {name} must be float32 of shape {spec.shape}", **came))
+                raise ArtifactError(got(f"the parameter {name} must be float32 of shape {spec.shape}", **came))
             if not np.isfinite(array).all():
                 raise ArtifactError(f"the parameter {name} holds a value that is not a finite number")
         if self.encoder is not None and (self.encoder.n_features, self.encoder.n_fields) != (
@@ -88,7 +88,7 @@ class Artifact:
         ):
             came = {"n_features": self.encoder.n_features, "n_fields": self.encoder.n_fields}
             raise ArtifactError(
-                however(f"the encoder must have {self.n_features} features in {self.n_fields} fields", **came)
+                got(f"the encoder must have {self.n_features} features in {self.n_fields} fields", **came)
             )
 
     def require_encoder(self) -> Encoder:
@@ -197,7 +197,7 @@ def _write_files(artifact: Artifact, directory: Path) -> None:
     _write(directory / WEIGHTS_FILE, safetensors.numpy.save(tensors))
     written = [WEIGHTS_FILE]
     if artifact.encoder is not None:
-        from anyfm.table.encoder import write_vocabulary
+        from anyfm.data.encoder import write_vocabulary
 
         buffer = io.BytesIO()  # so that a full disk is an OSError like any other
         write_vocabulary(artifact.encoder, cast(Any, buffer))
@@ -208,7 +208,7 @@ def _write_files(artifact: Artifact, directory: Path) -> None:
         "format_version": FORMAT_VERSION,
         "anyfm_version": artifact.anyfm_version,
         "model": artifact.model.name,
-        "config": artifact.model.config.to_dict(),
+        "config": artifact.model.settings.to_dict(),
         "n_features": artifact.n_features,
         "n_fields": artifact.n_fields,
         "encoder": None if artifact.encoder is None else artifact.encoder.to_dict(),
@@ -308,7 +308,7 @@ def _assemble(directory: Path, document: Mapping[str, Any]) -> Artifact:
     kind = MODELS[document["model"]]
     try:
         return Artifact(
-            model=kind(from_mapping(kind.config_type, document["config"])),
+            model=kind(from_mapping(kind.settings_type, document["config"])),
             parameters=safetensors.numpy.load_file(directory / WEIGHTS_FILE),
             n_features=document["n_features"],
             n_fields=document["n_fields"],
@@ -327,6 +327,6 @@ def _assemble(directory: Path, document: Mapping[str, Any]) -> Artifact:
 def _read_encoder(directory: Path, described: Mapping[str, Any] | None) -> Encoder | None:
     if described is None:
         return None
-    from anyfm.table.encoder import Encoder, read_vocabulary
+    from anyfm.data.encoder import Encoder, read_vocabulary
 
     return Encoder.from_parts(described, read_vocabulary(directory / VOCABULARY_FILE))

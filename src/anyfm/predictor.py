@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 
 from anyfm.artifact import Artifact, load_artifact
 from anyfm.engines.scorer import NativeScorer
-from anyfm.rows import Floats, Ids, Rows
+from anyfm.core.rows import Floats, Ids, Rows
 
 if TYPE_CHECKING:
-    from anyfm.dataset.text import Source, TextRows
+    from anyfm.data.text.reader import Source, TextRows
     from anyfm.explain.contributions import Contributions
     from anyfm.explain.summary import Summary
-    from anyfm.table.encoder import Encoded
-    from anyfm.table.readers import Frame
-    from anyfm.table.schema import Schema
+    from anyfm.data.encoder import Encoded
+    from anyfm.data.readers import Frame
+    from anyfm.data.schema import Schema
 
 
 class Predictor:
@@ -41,7 +41,7 @@ class Predictor:
 
     def __init__(self, artifact: Artifact, *, n_threads: int = 0) -> None:
         self.artifact = artifact
-        self.task: str = artifact.model.config.task
+        self.task: str = artifact.model.settings.task
         self._encoder = artifact.encoder
         self._scorer = NativeScorer(
             artifact.model, artifact.parameters, n_fields=artifact.n_fields, n_threads=n_threads
@@ -59,9 +59,9 @@ class Predictor:
         Parameters
         ----------
         source, **options
-            As for `anyfm.table.readers.read_table`.
+            As for `anyfm.data.readers.read_table`.
         """
-        from anyfm.table.readers import read_table
+        from anyfm.data.readers import read_table
 
         return read_table(source, text_columns=self.artifact.require_encoder().text_columns, **options)
 
@@ -101,8 +101,8 @@ class Predictor:
         SettingError, InputError
             The model was trained on a table, a file is not of the format, or it lacks the fields that the model needs.
         """
-        from anyfm.dataset.text import read_text, source_format
-        from anyfm.errors import InputError, SettingError, however
+        from anyfm.data.text.reader import read_text, source_format
+        from anyfm.core.errors import InputError, SettingError, got
 
         artifact = self.artifact
         if artifact.encoder is not None:
@@ -114,7 +114,7 @@ class Predictor:
         with_fields = artifact.model.needs_fields
         if with_fields and format == "libsvm":
             raise SettingError(
-                however(f"{artifact.model.name} needs the field of every entry: a libffm file", format=format)
+                got(f"{artifact.model.name} needs the field of every entry: a libffm file", format=format)
             )
         return read_text(
             source,
@@ -171,7 +171,7 @@ class Predictor:
 
     def evaluate(self, table: Any) -> dict[str, float]:
         """The metrics of the model's task on a table with the target, or on rows with y; see `metrics.evaluate`."""
-        from anyfm.training import metrics
+        from anyfm.metrics import functions as metrics
 
         rows = table if isinstance(table, Rows) else self.encode(table, labelled=True).rows
         return metrics.evaluate(self.task, _target(rows), self.logits(rows), rows.weight)
@@ -229,8 +229,8 @@ def _probability(logits: Floats) -> Floats:
 
 
 def _target(rows: Rows) -> Floats:
-    from anyfm.errors import InputError
+    from anyfm.core.errors import InputError
 
     if rows.y is None:
-        raise InputError("rows to evaluate on must have targets, however: y=None")
+        raise InputError("rows to evaluate on must have targets, got y=None")
     return rows.y

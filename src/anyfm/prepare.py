@@ -10,16 +10,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from anyfm.dataset.text import Source, TextRows, read_text, source_format
-from anyfm.errors import InputError, SettingError, however, located
-from anyfm.rows import Rows
+from anyfm.data.text.reader import Source, TextRows, read_text, source_format
+from anyfm.core.errors import InputError, SettingError, got, located
+from anyfm.core.rows import Rows
 from anyfm.training.split import split_by, split_fraction
 
 if TYPE_CHECKING:
-    from anyfm.table.encoder import Encoded, Encoder
-    from anyfm.table.readers import Frame
-    from anyfm.table.report import EncodingReport
-    from anyfm.table.schema import Schema
+    from anyfm.data.encoder import Encoded, Encoder
+    from anyfm.data.readers import Frame
+    from anyfm.data.encoding_report import EncodingReport
+    from anyfm.data.schema import Schema
 
 DEFAULT_FRACTION = 0.1
 MIN_COUNT = 2
@@ -47,10 +47,10 @@ class Validation:
 
     def __post_init__(self) -> None:
         if self.source is not None and self.by is not None:
-            raise SettingError("validation rows must come from a table or from a column's order, however: both came")
+            raise SettingError("validation rows must come from a table or from a column's order, got both came")
         if not 0 <= self.fraction < 1:
             raise SettingError(
-                however("the validation fraction must be at least 0 and below 1", valid_fraction=self.fraction)
+                got("the validation fraction must be at least 0 and below 1", valid_fraction=self.fraction)
             )
 
 
@@ -152,9 +152,9 @@ def prepare_table(
 
     Vocabularies and bins come from the training rows alone.
     """
-    from anyfm.table.encoder import Encoder
-    from anyfm.table.inference import infer_schema
-    from anyfm.table.readers import read_table
+    from anyfm.data.encoder import Encoder
+    from anyfm.data.inference import infer_schema
+    from anyfm.data.readers import read_table
 
     validation = validation if validation is not None else Validation()
     overrides = dict(fields or {})
@@ -208,7 +208,7 @@ def prepare_text(
     """
     validation = validation if validation is not None else Validation()
     if validation.by is not None:
-        raise SettingError(however("text files have no column to hold out the last rows by", valid_by=validation.by))
+        raise SettingError(got("text files have no column to hold out the last rows by", valid_by=validation.by))
     clock = _Clock()
     format = source_format(source, format)
     text = read_text(source, format=format, task=task)

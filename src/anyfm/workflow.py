@@ -13,20 +13,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from anyfm.artifact import Artifact
-from anyfm.config import RECORDED_NOT, TrainingConfig, from_mapping, parse_setting, setting_names
-from anyfm.dataset.text import Source, source_format
+from anyfm.core.settings import RECORDED_NOT, TrainingSettings, from_mapping, parse_setting, setting_names
+from anyfm.data.text.reader import Source, source_format
 from anyfm.engines.choice import make_engine
-from anyfm.errors import SettingError, however
+from anyfm.core.errors import SettingError, got
 from anyfm.models import MODELS
 from anyfm.models.ffm import PRESETS as FFM_PRESETS
 from anyfm.prepare import DEFAULT_FRACTION, MIN_COUNT, Table, TextTable, Validation, prepare_table, prepare_text
-from anyfm.rows import Rows
+from anyfm.core.rows import Rows
 from anyfm.training.callbacks import Callback
 from anyfm.training.history import History
 from anyfm.training.loop import evaluate, fit
 
 if TYPE_CHECKING:
-    from anyfm.table.encoder import Encoder
+    from anyfm.data.encoder import Encoder
 
 __all__ = [
     "DEFAULT_FRACTION",
@@ -104,7 +104,7 @@ def train_table(
     Parameters
     ----------
     source : path, data frame or mapping of column name to array
-        Whatever `anyfm.table.readers.read_table` reads.
+        Whatever `anyfm.data.readers.read_table` reads.
     target : str
         The column to predict.
     model : str
@@ -112,7 +112,7 @@ def train_table(
     preset : str, optional
         One of the model's `PRESETS`, such as "libffm" of the model "ffm".
     settings : mapping, optional
-        Settings of the model and of `TrainingConfig` by name; text is read as on the command line. They overrule the
+        Settings of the model and of `TrainingSettings` by name; text is read as on the command line. They overrule the
         preset.
     validation : Validation, optional
         By default a tenth of the rows at random.
@@ -303,14 +303,14 @@ def with_preset(model: str, preset: str | None, settings: Mapping[str, Any] | No
     named = PRESETS.get(_known_model(model), {})
     if preset not in named:
         known = ", ".join(f"{name} (of {member})" for member, presets in PRESETS.items() for name in presets)
-        raise SettingError(however(f"the preset must be one of {known}", preset=preset, model=model))
+        raise SettingError(got(f"the preset must be one of {known}", preset=preset, model=model))
     return {**named[preset], **(settings or {})}
 
 
 def _refuse_without_fields(model: str, format: str) -> None:
     if MODELS[_known_model(model)].needs_fields and format == "libsvm":
         raise SettingError(
-            however(f"{model} needs the field of every entry, which only libffm files hold", format=format)
+            got(f"{model} needs the field of every entry, which only libffm files hold", format=format)
             + ". Give a libffm file (field:id:value), or train fm or linear."
         )
 
@@ -323,16 +323,16 @@ def model_settings(model: str, settings: Mapping[str, Any]) -> Any:
     SettingError
         The model or a setting is unknown, or a setting breaks its rule.
     """
-    kind = MODELS[_known_model(model)].config_type
-    known = setting_names(kind) | setting_names(TrainingConfig)
+    kind = MODELS[_known_model(model)].settings_type
+    known = setting_names(kind) | setting_names(TrainingSettings)
     for name in settings:
         if name not in known:
-            raise SettingError(however(f"a setting of {model} must be one of {', '.join(sorted(known))}", setting=name))
+            raise SettingError(got(f"a setting of {model} must be one of {', '.join(sorted(known))}", setting=name))
     return from_mapping(kind, _parsed(kind, settings))
 
 
-def _training_config(settings: Mapping[str, Any]) -> TrainingConfig:
-    return from_mapping(TrainingConfig, _parsed(TrainingConfig, settings))
+def _training_config(settings: Mapping[str, Any]) -> TrainingSettings:
+    return from_mapping(TrainingSettings, _parsed(TrainingSettings, settings))
 
 
 def _parsed(kind: type, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -346,11 +346,11 @@ def _parsed(kind: type, settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def _known_model(model: str) -> str:
     if model not in MODELS:
-        raise SettingError(however(f"the model must be one of {', '.join(MODELS)}", model=model))
+        raise SettingError(got(f"the model must be one of {', '.join(MODELS)}", model=model))
     return model
 
 
-def _training_record(train: Rows, valid: Rows | None, config: TrainingConfig) -> dict[str, Any]:
+def _training_record(train: Rows, valid: Rows | None, config: TrainingSettings) -> dict[str, Any]:
     """What the artifact says of its training. No times, paths or threads: equal trainings are equal bytes."""
     return {
         **{name: value for name, value in config.to_dict().items() if name not in RECORDED_NOT},

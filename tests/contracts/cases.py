@@ -10,17 +10,17 @@ from anyfm.models import (
     AFM,
     FFM,
     FM,
-    AFMConfig,
+    AFMSettings,
     DeepFM,
-    DeepFMConfig,
-    FFMConfig,
-    FMConfig,
+    DeepFMSettings,
+    FFMSettings,
+    FMSettings,
     Linear,
-    LinearConfig,
+    LinearSettings,
     Model,
 )
 from anyfm.models.ffm import PRESETS
-from anyfm.rows import Rows
+from anyfm.core.rows import Rows
 
 N_FIELDS, FIELD_SIZE = 5, 7
 N_FEATURES = N_FIELDS * FIELD_SIZE
@@ -29,19 +29,19 @@ N_FEATURES = N_FIELDS * FIELD_SIZE
 def models(task: str = "binary") -> dict[str, Model]:
     """Every model that the native engine trains, in the sizes whose code differs."""
     return {
-        "linear": Linear(LinearConfig(task=task)),
-        "linear-normalized": Linear(LinearConfig(task=task, normalize=True)),
-        **{f"fm-{k}": FM(FMConfig(task=task, n_factors=k)) for k in (1, 4, 7, 8, 16, 20, 37, 256)},
-        "fm-normalized": FM(FMConfig(task=task, n_factors=3, normalize=True)),
-        **{f"ffm-{k}": FFM(FFMConfig(task=task, n_factors=k)) for k in (1, 4, 5, 8)},
-        "ffm-normalized": FFM(FFMConfig(task=task, n_factors=3, normalize=True)),
+        "linear": Linear(LinearSettings(task=task)),
+        "linear-normalized": Linear(LinearSettings(task=task, normalize=True)),
+        **{f"fm-{k}": FM(FMSettings(task=task, n_factors=k)) for k in (1, 4, 7, 8, 16, 20, 37, 256)},
+        "fm-normalized": FM(FMSettings(task=task, n_factors=3, normalize=True)),
+        **{f"ffm-{k}": FFM(FFMSettings(task=task, n_factors=k)) for k in (1, 4, 5, 8)},
+        "ffm-normalized": FFM(FFMSettings(task=task, n_factors=3, normalize=True)),
         **{
-            f"afm-{k}-{t}": AFM(AFMConfig(task=task, n_factors=k, attention_factors=t, dropout=0.2))
+            f"afm-{k}-{t}": AFM(AFMSettings(task=task, n_factors=k, attention_factors=t, dropout=0.2))
             for k, t in ((1, 1), (4, 3), (8, 17), (16, 16), (21, 4))
         },
-        "afm-normalized": AFM(AFMConfig(task=task, n_factors=3, normalize=True)),
-        "ffm-libffm": FFM(FFMConfig(**PRESETS["libffm"], task=task)),
-        **{name: model for name, model in deep_models(task).items() if not model.config.batch_norm},
+        "afm-normalized": AFM(AFMSettings(task=task, n_factors=3, normalize=True)),
+        "ffm-libffm": FFM(FFMSettings(**PRESETS["libffm"], task=task)),
+        **{name: model for name, model in deep_models(task).items() if not model.settings.batch_norm},
     }
 
 
@@ -55,15 +55,15 @@ def deep_models(task: str = "binary") -> dict[str, Model]:
         "deepfm-tanh": {"n_factors": 3, "hidden": "65", "activation": "tanh", "l2_deep": 0.1},
         "deepfm-sigmoid": {"n_factors": 7, "hidden": "20,4", "activation": "sigmoid", "dropout": 0.2, "batch_rows": 40},
     }
-    return {name: DeepFM(DeepFMConfig(task=task, **settings)) for name, settings in forms.items()}
+    return {name: DeepFM(DeepFMSettings(task=task, **settings)) for name, settings in forms.items()}
 
 
 def torch_models(task: str = "binary") -> dict[str, Model]:
     """The models on which the torch engine is tried: all five."""
     native = {name: model for name, model in models(task).items() if name in ("linear", "fm-1", "fm-8", "ffm-4")}
     normalized = {name: model for name, model in models(task).items() if name.endswith("-normalized")}
-    afm = {"afm": AFM(AFMConfig(task=task, n_factors=5, attention_factors=3, dropout=0.2))}
-    without = {"ffm-without-linear": FFM(FFMConfig(task=task, n_factors=3, linear=False, init=5))}
+    afm = {"afm": AFM(AFMSettings(task=task, n_factors=5, attention_factors=3, dropout=0.2))}
+    without = {"ffm-without-linear": FFM(FFMSettings(task=task, n_factors=3, linear=False, init=5))}
     return {**native, **normalized, **without, **afm, **deep_models(task)}
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from anyfm.engines.scorer import NativeScorer
-from anyfm.errors import InputError
-from anyfm.models import DeepFM, DeepFMConfig, Model, specification_logits
-from anyfm.rows import Rows
+from anyfm.core.errors import InputError
+from anyfm.models import DeepFM, DeepFMSettings, Model, specification_logits
+from anyfm.core.rows import Rows
 
 from .cases import KINDS, N_FEATURES, N_FIELDS, deep_models, rows
 
@@ -40,7 +40,7 @@ def sensitivity(model: Model, parameters: dict[str, np.ndarray], data: Rows) -> 
     folded = model.layers(parameters)
     for layer, (weights, bias) in enumerate(folded):
         positive[f"hidden_{layer}_weights"], positive[f"hidden_{layer}_bias"] = np.abs(weights), np.abs(bias) + 0.5
-    plain = DeepFM(DeepFMConfig(n_factors=model.config.n_factors, hidden=model.config.hidden))
+    plain = DeepFM(DeepFMSettings(n_factors=model.settings.n_factors, hidden=model.settings.hidden))
     names = plain.parameter_specs(N_FEATURES, N_FIELDS)
     size = Rows(ids=data.ids, offsets=data.offsets, values=values, fields=data.fields)
     return specification_logits(plain, {name: positive[name] for name in names}, size)
@@ -53,7 +53,7 @@ def test_scores_equal_the_specification(name: str, kind: str) -> None:
     model, data = deep_models()[name], rows(kind)
     parameters = drawn(model)
     expected = specification_logits(model, parameters, data)
-    n_terms = N_FIELDS * model.config.n_factors + sum(model.config.hidden_sizes) + 16
+    n_terms = N_FIELDS * model.settings.n_factors + sum(model.settings.hidden_sizes) + 16
     tolerance = n_terms * np.finfo(np.float32).eps * (1 + sensitivity(model, parameters, data))
     assert (np.abs(scorer(model, parameters).logits(data) - expected) <= tolerance).all()
 

@@ -11,9 +11,9 @@ from anyfm.engines.base import Engine
 from anyfm.engines.choice import make_engine
 from anyfm.engines.native import NativeEngine
 from anyfm.engines.scorer import NativeScorer
-from anyfm.errors import InputError, SettingError
-from anyfm.models import AFM, FM, AFMConfig, DeepFM, DeepFMConfig, FMConfig, Model, specification_logits
-from anyfm.rows import Rows
+from anyfm.core.errors import InputError, SettingError
+from anyfm.models import AFM, FM, AFMSettings, DeepFM, DeepFMSettings, FMSettings, Model, specification_logits
+from anyfm.core.rows import Rows
 
 from .cases import KINDS, N_FEATURES, N_FIELDS, batches, models, rows
 
@@ -159,7 +159,7 @@ def test_afm_starts_as_fm(kind: str) -> None:
         pytest.importorskip("torch")
     made = {
         model.name: make_engine(model, engine=kind, n_features=N_FEATURES, n_fields=N_FIELDS)
-        for model in (FM(FMConfig(init=5)), AFM(AFMConfig(init=5)))
+        for model in (FM(FMSettings(init=5)), AFM(AFMSettings(init=5)))
     }
     for engine in made.values():
         engine.prepare(train, seed=4)
@@ -172,8 +172,8 @@ def test_afm_starts_as_fm(kind: str) -> None:
 @pytest.mark.parametrize(
     ("model", "numbers", "last"),
     [
-        (AFM(AFMConfig(n_factors=8, attention_factors=17, dropout=0.0)), "dense", (0, slice(-25, -8))),
-        (DeepFM(DeepFMConfig(hidden="9,4", activation="tanh", dropout=0.0)), "perceptron_values", slice(-4, None)),
+        (AFM(AFMSettings(n_factors=8, attention_factors=17, dropout=0.0)), "dense", (0, slice(-25, -8))),
+        (DeepFM(DeepFMSettings(hidden="9,4", activation="tanh", dropout=0.0)), "perceptron_values", slice(-4, None)),
     ],
     ids=["attention", "perceptron"],
 )

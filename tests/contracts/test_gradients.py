@@ -18,17 +18,17 @@ from anyfm.models import (
     AFM,
     FFM,
     FM,
-    AFMConfig,
+    AFMSettings,
     DeepFM,
-    DeepFMConfig,
-    FFMConfig,
-    FMConfig,
+    DeepFMSettings,
+    FFMSettings,
+    FMSettings,
     Linear,
-    LinearConfig,
+    LinearSettings,
     Model,
     specification_logits,
 )
-from anyfm.rows import Rows
+from anyfm.core.rows import Rows
 
 from .cases import KINDS, N_FEATURES, N_FIELDS, rows
 
@@ -36,10 +36,10 @@ from .cases import KINDS, N_FEATURES, N_FIELDS, rows
 def free_of_penalty(task: str) -> dict[str, Model]:
     common = {"task": task, "l2_linear": 0.0}
     return {
-        "linear": Linear(LinearConfig(**common)),
-        "linear-normalized": Linear(LinearConfig(**common, normalize=True)),
-        **{f"fm-{k}": FM(FMConfig(**common, n_factors=k, l2_factors=0.0, init=20)) for k in (1, 4, 8, 19, 70)},
-        "fm-normalized": FM(FMConfig(**common, n_factors=5, l2_factors=0.0, init=5, normalize=True)),
+        "linear": Linear(LinearSettings(**common)),
+        "linear-normalized": Linear(LinearSettings(**common, normalize=True)),
+        **{f"fm-{k}": FM(FMSettings(**common, n_factors=k, l2_factors=0.0, init=20)) for k in (1, 4, 8, 19, 70)},
+        "fm-normalized": FM(FMSettings(**common, n_factors=5, l2_factors=0.0, init=5, normalize=True)),
     }
 
 
@@ -55,7 +55,7 @@ def loss(model: Model, parameters: dict[str, np.ndarray], row: Rows) -> float:
     z = float(specification_logits(model, parameters, row)[0])
     assert row.y is not None
     y = float(row.y[0])
-    value = np.logaddexp(0, z) - y * z if model.config.task == "binary" else (z - y) ** 2 / 2
+    value = np.logaddexp(0, z) - y * z if model.settings.task == "binary" else (z - y) ** 2 / 2
     return float(value) * (1.0 if row.weight is None else float(row.weight[0]))
 
 
@@ -88,7 +88,7 @@ def hold_steps(
     """
     assert engine._recipe is not None
     after, grown = engine.parameters(), engine._column("accumulators")
-    rate = engine._recipe.step_size(engine.model.config.learning_rate)
+    rate = engine._recipe.step_size(engine.model.settings.learning_rate)
     for position, (name, exact) in enumerate(expected.items()):
         by = rate / np.sqrt(grown[:, position : position + 1])
         gradient = ((before[name] - after[name]).reshape(len(grown), -1) / by).reshape(before[name].shape)
@@ -132,7 +132,7 @@ def test_gradients_agree_with_finite_differences(name: str, task: str, kind: str
 def test_gradients_of_field_factors(rule: str, n_factors: int, normalize: bool, kind: str) -> None:
     """A step d = η g / √(a + s), where s is g² or, for one accumulator a vector, its mean, gives g back."""
     free = {"l2_linear": 0.0, "l2_factors": 0.0, "init": 1}  # small gradients, so that the step tells them well
-    model = FFM(FFMConfig(n_factors=n_factors, normalize=normalize, adagrad=rule, **free))
+    model = FFM(FFMSettings(n_factors=n_factors, normalize=normalize, adagrad=rule, **free))
     data, start = rows(kind, 12, weighted=True), 1.0 if rule == "libffm" else 0.1
     checked = 0
     for i in range(data.n_rows):
@@ -147,7 +147,7 @@ def test_gradients_of_field_factors(rule: str, n_factors: int, normalize: bool, 
         before = engine.parameters()
         engine.step(data, np.array([i]))
         moved = before["field_factors"].astype(np.float64) - engine.parameters()["field_factors"]
-        rate = engine._recipe.step_size(model.config.learning_rate)
+        rate = engine._recipe.step_size(model.settings.learning_rate)
         squares = moved**2 if rule == "libffm" else (moved**2).mean(axis=2, keepdims=True)
         gradient = moved * np.sqrt(start / (rate**2 - squares))
         expected = finite_differences(model, before, row, "field_factors")
@@ -160,7 +160,7 @@ def test_gradients_of_field_factors(rule: str, n_factors: int, normalize: bool, 
 
 def attentive(n_factors: int, attention_factors: int, **settings: object) -> AFM:
     free = {"l2_linear": 0.0, "l2_factors": 0.0, "l2_attention": 0.0, "dropout": 0.0}
-    return AFM(AFMConfig(n_factors=n_factors, attention_factors=attention_factors, **(free | settings)))
+    return AFM(AFMSettings(n_factors=n_factors, attention_factors=attention_factors, **(free | settings)))
 
 
 def check_attention(model: AFM, data: Rows, i: int, *, n_features: int, n_fields: int, seed: int) -> int:
@@ -171,7 +171,7 @@ def check_attention(model: AFM, data: Rows, i: int, *, n_features: int, n_fields
     """
     row = data.slice(i, i + 1)
     assert row.weight is not None
-    wide = None if model.config.task == "binary" else (-1e9, 1e9)
+    wide = None if model.settings.task == "binary" else (-1e9, 1e9)
     engine = NativeEngine(model, n_features=n_features, n_fields=n_fields, n_threads=2)
     engine.prepare(data, seed=seed)
     assert engine._recipe is not None
@@ -183,14 +183,14 @@ def check_attention(model: AFM, data: Rows, i: int, *, n_features: int, n_fields
     drawn["attention_bias"] *= 0.3  # so that some neurons are on for some pairs and off for others
     drawn["projection"] *= 0.3  # so that no logit is so large that its loss has no slope in float32
     engine._network.write(drawn)
-    engine._column("factors")[:] = rng.normal(0, 0.7, (n_features, model.config.n_factors))
+    engine._column("factors")[:] = rng.normal(0, 0.7, (n_features, model.settings.n_factors))
     before, accumulators = engine.parameters(), engine._column("accumulators").copy()
     engine.step(data, np.array([i]))
     sizes = np.cumsum([drawn[name].size for name in NETWORK])
     flat = np.split(engine._native.dense[1] / 0.1, sizes[:-1])
     dense = {name: part.reshape(shapes[name]) for name, part in zip(NETWORK, flat, strict=True)}
-    dropped = (dense["projection"] == 0) & (model.config.dropout > 0)
-    kept = np.where(dropped, 0, 1 / (1 - model.config.dropout))
+    dropped = (dense["projection"] == 0) & (model.settings.dropout > 0)
+    kept = np.where(dropped, 0, 1 / (1 - model.settings.dropout))
     seen = before | {"projection": before["projection"] * kept}
 
     # Terms g a q of the pairs cancel in the sums by hidden neuron: float32 is good to some 1e-6 of them.
@@ -233,18 +233,18 @@ def usable(data: Rows) -> list[int]:
 )
 def test_gradients_of_attention(size: tuple[int, int], settings: dict[str, object], kind: str) -> None:
     model = attentive(*size, **settings)
-    data = rows(kind, 12, task=model.config.task, weighted=True)
-    if model.config.task == "regression":
+    data = rows(kind, 12, task=model.settings.task, weighted=True)
+    if model.settings.task == "regression":
         data = standardised(data)
     chosen = usable(data)[:4]
     assert len(chosen) == 4
     dropped = [check_attention(model, data, i, n_features=N_FEATURES, n_fields=N_FIELDS, seed=3) for i in chosen]
-    assert (sum(dropped) > 0) == (model.config.dropout > 0)
+    assert (sum(dropped) > 0) == (model.settings.dropout > 0)
 
 
 def deep(**settings: object) -> DeepFM:
     free = {"l2_linear": 0.0, "l2_factors": 0.0, "l2_deep": 0.0, "dropout": 0.0, "deep_trust": 0.0}
-    return DeepFM(DeepFMConfig(**(free | settings)))
+    return DeepFM(DeepFMSettings(**(free | settings)))
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "shared"])
@@ -265,20 +265,20 @@ def test_gradients_of_the_perceptron(settings: dict[str, object], kind: str) -> 
     With a trust of 20, the vector of a feature of n occurrences feels n / (n + 20) of the perceptron's gradient.
     """
     model = deep(**settings)
-    data = rows(kind, 12, task=model.config.task, weighted=True)
-    if model.config.task == "regression":
+    data = rows(kind, 12, task=model.settings.task, weighted=True)
+    if model.settings.task == "regression":
         data = standardised(data)
     for i in usable(data)[:4]:
         row = data.slice(i, i + 1)
         assert row.weight is not None
-        wide = None if model.config.task == "binary" else (-1e9, 1e9)
+        wide = None if model.settings.task == "binary" else (-1e9, 1e9)
         engine = NativeEngine(model, n_features=N_FEATURES, n_fields=N_FIELDS, n_threads=2)
         engine.prepare(data, seed=i)
         assert engine._recipe is not None
         engine._recipe = replace(engine._recipe, target_range=wide, total_weight=1e9)
         rng = np.random.default_rng(i)
-        engine._column("factors")[:] = rng.normal(0, 0.7, (N_FEATURES, model.config.n_factors))
-        if model.config.hidden:
+        engine._column("factors")[:] = rng.normal(0, 0.7, (N_FEATURES, model.settings.n_factors))
+        if model.settings.hidden:
             state = engine.state()
             state["perceptron_values"] = rng.normal(0, 0.4, state["perceptron_values"].shape).astype(np.float32)
             engine.load_state(state)
@@ -296,7 +296,7 @@ def test_gradients_of_the_perceptron(settings: dict[str, object], kind: str) -> 
                 part, first = found[first : first + size].reshape(shape), first + size
                 expected = of_weights[name] / norm
                 np.testing.assert_allclose(part, expected, atol=2e-4 * np.abs(expected).max() + 2e-6, err_msg=name)
-        trust = model.config.deep_trust
+        trust = model.settings.deep_trust
         wide_only = {name: np.zeros_like(a) if name == "output_weights" else a for name, a in before.items()}
         expected = {part: finite_differences(model, before, row, part) for part in ("linear", "factors")}
         if trust:
@@ -312,14 +312,14 @@ def slope_of(model: Model, parameters: dict[str, np.ndarray], row: Rows) -> floa
     z = float(specification_logits(model, parameters, row)[0])
     assert row.y is not None
     assert row.weight is not None
-    value = 1 / (1 + np.exp(-z)) if model.config.task == "binary" else z
+    value = 1 / (1 + np.exp(-z)) if model.settings.task == "binary" else z
     return float(row.weight[0]) * (value - float(row.y[0]))
 
 
 def finite_differences_of_logit(model: Model, parameters: dict[str, np.ndarray], row: Rows) -> np.ndarray:
     """The derivatives of a row's logit by the factors: those of the squared loss of a target one below it."""
     z = specification_logits(model, parameters, row).astype(np.float32)
-    squared = type(model)(replace(model.config, task="regression"))
+    squared = type(model)(replace(model.settings, task="regression"))
     return finite_differences(squared, parameters, row.labelled(z - 1, np.ones(1, np.float32)), "factors")
 
 

@@ -15,16 +15,16 @@ from anyfm.models import (
     AFM,
     FFM,
     FM,
-    AFMConfig,
+    AFMSettings,
     DeepFM,
-    DeepFMConfig,
-    FFMConfig,
-    FMConfig,
+    DeepFMSettings,
+    FFMSettings,
+    FMSettings,
     Linear,
     Model,
     specification_logits,
 )
-from anyfm.rows import Rows
+from anyfm.core.rows import Rows
 
 from .cases import KINDS, N_FEATURES, N_FIELDS, deep_models, models, rows
 
@@ -45,7 +45,7 @@ def entries(data: Rows, i: int) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("kind", KINDS)
 @given(seed=st.integers(0, 2**32 - 1), n_factors=st.integers(1, 12))
 def test_fm_is_the_double_loop_over_pairs(kind: str, seed: int, n_factors: int) -> None:
-    model = FM(FMConfig(n_factors=n_factors))
+    model = FM(FMSettings(n_factors=n_factors))
     p, data = parameters_for(model, seed), rows(kind, 5, seed=seed)
     slow = []
     for i in range(data.n_rows):
@@ -65,7 +65,7 @@ def entry_fields(data: Rows, i: int) -> np.ndarray:
 @pytest.mark.parametrize("kind", KINDS)
 @given(seed=st.integers(0, 2**32 - 1), n_factors=st.integers(1, 12))
 def test_ffm_is_the_double_loop_over_pairs(kind: str, seed: int, n_factors: int) -> None:
-    model = FFM(FFMConfig(n_factors=n_factors))
+    model = FFM(FFMSettings(n_factors=n_factors))
     p, data = parameters_for(model, seed), rows(kind, 5, seed=seed)
     slow = []
     for i in range(data.n_rows):
@@ -81,8 +81,8 @@ def test_ffm_is_the_double_loop_over_pairs(kind: str, seed: int, n_factors: int)
 @pytest.mark.parametrize("normalize", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
 def test_ffm_with_one_vector_for_all_fields_is_fm(kind: str, normalize: bool) -> None:
-    fm = FM(FMConfig(n_factors=6, normalize=normalize))
-    ffm = FFM(FFMConfig(n_factors=6, normalize=normalize))
+    fm = FM(FMSettings(n_factors=6, normalize=normalize))
+    ffm = FFM(FFMSettings(n_factors=6, normalize=normalize))
     p, data = parameters_for(fm), rows(kind)
     same = {"bias": p["bias"], "linear": p["linear"]}
     same["field_factors"] = np.repeat(p["factors"][:, None, :], N_FIELDS, axis=1)
@@ -92,7 +92,7 @@ def test_ffm_with_one_vector_for_all_fields_is_fm(kind: str, normalize: bool) ->
 
 @pytest.mark.parametrize("kind", ["fixed", "values", "ragged", "ragged-values"])
 def test_ffm_does_not_depend_on_how_fields_are_numbered(kind: str) -> None:
-    model, data = FFM(FFMConfig(n_factors=3)), rows(kind)
+    model, data = FFM(FFMSettings(n_factors=3)), rows(kind)
     p = parameters_for(model)
     number = np.array([3, 0, 4, 1, 2], np.int32)  # of field f
     fields = np.arange(N_FIELDS) if data.fields is None else data.fields
@@ -105,7 +105,7 @@ def test_ffm_does_not_depend_on_how_fields_are_numbered(kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("zero", ["output_weights", "hidden"])
 def test_deepfm_with_a_zero_perceptron_is_fm(zero: str, kind: str) -> None:
-    deep, fm = DeepFM(DeepFMConfig(n_factors=6, hidden="7,3")), FM(FMConfig(n_factors=6))
+    deep, fm = DeepFM(DeepFMSettings(n_factors=6, hidden="7,3")), FM(FMSettings(n_factors=6))
     p, data = parameters_for(deep), rows(kind)
     for name in p:
         if name.startswith(zero):
@@ -117,10 +117,10 @@ def test_deepfm_with_a_zero_perceptron_is_fm(zero: str, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_deepfm_without_hidden_layers_is_fm(kind: str) -> None:
-    p, data = parameters_for(FM(FMConfig(n_factors=6))), rows(kind)
-    deep = DeepFM(DeepFMConfig(n_factors=6, hidden=""))
+    p, data = parameters_for(FM(FMSettings(n_factors=6))), rows(kind)
+    deep = DeepFM(DeepFMSettings(n_factors=6, hidden=""))
     assert deep.parameter_specs(N_FEATURES, N_FIELDS).keys() == p.keys()
-    expected = specification_logits(FM(FMConfig(n_factors=6)), p, data)
+    expected = specification_logits(FM(FMSettings(n_factors=6)), p, data)
     np.testing.assert_array_equal(specification_logits(deep, p, data), expected)
 
 
@@ -130,23 +130,23 @@ def test_deepfm_is_fm_and_a_loop_over_neurons(name: str, kind: str) -> None:
     model, data = deep_models()[name], rows(kind, 4)
     p = parameters_for(model)
     shared = {key: p[key] for key in ("bias", "linear", "factors")}
-    slow = specification_logits(FM(FMConfig(n_factors=model.config.n_factors)), shared, data)
+    slow = specification_logits(FM(FMSettings(n_factors=model.settings.n_factors)), shared, data)
     phi = {"relu": lambda z: max(z, 0.0), "tanh": np.tanh, "sigmoid": lambda z: 1 / (1 + np.exp(-z))}
     for i in range(data.n_rows):
         ids, x = entries(data, i)
-        here = np.zeros((N_FIELDS, model.config.n_factors))
+        here = np.zeros((N_FIELDS, model.settings.n_factors))
         for j, field in enumerate(entry_fields(data, i)):
             here[field] += p["factors"][ids[j]] * x[j]
         here = here.reshape(-1)
-        for layer in range(len(model.config.hidden_sizes)):
+        for layer in range(len(model.settings.hidden_sizes)):
             of = {
                 key: p.get(f"hidden_{layer}_{key}") for key in ("weights", "bias", "scale", "shift", "mean", "variance")
             }
             z = [of["bias"][j] + sum(here * of["weights"][:, j]) for j in range(len(of["bias"]))]
-            if model.config.batch_norm:
+            if model.settings.batch_norm:
                 z = of["scale"] * (z - of["mean"]) / np.sqrt(of["variance"] + 1e-5) + of["shift"]
-            here = np.array([phi[model.config.activation](number) for number in z])
-        if model.config.hidden_sizes:
+            here = np.array([phi[model.settings.activation](number) for number in z])
+        if model.settings.hidden_sizes:
             slow[i] += here @ p["output_weights"]
     np.testing.assert_allclose(specification_logits(model, p, data), slow, rtol=1e-9, atol=1e-9)
 
@@ -154,7 +154,7 @@ def test_deepfm_is_fm_and_a_loop_over_neurons(name: str, kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 @given(seed=st.integers(0, 2**32 - 1), sizes=st.tuples(st.integers(1, 9), st.integers(1, 9)))
 def test_afm_is_the_double_loop_over_pairs(kind: str, seed: int, sizes: tuple[int, int]) -> None:
-    model = AFM(AFMConfig(n_factors=sizes[0], attention_factors=sizes[1]))
+    model = AFM(AFMSettings(n_factors=sizes[0], attention_factors=sizes[1]))
     p, data = parameters_for(model, seed), rows(kind, 5, seed=seed)
     slow = []
     for i in range(data.n_rows):
@@ -172,7 +172,7 @@ def test_afm_is_the_double_loop_over_pairs(kind: str, seed: int, sizes: tuple[in
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_afm_with_equal_attention_is_fm_over_the_number_of_pairs(kind: str) -> None:
-    afm, fm = AFM(AFMConfig(n_factors=5)), FM(FMConfig(n_factors=5))
+    afm, fm = AFM(AFMSettings(n_factors=5)), FM(FMSettings(n_factors=5))
     p, data = parameters_for(afm), rows(kind)
     p |= {"bias": np.zeros(1), "linear": np.zeros(N_FEATURES)}
     p |= {"attention_output": p["attention_output"] * 0, "projection": np.ones(5)}

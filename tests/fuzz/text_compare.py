@@ -6,7 +6,7 @@ import random
 
 import numpy as np
 
-from anyfm._native import kernels
+from anyfm.core.native import kernels
 
 from .text_specification import LARGEST_ID, Fault, Parsed, parse
 

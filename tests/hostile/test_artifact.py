@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from anyfm.artifact import Artifact, _document_checksum, _fingerprint, load_artifact, save_artifact
-from anyfm.errors import ArtifactError
+from anyfm.core.errors import ArtifactError
 from anyfm.models import Linear
 
 

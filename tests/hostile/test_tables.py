@@ -13,8 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from anyfm.errors import AnyfmError, InputError
-from anyfm.table import Encoder, infer_schema, read_table
+from anyfm.core.errors import AnyfmError, InputError
+from anyfm.data import Encoder, infer_schema, read_table
 
 CELLS = ["1", "x", "", '"', '"y"', "é", "\0", " "]
 
@@ -41,7 +41,7 @@ class TestFiles:
     @pytest.mark.parametrize(
         ("content", "name", "message"),
         [
-            ("", "t.csv", r"must not be empty, however the file has no bytes \(file .*t\.csv\)"),
+            ("", "t.csv", r"must not be empty, but the file has no bytes \(file .*t\.csv\)"),
             ("\n\n \n", "t.csv", r"blank lines only \(file .*t\.csv\)"),
             (
                 "a,a,b\n1,2,3\n",
@@ -51,11 +51,11 @@ class TestFiles:
             (
                 "a,b\n1,2\n3,4,5\n",
                 "t.csv",
-                r"2 cells as the first has, however this one has 3 \(.*csv, line 3\)",
+                r"2 cells as the first has, but this one has 3 \(.*csv, line 3\)",
             ),
-            ("a,b,c\n1,2,3\n4,5\n6,7,8\n", "t.csv", r"3 cells as the first has, however this one has 2 \(.*line 3\)"),
-            ('a,b\n"x\ny",2\n3\n', "t.csv", r"2 cells as the first has, however this one has 1 \(.*line 4\)"),
-            ("a\tb\n1\n2\t3\n", "t.tsv", r"2 cells as the first has, however this one has 1 \(.*line 2\)"),
+            ("a,b,c\n1,2,3\n4,5\n6,7,8\n", "t.csv", r"3 cells as the first has, but this one has 2 \(.*line 3\)"),
+            ('a,b\n"x\ny",2\n3\n', "t.csv", r"2 cells as the first has, but this one has 1 \(.*line 4\)"),
+            ("a\tb\n1\n2\t3\n", "t.tsv", r"2 cells as the first has, but this one has 1 \(.*line 2\)"),
             (
                 b"a,b\n1,x\n2,caf\xe9\n",
                 "t.csv",
@@ -67,7 +67,7 @@ class TestFiles:
             (gzip.compress(b"a,b\n1,2\n" * 9000)[:-30], "t.csv.gz", r"cannot be .*t\.csv\.gz"),
             (b"\x28\xb5\x2f\xfd nonsense", "t.csv.zst", r"cannot be unpacked .*t\.csv\.zst"),
             (b"PAR1 nonsense", "t.parquet", r"cannot be read as Parquet .*t\.parquet"),
-            (b"a,b\n1,2\n", "t.parquet", r"name says Parquet, however the file does not begin as one"),
+            (b"a,b\n1,2\n", "t.parquet", r"name says Parquet, but the file does not begin as one"),
             (b"ARROW1 nonsense", "t.arrow", r"cannot be read as Arrow IPC .*t\.arrow"),
             ('{"a": 1}\n{"a": \n', "t.jsonl", r"must be JSON, .*line 2"),
             ('{"a": 1}\n[1, 2]\n', "t.jsonl", r"must be a JSON object \(.*line 2, value \[1, 2\]\)"),
@@ -89,7 +89,7 @@ class TestFiles:
     def test_globs_of_files_with_other_columns(self, tmp_path: Path):
         written(tmp_path, "a,b\n1,2\n", "1.csv")
         written(tmp_path, "a,c\n1,2\n", "2.csv")
-        with pytest.raises(InputError, match=r"columns of .*1\.csv, however this one lacks 'b' \(file .*2\.csv\)"):
+        with pytest.raises(InputError, match=r"columns of .*1\.csv, but this one lacks 'b' \(file .*2\.csv\)"):
             read_table(str(tmp_path / "*.csv"))
         written(tmp_path, "a,b,d\n1,2,3\n", "2.csv")
         with pytest.raises(InputError, match=r"also has 'd' \(file .*2\.csv\)"):

@@ -9,9 +9,9 @@ import time
 import numpy as np
 import pytest
 
-from anyfm.dataset.text import read_text, write_text
-from anyfm.errors import InputError, SettingError
-from anyfm.rows import Rows
+from anyfm.data.text.reader import read_text, write_text
+from anyfm.core.errors import InputError, SettingError
+from anyfm.core.rows import Rows
 
 from ..fuzz.text_compare import disagreement
 
@@ -79,7 +79,7 @@ def test_every_fault_has_its_place(refusal, line, column, expected, came):
     text = refusal(f"1 0:5:1\n\n{line}\n1 0:5:1\n")
     assert f"expected {expected}" in text
     assert f"line 3, column {column}" in text
-    assert "however the line ends" in text if came is None else f"value '{came}'" in text
+    assert "but the line ends" in text if came is None else f"value '{came}'" in text
 
 
 def test_columns_count_characters_not_bytes(refusal):
@@ -200,7 +200,7 @@ def test_rows_that_cannot_be_said_in_text_are_refused(tmp_path, rows, format, te
 
 
 def test_writing_that_fails_leaves_the_earlier_file(tmp_path, monkeypatch):
-    from anyfm.dataset import text as module
+    from anyfm.datasets import text as module
 
     path = tmp_path / "rows.ffm"
     path.write_text("earlier")

@@ -31,7 +31,7 @@ def convert(
     coded the same way, or text becomes a table of values instead of ids.
     """
     from anyfm.cli.showing import Output
-    from anyfm.dataset.convert import convert as converted
+    from anyfm.data.text.convert import convert as converted
 
     output = Output(as_json=as_json)
     done = converted(

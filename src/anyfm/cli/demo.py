@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from anyfm.errors import InputError, MissingDependencyError
+from anyfm.core.errors import InputError, MissingDependencyError
 
 if TYPE_CHECKING:
     from anyfm.cli.showing import Output
     from anyfm.predictor import Predictor
-    from anyfm.table.readers import Frame
+    from anyfm.data.readers import Frame
     from anyfm.workflow import Table, TrainedModel
 
 _SEED = 1
@@ -79,7 +79,7 @@ def demo(
 
 
 def _movielens_or_generated(output: Output) -> Example:
-    from anyfm.dataset import movielens
+    from anyfm.datasets import movielens
 
     try:
         wheel = movielens.download(movielens.cache_directory())
@@ -97,7 +97,7 @@ def _movielens_or_generated(output: Output) -> Example:
 
 
 def _generated() -> Example:
-    from anyfm.dataset.synthetic import ad_clicks
+    from anyfm.datasets.synthetic import ad_clicks
 
     return Example(
         columns=ad_clicks(100_000, seed=_SEED).columns,
@@ -110,7 +110,7 @@ def _generated() -> Example:
 
 def _prepare(example: Example, out: Path) -> tuple[Table, Frame]:
     """Divide at random into 8/1/1, keep the parts beside the models, and encode by the training part."""
-    from anyfm.table.readers import read_table, write_table
+    from anyfm.data.readers import read_table, write_table
     from anyfm.training.split import split_fraction
     from anyfm.workflow import Validation, prepare_table
 
@@ -130,7 +130,7 @@ def _prepare(example: Example, out: Path) -> tuple[Table, Frame]:
 def _train_all(output: Output, example: Example, table: Table, test: Frame, out: Path) -> dict[str, dict[str, float]]:
     """Train, save, load and measure every model; metrics on the test rows by model name."""
     from anyfm.artifact import save_artifact
-    from anyfm.config import setting_names
+    from anyfm.core.settings import setting_names
     from anyfm.models import MODELS
     from anyfm.predictor import load
     from anyfm.training.callbacks import ProgressBar
@@ -138,7 +138,7 @@ def _train_all(output: Output, example: Example, table: Table, test: Frame, out:
 
     results = {}
     for name, kind in MODELS.items():
-        known = setting_names(kind.config_type)
+        known = setting_names(kind.settings_type)
         settings = {"seed": _SEED, **{key: value for key, value in example.settings.items() if key in known}}
         try:
             trained = train_encoded(table, model=name, settings=settings, callbacks=[ProgressBar()])

@@ -21,7 +21,7 @@ def show_attention(output: Output, *, seed: int) -> list[dict[str, Any]]:
         Of every pair of fields, the strongest first: "fields", "attention" (mean weight over rows, which sum to 1),
         "strength" (standard deviation over rows of the interaction, in the logit) and "planted" (the same in truth).
     """
-    from anyfm.dataset.synthetic import ad_clicks
+    from anyfm.datasets.synthetic import ad_clicks
     from anyfm.explain.effects import sample
     from anyfm.explain.strength import strengths
     from anyfm.training.callbacks import ProgressBar

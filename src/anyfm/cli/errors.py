@@ -9,7 +9,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from anyfm.errors import AnyfmError
+from anyfm.core.errors import AnyfmError
 
 FAILED = 2
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from anyfm.cli.text import FORMAT_HELP
-from anyfm.errors import InputError, SettingError, however
-from anyfm.rows import Rows
+from anyfm.core.errors import InputError, SettingError, got
+from anyfm.core.rows import Rows
 
 if TYPE_CHECKING:
     from anyfm.artifact import Artifact
@@ -44,16 +44,16 @@ def explain(
     from anyfm.predictor import load
 
     if top < 0:
-        raise SettingError(however("--top must be 0 or more", top=top))
+        raise SettingError(got("--top must be 0 or more", top=top))
     if row is not None and field is not None:
-        raise SettingError(however("--row and --field do not go together", row=row, field=field))
+        raise SettingError(got("--row and --field do not go together", row=row, field=field))
     output = Output(as_json=as_json)
     predictor = load(model)
     artifact = predictor.artifact
     given = _read(predictor, data, format, read_options(no_header=no_header, names=names, separator=separator))
     if row is not None:
         if not 1 <= row <= _n_rows(given):
-            raise InputError(however(f"--row must lie in 1 … {_n_rows(given)}, the rows of the table", row=row))
+            raise InputError(got(f"--row must lie in 1 … {_n_rows(given)}, the rows of the table", row=row))
         given = given.slice(row - 1, row) if isinstance(given, Rows) else given[row - 1 : row]
     result: dict[str, Any] = {"model": artifact.model.name, "rows": _n_rows(given)}
     if out is not None:
@@ -110,9 +110,9 @@ def _show_effect(output: Output, artifact: Artifact, given: Any, field: str) -> 
 
     encoder = artifact.encoder
     if encoder is None:
-        raise SettingError(however("--field needs a model of a table; this one knows ids", field=field))
+        raise SettingError(got("--field needs a model of a table; this one knows ids", field=field))
     if field not in encoder.field_names:
-        raise SettingError(however(f"--field must be one of {', '.join(encoder.field_names)}", field=field))
+        raise SettingError(got(f"--field must be one of {', '.join(encoder.field_names)}", field=field))
     found = partial_effect(artifact, encoder.encode(given).rows, encoder.field_names.index(field))
     records: list[dict[str, Any]] = [
         {"value": value, "effect": float(effect), "training_rows": None if count != count else int(count)}

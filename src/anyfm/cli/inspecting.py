@@ -41,7 +41,7 @@ def inspect(
     n_parameters = artifact.model.n_parameters(artifact.n_features, artifact.n_fields)
     facts = [
         ("model", artifact.model.name),
-        ("settings", settings_text(artifact.model.config.to_dict())),
+        ("settings", settings_text(artifact.model.settings.to_dict())),
         ("training", settings_text(artifact.training)),
         ("size", f"{artifact.n_features:,} features in {artifact.n_fields} fields, {n_parameters:,} parameters"),
         ("epochs", f"{len(artifact.history.get('records', []))}, best {artifact.history.get('best_epoch')}"),
@@ -56,7 +56,7 @@ def inspect(
     output.finish(
         {
             "model": artifact.model.name,
-            "config": artifact.model.config.to_dict(),
+            "config": artifact.model.settings.to_dict(),
             "training": dict(artifact.training),
             "metrics": dict(artifact.metrics),
             "history": dict(artifact.history),
@@ -76,16 +76,16 @@ def _learnt(
     from rich.markup import escape
 
     from anyfm.cli.showing import table
-    from anyfm.errors import SettingError, however
+    from anyfm.core.errors import SettingError, got
     from anyfm.explain.factors import factors_table
     from anyfm.explain.neighbours import nearest_values
-    from anyfm.table.readers import write_table
+    from anyfm.data.readers import write_table
 
     result: dict[str, Any] = {"model": artifact.model.name}
     if nearest is not None:
         field, equals, value = nearest.partition("=")
         if not equals:
-            raise SettingError(however("--nearest must be FIELD=VALUE", nearest=nearest))
+            raise SettingError(got("--nearest must be FIELD=VALUE", nearest=nearest))
         found = nearest_values(artifact, field, value, n=top, min_count=min_count)
         shown = table("value", "cosine", numbers=("cosine",), title=f"Nearest to {escape(nearest)}")
         for other, cosine in found:
@@ -106,16 +106,16 @@ def models(
 ) -> None:
     """List the models and their settings, with defaults and rules."""
     from anyfm.cli.showing import Output, settings_text, table
-    from anyfm.config import TrainingConfig
-    from anyfm.errors import SettingError, however
+    from anyfm.core.settings import TrainingSettings
+    from anyfm.core.errors import SettingError, got
     from anyfm.models import MODELS
     from anyfm.workflow import PRESETS
 
     if name is not None and name not in MODELS:
-        raise SettingError(however(f"the model must be one of {', '.join(MODELS)}", model=name))
+        raise SettingError(got(f"the model must be one of {', '.join(MODELS)}", model=name))
     output = Output()
-    kinds = {key: kind.config_type for key, kind in MODELS.items() if name in (None, key)}
-    for title, kind in {**kinds, "training, for every model": TrainingConfig}.items():
+    kinds = {key: kind.settings_type for key, kind in MODELS.items() if name in (None, key)}
+    for title, kind in {**kinds, "training, for every model": TrainingSettings}.items():
         shown = table("setting", "default", "meaning", "must be", title=title)
         shown.columns[0].no_wrap = True  # a name is to be copied
         for item in dataclasses.fields(kind):

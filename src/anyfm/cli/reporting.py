@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from anyfm.errors import SettingError, however
+from anyfm.core.errors import SettingError, got
 
 
 def report(
@@ -26,12 +26,12 @@ def report(
     """Show what models do on a table in one page that opens offline in any browser: quality, reasons, errors, rows."""
     from anyfm.cli.showing import Output, seconds_text
     from anyfm.cli.training import read_options
-    from anyfm.explain.report import write_report
+    from anyfm.report.page import write_report
 
     if len(models_and_data) < 2:
-        raise SettingError(however("a report needs at least one model and, last, a table", came=models_and_data))
+        raise SettingError(got("a report needs at least one model and, last, a table", came=models_and_data))
     if rows < 1:
-        raise SettingError(however("--rows must be 1 or more", rows=rows))
+        raise SettingError(got("--rows must be 1 or more", rows=rows))
     output = Output(as_json=as_json)
     began = time.perf_counter()
     *models, data = models_and_data

@@ -11,9 +11,9 @@ from rich.table import Table
 from anyfm.cli.showing import table
 
 if TYPE_CHECKING:
-    from anyfm.table.encoder import Encoder
-    from anyfm.table.report import EncodingReport
-    from anyfm.table.schema import Schema
+    from anyfm.data.encoder import Encoder
+    from anyfm.data.encoding_report import EncodingReport
+    from anyfm.data.schema import Schema
 
 _N_LISTED = 8
 

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from anyfm.cli.text import FORMAT_HELP
-from anyfm.errors import SettingError
+from anyfm.core.errors import SettingError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from anyfm.predictor import Predictor
-    from anyfm.rows import Rows
-    from anyfm.table.readers import Frame
+    from anyfm.core.rows import Rows
+    from anyfm.data.readers import Frame
 
 
 def evaluate(
@@ -67,7 +67,7 @@ def predict(
     from anyfm.cli.showing import Output
     from anyfm.cli.training import read_options
     from anyfm.predictor import load
-    from anyfm.table.readers import write_table
+    from anyfm.data.readers import write_table
 
     if as_json and out == "-":
         raise SettingError("--json needs --out FILE, since the scores themselves take standard output")
@@ -119,7 +119,7 @@ def _read(
     frame: Frame = predictor.read(data, **options)
     for column in keep:
         if column not in frame.columns:
-            raise SettingError(f"--keep must name a column of the data, however: keep={column!r}")
+            raise SettingError(f"--keep must name a column of the data, got keep={column!r}")
     encoded = predictor.encode(frame, labelled=labelled)
     return _Read(
         rows=encoded.rows,

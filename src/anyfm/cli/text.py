@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from anyfm.errors import SettingError, however
+from anyfm.core.errors import SettingError, got
 
 if TYPE_CHECKING:
     from anyfm.workflow import TextTable
@@ -15,12 +15,12 @@ FORMAT_HELP = "libsvm, libffm or table, where the suffix does not say it."
 
 def is_text(data: str, format: str | None) -> bool:
     """Whether `data` is a libsvm or libffm file: by `format`, or by its suffix."""
-    from anyfm.dataset.text import FORMATS, text_format
+    from anyfm.data.text.reader import FORMATS, text_format
 
     if format in (None, "auto"):
         return text_format(data) is not None
     if format not in ("table", *FORMATS):
-        raise SettingError(however("--format must be one of auto, table, libsvm, libffm", format=format))
+        raise SettingError(got("--format must be one of auto, table, libsvm, libffm", format=format))
     return format != "table"
 
 
@@ -31,7 +31,7 @@ def refuse_table_options(options: Mapping[str, Any], reading: Mapping[str, Any])
         if value:
             name = {"fields": "field"}.get(name, name.replace("_", "-"))
             raise SettingError(
-                however(f"--{name} is for tables; a libsvm or libffm file has a label, ids and values", **{name: value})
+                got(f"--{name} is for tables; a libsvm or libffm file has a label, ids and values", **{name: value})
             )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from anyfm.cli.text import FORMAT_HELP
-from anyfm.errors import SettingError, however, located
+from anyfm.core.errors import SettingError, got, located
 
 if TYPE_CHECKING:
     from anyfm.cli.showing import Output
@@ -182,7 +182,7 @@ def _pairs(option: str, texts: list[str] | None) -> dict[str, str]:
     for text in texts or []:
         name, equals, value = text.partition("=")
         if not equals or not name.strip():
-            raise SettingError(however(f"{option} must be NAME=VALUE", **{option.strip("-"): text}))
+            raise SettingError(got(f"{option} must be NAME=VALUE", **{option.strip("-"): text}))
         pairs[name.strip()] = value.strip()
     return pairs
 
@@ -224,7 +224,7 @@ def _read_config(path: Path) -> dict[str, Any]:
     known = (*_FILE_KEYS, "settings", "fields")
     for key, value in options.items():
         if key not in known:
-            raise SettingError(located(f"an option must be one of {', '.join(known)}, however: {key}", file=str(path)))
+            raise SettingError(located(f"an option must be one of {', '.join(known)}, got {key}", file=str(path)))
         if key in ("settings", "fields") and not isinstance(value, dict):
             raise SettingError(located(f"{key} must be a table: [{key}]", file=str(path)))
     return options
@@ -235,7 +235,7 @@ def _validation(options: dict[str, Any]) -> Validation:
 
     fraction = options["valid_fraction"]
     if options["valid"] is not None and fraction is not None:
-        raise SettingError("validation rows must come from --valid or --valid-fraction, however: both were given")
+        raise SettingError("validation rows must come from --valid or --valid-fraction, got both were given")
     return Validation(
         source=options["valid"],
         by=options["valid_by"],
@@ -293,7 +293,7 @@ def _show_result(output: Output, trained: TrainedModel, out: Path) -> None:
     output.facts(
         [
             ("model", trained.artifact.model.name),
-            ("settings", settings_text(trained.artifact.model.config.to_dict())),
+            ("settings", settings_text(trained.artifact.model.settings.to_dict())),
             ("best epoch", f"{history.best_epoch} of {history.n_epochs} ({why})"),
             *metric_facts(trained.metrics),
             (

@@ -16,18 +16,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anyfm._native import kernels
+from anyfm.core.native import kernels
 from anyfm.engines.base import State
 from anyfm.engines.recipe import Recipe
 from anyfm.models import Model
-from anyfm.rows import Rows
+from anyfm.core.rows import Rows
 
 NAMES = ("attention_weights", "attention_bias", "attention_output", "projection")
 
 
 def make(model: Model, *, n_features: int, training: bool, n_threads: int) -> Any:
     """The kernel of `model`."""
-    config = model.config
+    config = model.settings
     return kernels.afm(
         n_features,
         n_factors=config.n_factors,
@@ -75,7 +75,7 @@ class AttentionNetwork:
 
     def start(self, train: Rows, made: Recipe, *, seed: int, rng: np.random.Generator) -> None:
         """Draw the network and forget all steps."""
-        config, pairs = self._model.config, mean_pairs(train)
+        config, pairs = self._model.settings, mean_pairs(train)
         unit = made.factor_prior(config.n_factors).start
         self._seed = seed
         self._native.dense[:] = 0
@@ -92,11 +92,11 @@ class AttentionNetwork:
         self.begin_epoch(0)
 
     def begin_epoch(self, epoch: int) -> None:
-        self._native.set_dropout(self._model.config.dropout, self._seed, epoch)
+        self._native.set_dropout(self._model.settings.dropout, self._seed, epoch)
 
     def set_step(self, share: float) -> None:
         """Let the next steps be this share of the full ones."""
-        self._native.dense_rate = self._model.config.attention_learning_rate * share
+        self._native.dense_rate = self._model.settings.attention_learning_rate * share
 
     def parameters(self, *, scale: float) -> State:
         """The network for a target that training saw divided by `scale`."""

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anyfm.models import Model
-from anyfm.rows import Floats, Rows
+from anyfm.core.rows import Floats, Rows
 
 State = dict[str, NDArray[Any]]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 
 from anyfm.engines.base import Engine
-from anyfm.errors import MissingDependencyError, SettingError, however
+from anyfm.core.errors import MissingDependencyError, SettingError, got
 from anyfm.models import Model
 
 ENGINES = ("auto", "native", "torch")
@@ -13,7 +13,7 @@ ENGINES = ("auto", "native", "torch")
 
 def trains_natively(model: Model) -> bool:
     """Whether the native engine trains `model`: all but a DeepFM with batch normalisation."""
-    return not getattr(model.config, "batch_norm", False)
+    return not getattr(model.settings, "batch_norm", False)
 
 
 def make_engine(
@@ -52,9 +52,9 @@ def make_engine(
 
         return TorchEngine(model, **sizes, device=device)
     if device != "cpu":
-        raise SettingError(however("the native engine computes on the CPU", device=device))
+        raise SettingError(got("the native engine computes on the CPU", device=device))
     if not trains_natively(model):
-        raise SettingError(however("the native engine knows no batch normalisation", batch_norm=True))
+        raise SettingError(got("the native engine knows no batch normalisation", batch_norm=True))
     from anyfm.engines.native import NativeEngine
 
     return NativeEngine(model, **sizes)

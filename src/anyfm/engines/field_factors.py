@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from anyfm._native import kernels
+from anyfm.core.native import kernels
 from anyfm.engines.recipe import PriorGuess, Recipe
-from anyfm.errors import InputError, SettingError, however, located
+from anyfm.core.errors import InputError, SettingError, got, located
 from anyfm.models import Model
-from anyfm.rows import Rows
+from anyfm.core.rows import Rows
 
 _log = logging.getLogger(__name__)
 _NO_PENALTY = 1e-30  # for libffm's rule, whose kernel takes 0 for "no partner in the row" (field_step.hpp)
@@ -42,8 +42,8 @@ def table_bytes(model: Model, *, n_features: int, n_fields: int, training: bool)
     """Bytes of the table of all features."""
     floats: int = kernels.ffm_floats(
         n_fields=n_fields,
-        n_factors=model.config.n_factors,
-        coordinates=model.config.adagrad == "libffm",
+        n_factors=model.settings.n_factors,
+        coordinates=model.settings.adagrad == "libffm",
         training=training,
     )
     return n_features * floats * 4
@@ -64,18 +64,18 @@ def memory_text(model: Model, *, n_features: int, n_fields: int, training: bool)
     features = f"{n_features / 1e6:.3g} M" if n_features >= 1e6 else f"{n_features:,}"
     memory = f"{needed / 1e9:.2g} GB" if needed >= 1e8 else f"{needed / 1e6:.2g} MB"
     copies = ", two thirds of it for copies of the best epoch" if training else ""
-    return f"FFM: {features} features × {n_fields} fields × {model.config.n_factors} factors: {memory}{copies}"
+    return f"FFM: {features} features × {n_fields} fields × {model.settings.n_factors} factors: {memory}{copies}"
 
 
 def make(model: Model, *, n_features: int, n_fields: int, training: bool, n_threads: int) -> Any:
     """The kernel of `model`; SettingError if its tables do not fit the memory that is free."""
-    config = model.config
+    config = model.settings
     needed = needed_bytes(model, n_features=n_features, n_fields=n_fields, training=training)
     available = available_memory()
     _log.info("%s", memory_text(model, n_features=n_features, n_fields=n_fields, training=training))
     if available is not None and needed > available:
         raise SettingError(
-            however(
+            got(
                 "the factors of all features must fit the free memory (fold rare values by a larger min_count, or take"
                 " fewer n_factors)",
                 needed_bytes=needed,
@@ -100,7 +100,7 @@ def make(model: Model, *, n_features: int, n_fields: int, training: bool, n_thre
 def check_fields(rows: Rows, n_fields: int) -> None:
     """Raise SettingError if fields are not stated, InputError for the first outside 0 … n_fields − 1."""
     if rows.fields is None and rows.offsets is not None:
-        raise SettingError(however("ragged rows of a field-aware model must state a field per entry", fields=None))
+        raise SettingError(got("ragged rows of a field-aware model must state a field per entry", fields=None))
     stated = np.arange(rows.ids.shape[1]) if rows.fields is None else rows.fields
     wrong = np.flatnonzero((stated < 0) | (stated >= n_fields))
     if len(wrong) > 0:
@@ -119,13 +119,13 @@ def prior_guess(made: Recipe) -> PriorGuess:
 
 def _deviation(model: Model, made: Recipe) -> float:
     """The standard deviation of the factors at their start."""
-    config = model.config
+    config = model.settings
     return float(config.init * (8 / config.n_factors) ** 0.25 / np.sqrt(prior_guess(made).start))
 
 
 def accumulator_start(model: Model) -> float:
     """Where the sums of squared gradients of the factors start."""
-    return 1.0 if model.config.adagrad == "libffm" else 0.1
+    return 1.0 if model.settings.adagrad == "libffm" else 0.1
 
 
 def _one_of_each(train: Rows) -> bool:
@@ -139,7 +139,7 @@ def draw_start(native: Any, model: Model, made: Recipe, train: Rows, *, seed: in
     What no pair of the training rows uses starts at zero: a feature without an entry (except under libffm's rule), and
     the vector of a feature toward its own field where rows hold one feature of each field.
     """
-    config = model.config
+    config = model.settings
     libffm = config.adagrad == "libffm"
     width = float(1 / np.sqrt(config.n_factors) if libffm else np.sqrt(12) * _deviation(model, made))
     native.start(
@@ -155,8 +155,8 @@ def draw_start(native: Any, model: Model, made: Recipe, train: Rows, *, seed: in
 
 def start_precision(model: Model, made: Recipe, *, n_fields: int) -> list[float]:
     """The precision of each pair of fields, row by row, before the first epoch."""
-    fixed = model.config.l2_factors
-    if fixed is not None and model.config.adagrad == "libffm":
+    fixed = model.settings.l2_factors
+    if fixed is not None and model.settings.adagrad == "libffm":
         fixed = max(fixed, _NO_PENALTY)
     return [prior_guess(made).start if fixed is None else fixed] * n_fields**2
 
@@ -176,7 +176,7 @@ def set_penalties(
     used: list[float] = native.field_penalties(
         field_of=made.field_of,
         precision=precision,
-        estimate=estimate and model.config.l2_factors is None,
+        estimate=estimate and model.settings.l2_factors is None,
         guess=guess.hyper,
         strength=guess.strength,
         bounds=(guess.lowest, guess.highest),

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from anyfm._native import kernels
+from anyfm.core.native import kernels
 from anyfm.engines import attention, field_factors, perceptron
-from anyfm.errors import InputError, SettingError, however
+from anyfm.core.errors import InputError, SettingError, got
 from anyfm.models import Model
-from anyfm.rows import Floats, Rows
+from anyfm.core.rows import Floats, Rows
 
 # Rows below which scoring stays on the calling thread: waking the others would cost more.
 _THREADED_ROWS = 4096
@@ -24,16 +24,16 @@ def make(model: Model, *, n_features: int, n_fields: int, training: bool, n_thre
         )
     if model.name == "deepfm":
         return perceptron.make(model, n_features=n_features, n_fields=n_fields, training=training, n_threads=n_threads)
-    normalize = getattr(model.config, "normalize", False)
+    normalize = getattr(model.settings, "normalize", False)
     if model.name == "linear":
         return kernels.linear(n_features, normalize=normalize, training=training, n_threads=n_threads)
     if model.name == "fm":
         return kernels.fm(
-            n_features, n_factors=model.config.n_factors, normalize=normalize, training=training, n_threads=n_threads
+            n_features, n_factors=model.settings.n_factors, normalize=normalize, training=training, n_threads=n_threads
         )
     if model.name == "afm":
         return attention.make(model, n_features=n_features, training=training, n_threads=n_threads)
-    raise SettingError(however("the native engine knows no such model", model=model.name))
+    raise SettingError(got("the native engine knows no such model", model=model.name))
 
 
 def bind(rows: Rows, *, n_features: int, n_owners: int, n_fields: int) -> Any:
@@ -57,7 +57,7 @@ def bind(rows: Rows, *, n_features: int, n_owners: int, n_fields: int) -> Any:
     except ValueError as error:  # fields: out of bounds, or not named
         if n_fields > 0:
             field_factors.check_fields(rows, n_fields)
-        raise InputError(however(f"the rows do not fit the model's {n_fields} fields", reason=str(error))) from None
+        raise InputError(got(f"the rows do not fit the model's {n_fields} fields", reason=str(error))) from None
 
 
 def logits(native: Any, rows: Rows, n_features: int) -> Floats:

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anyfm._native import kernels
+from anyfm.core.native import kernels
 from anyfm.engines import attention, field_factors, kernel, perceptron
 from anyfm.engines.base import Engine, State
 from anyfm.engines.recipe import PriorGuess, Recipe, recipe
-from anyfm.errors import SettingError, however
+from anyfm.core.errors import SettingError, got
 from anyfm.models import Model
-from anyfm.rows import Floats, Rows
-from anyfm.threads import available_threads
+from anyfm.core.rows import Floats, Rows
+from anyfm.core.threads import available_threads
 
 # Where the sums of squared gradients start: of the linear weights, of the factors.
 _ACCUMULATOR_START = np.array([1.0, 0.1], np.float32)
@@ -62,7 +62,7 @@ class NativeEngine(Engine):
         return table[:, self._columns[name]]
 
     def prepare(self, train: Rows, *, seed: int) -> None:
-        config = self.model.config
+        config = self.model.settings
         self._recipe = made = recipe(
             train,
             n_features=self.n_features,
@@ -102,7 +102,7 @@ class NativeEngine(Engine):
     def _priors(self) -> list[tuple[PriorGuess, float | None]]:
         """Of each penalty group (linear weights, factors): its guess, and the setting that fixes it."""
         assert self._recipe is not None
-        config = self.model.config
+        config = self.model.settings
         groups = [(self._recipe.linear_prior, config.l2_linear)]
         return (
             groups
@@ -112,7 +112,7 @@ class NativeEngine(Engine):
 
     def _set_penalties(self, *, estimate: bool, epochs: int = 0) -> None:
         assert self._recipe is not None
-        squared_loss = self.model.config.task == "regression"
+        squared_loss = self.model.settings.task == "regression"
         noise = 2 * self._seen[0] / self._seen[1] if squared_loss and self._seen[1] > 0 else 1.0
         self._noise = max(noise, 1e-6)
         priors = self._priors()
@@ -146,7 +146,7 @@ class NativeEngine(Engine):
     def _crowding(self) -> float:
         """Of a feature with one occurrence: how often it is expected in a block, over what does no harm there."""
         assert self._recipe is not None
-        harmless = 2 if self.model.config.task == "regression" else 8  # the squared loss's gradient is not bounded
+        harmless = 2 if self.model.settings.task == "regression" else 8  # the squared loss's gradient is not bounded
         return self._block_rows / (harmless * self._recipe.total_weight)
 
     @property
@@ -171,7 +171,7 @@ class NativeEngine(Engine):
         if self._recipe is None:
             raise SettingError("an engine must be prepared before its first step")
         bound = self._bind(rows)
-        step_size = self._recipe.step_size(self.model.config.learning_rate)
+        step_size = self._recipe.step_size(self.model.settings.learning_rate)
         loss = 0.0
         for first, last, share in self._annealed(len(order)):
             if self._network is not None:
@@ -198,7 +198,7 @@ class NativeEngine(Engine):
         total = self._recipe.n_rows
         block = self._block_rows
         grid = -(-total // (_ANNEALING_STEPS * block)) * block
-        full = getattr(self.model.config, "adagrad", "") == "libffm"
+        full = getattr(self.model.settings, "adagrad", "") == "libffm"
         rises = self.model.name == "deepfm" and self._epoch == 1
         first = 0
         while first < n_rows:
@@ -263,7 +263,7 @@ class NativeEngine(Engine):
         for name, target in held.items():
             if state[name].shape != target.shape:
                 came = state[name].shape
-                raise SettingError(however(f"the state's {name} must have shape {target.shape}", shape=came))
+                raise SettingError(got(f"the state's {name} must have shape {target.shape}", shape=came))
             target[:] = state[name]
         self._precisions = state["precisions"].tolist()
         if self._recipe is not None:
@@ -281,7 +281,7 @@ def _network(native: Any, model: Model, n_fields: int) -> attention.AttentionNet
     """What is trained beside the features, if anything."""
     if model.name == "afm":
         return attention.AttentionNetwork(native, model)
-    if model.name == "deepfm" and model.config.hidden_sizes:
+    if model.name == "deepfm" and model.settings.hidden_sizes:
         return perceptron.Perceptron(native, model, n_fields)
     return None
 

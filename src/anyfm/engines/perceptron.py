@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anyfm._native import kernels
+from anyfm.core.native import kernels
 from anyfm.engines.base import State
 from anyfm.engines.recipe import Recipe
 from anyfm.models import Model
-from anyfm.rows import Rows
+from anyfm.core.rows import Rows
 
 _BLOCK_ROWS = 240  # of one step of the features, at most: eight chunks of native/deepfm.hpp
 _LINES = ("values", "first", "second")
@@ -26,7 +26,7 @@ _LINES = ("values", "first", "second")
 
 def make(model: Model, *, n_features: int, n_fields: int, training: bool, n_threads: int) -> Any:
     """The kernel of a DeepFM, without its numbers."""
-    config = model.config
+    config = model.settings
     return kernels.deepfm(
         n_features,
         n_fields=n_fields,
@@ -49,12 +49,12 @@ def write(native: Any, model: Model, parameters: Mapping[str, NDArray[Any]]) -> 
 
 def block_rows(model: Model, made: Recipe) -> int:
     """How many rows make one step of the features."""
-    return min(_BLOCK_ROWS, made.batch_rows(model.config.batch_rows))
+    return min(_BLOCK_ROWS, made.batch_rows(model.settings.batch_rows))
 
 
 def unit(model: Model, made: Recipe) -> float:
     """What the first layer's inputs are counted in: the factors' prior deviation; hidden weights are over it."""
-    return float(np.sqrt(made.factor_prior(model.config.n_factors).start))
+    return float(np.sqrt(made.factor_prior(model.settings.n_factors).start))
 
 
 def drawn(shape: tuple[int, ...], rng: np.random.Generator, *, gain: float = 2.0) -> NDArray[np.float32]:
@@ -82,8 +82,8 @@ class Perceptron:
         """Draw the perceptron and forget all steps."""
         self._seed = seed
         self._native.unit = unit(self._model, made)
-        self._native.trust = self._model.config.deep_trust
-        self._native.set_blocks(block_rows(self._model, made), made.batch_rows(self._model.config.batch_rows))
+        self._native.trust = self._model.settings.deep_trust
+        self._native.set_blocks(block_rows(self._model, made), made.batch_rows(self._model.settings.batch_rows))
         shapes = self._shapes.values()
         start = [drawn(shape, rng) if len(shape) == 2 else np.zeros(shape, np.float32) for shape in shapes]
         self._write("values", np.concatenate([array.reshape(-1) for array in start]))
@@ -93,11 +93,11 @@ class Perceptron:
         self.begin_epoch(0)
 
     def begin_epoch(self, epoch: int) -> None:
-        self._native.set_dropout(self._model.config.dropout, self._seed, epoch)
+        self._native.set_dropout(self._model.settings.dropout, self._seed, epoch)
 
     def set_step(self, share: float) -> None:
         """Let the next steps be this share of the full ones."""
-        config = self._model.config
+        config = self._model.settings
         self._native.set_step(config.deep_learning_rate * share, config.l2_deep)
 
     def parameters(self, *, scale: float) -> State:

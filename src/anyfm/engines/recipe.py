@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from anyfm.errors import DivergenceError, SettingError
-from anyfm.rows import Floats, Rows
+from anyfm.core.errors import DivergenceError, SettingError
+from anyfm.core.rows import Floats, Rows
 
 
 @dataclass(frozen=True)

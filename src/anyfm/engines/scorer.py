@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anyfm.engines import attention, field_factors, kernel, perceptron
-from anyfm.errors import InputError, however
+from anyfm.core.errors import InputError, got
 from anyfm.models import Model
-from anyfm.rows import Floats, Ids, Rows
-from anyfm.threads import available_threads
+from anyfm.core.rows import Floats, Ids, Rows
+from anyfm.core.threads import available_threads
 
 
 class NativeScorer:
@@ -63,7 +63,7 @@ class NativeScorer:
             return float(self._native.logit(ids, values, fields))
         except IndexError:
             raise InputError(
-                however(f"a feature id must lie in 0 … {self.n_features - 1}", ids=[int(i) for i in ids])
+                got(f"a feature id must lie in 0 … {self.n_features - 1}", ids=[int(i) for i in ids])
             ) from None
         except ValueError as error:
             if self._native.n_fields > 0:
@@ -71,5 +71,5 @@ class NativeScorer:
                 stated = np.arange(len(ids), dtype=np.int32) if fields is None else fields
                 field_factors.check_fields(Rows(ids=ids, offsets=offsets, fields=stated), self._native.n_fields)
             raise InputError(
-                however(f"values and fields must fit the ids and {self.n_fields} fields", reason=str(error))
+                got(f"values and fields must fit the ids and {self.n_fields} fields", reason=str(error))
             ) from None

@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 from anyfm.engines import field_factors
 from anyfm.engines.base import Engine, State
 from anyfm.engines.recipe import PriorGuess, Recipe, recipe
-from anyfm.engines.torch_batch import Batch, TrainingNoise, batch_of
+from anyfm.engines.torch_batch import BatchTensors, TrainingNoise, batch_of
 from anyfm.engines.torch_dense import DenseParameters, target_power, units
 from anyfm.engines.torch_device import threads_of_torch, usable
 from anyfm.engines.torch_ops import FactorStart, FeatureStore, Gradients, Group
-from anyfm.errors import SettingError, however
+from anyfm.core.errors import SettingError, got
 from anyfm.models import Model
-from anyfm.rows import Floats, Rows
-from anyfm.threads import available_threads
+from anyfm.core.rows import Floats, Rows
+from anyfm.core.threads import available_threads
 
 Tensor = torch.Tensor
 _BATCH_ROWS = 4096  # at most, where the model has no setting of its own
@@ -58,8 +58,8 @@ class TorchEngine(Engine):
     def __init__(
         self, model: Model, *, n_features: int, n_fields: int, n_threads: int = 0, device: str = "cpu"
     ) -> None:
-        if getattr(model.config, "adagrad", "vector") != "vector":
-            raise SettingError(however("libffm's rule is the native engine's alone", adagrad=model.config.adagrad))
+        if getattr(model.settings, "adagrad", "vector") != "vector":
+            raise SettingError(got("libffm's rule is the native engine's alone", adagrad=model.settings.adagrad))
         self.model = model = model.for_fields(n_fields)
         self.n_features = n_features
         self.n_fields = n_fields
@@ -78,12 +78,12 @@ class TorchEngine(Engine):
         self._epoch = 1
         self._draws = np.zeros(2, np.int64)  # the seed of dropout, and how many batches have drawn from it
         self._mixed = _mixed(self._device, self._dense, model)
-        self._short_bias = self._mixed and not model.config.batch_norm
+        self._short_bias = self._mixed and not model.settings.batch_norm
 
     # ---- before training
 
     def prepare(self, train: Rows, *, seed: int) -> None:
-        config = self.model.config
+        config = self.model.settings
         self._recipe = made = recipe(
             train,
             n_features=self.n_features,
@@ -121,12 +121,12 @@ class TorchEngine(Engine):
 
     @property
     def _has_linear(self) -> bool:
-        return bool(getattr(self.model.config, "linear", True))
+        return bool(getattr(self.model.settings, "linear", True))
 
     def _priors(self) -> list[tuple[PriorGuess, float | None]]:
         """Of each vector of a record: its guess, and the setting that fixes its precision."""
         assert self._recipe is not None
-        config, found = self.model.config, []
+        config, found = self.model.settings, []
         for group in self._groups:
             if group.name == "linear":
                 found.append((self._recipe.linear_prior, config.l2_linear))
@@ -138,7 +138,7 @@ class TorchEngine(Engine):
 
     def _set_penalties(self, *, estimate: bool) -> None:
         assert self._recipe is not None
-        squared_loss = self.model.config.task == "regression"
+        squared_loss = self.model.settings.task == "regression"
         noise = 2 * self._seen[0] / self._seen[1] if squared_loss and self._seen[1] > 0 else 1.0
         self._noise = max(noise, 1e-6)
         self._precisions = self._store.set_penalties(
@@ -155,13 +155,13 @@ class TorchEngine(Engine):
     @property
     def _batch_rows(self) -> int:
         assert self._recipe is not None
-        most: int = getattr(self.model.config, "batch_rows", _BATCH_ROWS)
+        most: int = getattr(self.model.settings, "batch_rows", _BATCH_ROWS)
         return self._recipe.batch_rows(most)
 
     @property
     def _harmless(self) -> int:
         """How often a feature may occur in a batch before it is slowed down."""
-        return 2 if self.model.config.task == "regression" else 8  # the squared loss's gradient is not bounded
+        return 2 if self.model.settings.task == "regression" else 8  # the squared loss's gradient is not bounded
 
     @property
     def _crowding(self) -> float:
@@ -212,7 +212,7 @@ class TorchEngine(Engine):
         """One step on the rows at `index`, with that share of the full step sizes. Returns the summed loss."""
         assert self._recipe is not None
         assert rows.y is not None
-        config = self.model.config
+        config = self.model.settings
         batch = batch_of(rows, index, normalize=getattr(config, "normalize", False), device=self._device)
         y = torch.from_numpy(rows.y[index] / np.float32(self._recipe.scale)).to(self._device)
         weight = None if rows.weight is None else torch.from_numpy(rows.weight[index]).to(self._device)
@@ -246,7 +246,7 @@ class TorchEngine(Engine):
     @property
     def _dense_settings(self) -> tuple[float, float]:
         """Adam's learning rate, and the L2 penalty."""
-        config = self.model.config
+        config = self.model.settings
         if self.model.name == "afm":
             return config.attention_learning_rate, config.l2_attention
         return config.deep_learning_rate, config.l2_deep
@@ -256,9 +256,9 @@ class TorchEngine(Engine):
         width = sum(group.width for group in self._groups) * self.n_fields
         return self._n_threads if n_rows * (width + self._dense.flat.numel()) >= _THREADED else 1
 
-    def _piece_rows(self, batch: Batch) -> int:
+    def _piece_rows(self, batch: BatchTensors) -> int:
         """How many rows go through the model at a time: all, unless it lays out the pairs of a row."""
-        n_slots, config = batch.ids.shape[1], self.model.config
+        n_slots, config = batch.ids.shape[1], self.model.settings
         if self.model.name == "afm":
             floats = n_slots * n_slots * (2 * config.n_factors + 2 * config.attention_factors)
         elif self.model.name == "ffm":
@@ -267,7 +267,7 @@ class TorchEngine(Engine):
             return max(len(batch.ids), 1)
         return int(max(1, _FLOATS // max(floats, 1)))
 
-    def _forward(self, batch: Batch, gradients: Gradients | None, noise: TrainingNoise | None) -> Tensor:
+    def _forward(self, batch: BatchTensors, gradients: Gradients | None, noise: TrainingNoise | None) -> Tensor:
         """The logits of a batch, float32 of shape (B,), for a target divided by its scale."""
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._mixed and noise is not None):
             dense = self._dense.tensors(short_bias=self._short_bias and noise is not None)
@@ -297,7 +297,7 @@ class TorchEngine(Engine):
 
     def logits(self, rows: Rows) -> Floats:
         self._check(rows)
-        normalize = getattr(self.model.config, "normalize", False)
+        normalize = getattr(self.model.settings, "normalize", False)
         parts = [np.empty(0, np.float32)]
         with torch.no_grad(), threads_of_torch(self._useful_threads(min(rows.n_rows, _SCORED_ROWS))):
             for first in range(0, rows.n_rows, _SCORED_ROWS):
@@ -349,7 +349,7 @@ class TorchEngine(Engine):
         for name, tensor in held.items():
             if name not in state or state[name].shape != tuple(tensor.shape):
                 came = state[name].shape if name in state else None
-                raise SettingError(however(f"the state's {name} must have shape {tuple(tensor.shape)}", shape=came))
+                raise SettingError(got(f"the state's {name} must have shape {tuple(tensor.shape)}", shape=came))
         self._store.records.copy_(torch.from_numpy(np.array(state["records"])))
         self._bias.copy_(torch.from_numpy(np.array(state["bias"])))
         self._dense.load_state(state)

@@ -9,17 +9,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from anyfm._native import kernels
-from anyfm.models import Gathered
-from anyfm.rows import Rows
+from anyfm.core.native import kernels
+from anyfm.models import Batch
+from anyfm.core.rows import Rows
 
 Tensor = torch.Tensor
 _MOMENTUM = 0.1  # of the running moments of batch normalisation
 
 
 @dataclass(frozen=True)
-class TorchGathered(Gathered):
-    """`Gathered` of tensors, whose sums by field are one scattered addition.
+class TorchBatch(Batch):
+    """`Batch` of tensors, whose sums by field are one scattered addition.
 
     They are what the perceptron sees, so here its gradient is cut down to what each feature shall feel of it.
 
@@ -44,7 +44,7 @@ class TorchGathered(Gathered):
 
 
 @dataclass(frozen=True)
-class Batch:
+class BatchTensors:
     """What a batch holds but its parameters; B rows, S slots.
 
     Parameters
@@ -57,7 +57,7 @@ class Batch:
     in_order : bool
         Whether slot s is field s in every row.
     deep_share : tensor of shape (B, S), optional
-        As `TorchGathered` has it.
+        As `TorchBatch` has it.
     """
 
     ids: Tensor
@@ -66,15 +66,15 @@ class Batch:
     in_order: bool
     deep_share: Tensor | None = None
 
-    def slice(self, first: int, last: int) -> Batch:
+    def slice(self, first: int, last: int) -> BatchTensors:
         piece = slice(first, last)
         share = None if self.deep_share is None else self.deep_share[piece]
         return replace(
             self, ids=self.ids[piece], values=self.values[piece], fields=self.fields[piece], deep_share=share
         )
 
-    def gathered(self, parameters: Mapping[str, Tensor], training: TrainingNoise | None) -> Gathered:
-        return TorchGathered(
+    def gathered(self, parameters: Mapping[str, Tensor], training: TrainingNoise | None) -> Batch:
+        return TorchBatch(
             parameters=parameters,
             values=self.values,
             fields=self.fields,
@@ -85,7 +85,7 @@ class Batch:
         )
 
 
-def batch_of(rows: Rows, index: NDArray[np.int64] | slice, *, normalize: bool, device: torch.device) -> Batch:
+def batch_of(rows: Rows, index: NDArray[np.int64] | slice, *, normalize: bool, device: torch.device) -> BatchTensors:
     """The rows at `index`, in that order; with `normalize` each divided by its Euclidean norm."""
     ids, values, fields = _fixed(rows, index) if rows.offsets is None else _padded(rows, index)
     in_order = fields.ndim == 1 and bool((fields == np.arange(len(fields))).all())
@@ -95,7 +95,7 @@ def batch_of(rows: Rows, index: NDArray[np.int64] | slice, *, normalize: bool, d
     elif normalize:
         norm = numbers.square().sum(1, keepdim=True).sqrt()
         numbers = numbers / torch.where(norm > 0, norm, 1.0)
-    return Batch(
+    return BatchTensors(
         ids=torch.from_numpy(ids).to(device),
         values=numbers.to(device).expand(ids.shape),
         fields=torch.from_numpy(fields.astype(np.int64)).to(device).expand(ids.shape),

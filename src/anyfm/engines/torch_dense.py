@@ -18,7 +18,7 @@ from anyfm.engines import perceptron
 from anyfm.engines.attention import mean_pairs
 from anyfm.engines.recipe import Recipe
 from anyfm.models import Model, ParameterSpec
-from anyfm.rows import Rows
+from anyfm.core.rows import Rows
 
 Tensor = torch.Tensor
 _DECAY_1, _DECAY_2, _EPSILON = 0.9, 0.999, 1e-8
@@ -47,7 +47,7 @@ def units(model: Model, made: Recipe, train: Rows) -> dict[str, float]:
         return {"hidden_0_weights": perceptron.unit(model, made)}
     if model.name == "afm":
         return {
-            "attention_weights": made.factor_prior(model.config.n_factors).start,
+            "attention_weights": made.factor_prior(model.settings.n_factors).start,
             "projection": mean_pairs(train),
         }
     return {}

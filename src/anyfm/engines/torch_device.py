@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import torch
 
-from anyfm.errors import SettingError, however
+from anyfm.core.errors import SettingError, got
 
 
 def usable(device: str) -> torch.device:
@@ -18,7 +18,7 @@ def usable(device: str) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise SettingError(
-            however("device must be one that torch can use here", device=device, reason=reason)
+            got("device must be one that torch can use here", device=device, reason=reason)
         ) from None
     return made
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from anyfm._native import kernels
+from anyfm.core.native import kernels
 from anyfm.engines.recipe import PriorGuess
 from anyfm.models import ParameterSpec
 

@@ -18,22 +18,22 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from anyfm.artifact import Artifact, save_artifact
-from anyfm.config import Rule, TrainingConfig, integer, optional, real, setting_names
-from anyfm.errors import InputError, SettingError, however
+from anyfm.core.settings import Rule, TrainingSettings, integer, optional, real, setting_names
+from anyfm.core.errors import InputError, SettingError, got
 from anyfm.estimators.documentation import documented
 from anyfm.estimators.inputs import encode_table, frame_of, is_frame, is_sparse, matrix_rows
 from anyfm.estimators.keyed import ByFieldAndValue
 from anyfm.models import MODELS
 from anyfm.predictor import Predictor
-from anyfm.rows import Floats, Rows
-from anyfm.training.scored import probability
+from anyfm.core.rows import Floats, Rows
+from anyfm.metrics.scored import probability
 from anyfm.training.split import split_fraction
 from anyfm.workflow import train_rows
 
 if TYPE_CHECKING:
     from anyfm.explain.contributions import Contributions
-    from anyfm.table.encoder import Encoder
-    from anyfm.table.readers import Frame
+    from anyfm.data.encoder import Encoder
+    from anyfm.data.readers import Frame
 
 MIN_ROWS_TO_DIVIDE = 1000
 """With fewer rows, a held-out part says too little of the best epoch to be worth its absence from training."""
@@ -178,8 +178,8 @@ class TableEstimator(BaseEstimator):  # type: ignore[misc]
         parameters = {name: _plain(value) for name, value in self.get_params(deep=False).items()}
         for name, rule in _PARAMETER_RULES.items():
             if not rule.holds(parameters[name]):
-                raise SettingError(however(f"{name} must be {rule.text}", **{name: parameters[name]}))
-        known = setting_names(MODELS[self._model].config_type) | setting_names(TrainingConfig)
+                raise SettingError(got(f"{name} must be {rule.text}", **{name: parameters[name]}))
+        known = setting_names(MODELS[self._model].settings_type) | setting_names(TrainingSettings)
         state = parameters["random_state"]
         seed = state if isinstance(state, int) else int(check_random_state(state).randint(2**31 - 1))
         return {**{name: value for name, value in parameters.items() if name in known}, "seed": seed}
@@ -217,13 +217,13 @@ class TableEstimator(BaseEstimator):  # type: ignore[misc]
             return validate_data(self, X, reset=reset, dtype=None, ensure_all_finite=False, ensure_min_samples=least)
         frame = frame_of(validate_data(self, X, reset=reset, skip_check_array=True))
         if reset and frame.height < least:
-            raise InputError(f"a table to learn from must have at least 2 rows, however: n_samples={frame.height}")
+            raise InputError(f"a table to learn from must have at least 2 rows, got n_samples={frame.height}")
         return frame
 
     def _checked_eval_set(self, eval_set: Any) -> _Data:
         if not isinstance(eval_set, (tuple, list)) or len(eval_set) not in (2, 3):
             raise InputError(
-                however("eval_set must be (X, y) or (X, y, sample_weight)", eval_set=type(eval_set).__name__)
+                got("eval_set must be (X, y) or (X, y, sample_weight)", eval_set=type(eval_set).__name__)
             )
         X, y, *weight = eval_set
         return self._checked(X, y, weight[0] if weight else None, reset=False)
@@ -253,18 +253,18 @@ class TableEstimator(BaseEstimator):  # type: ignore[misc]
             rows, encoder = encode_table(train.X, train.y, train.weight, target=target, classes=classes, **table)
             return rows.labelled(y, train.weight), encoder
         if parameters["fields"]:
-            raise SettingError(however("fields must be none for a sparse matrix", fields=parameters["fields"]))
+            raise SettingError(got("fields must be none for a sparse matrix", fields=parameters["fields"]))
         return matrix_rows(train.X).labelled(y, train.weight), None
 
     def _rows(self, X: Any, encoder: Encoder | None) -> Rows:
         """Rows of what `_checked_table` gave."""
         if encoder is None:
             if is_frame(X):
-                raise InputError("a model of a sparse matrix needs a sparse matrix or an array, however a table came")
+                raise InputError("a model of a sparse matrix needs a sparse matrix or an array, but a table came")
             return matrix_rows(X)
         if is_sparse(X):
             raise InputError(
-                "a model of a table needs a table or an array, however a sparse matrix came. Use its toarray()"
+                "a model of a table needs a table or an array, but a sparse matrix came. Use its toarray()"
             )
         names = [field.name for field in encoder.schema.fields]
         return encoder.encode(frame_of(X, names), labelled=False).rows
@@ -333,14 +333,14 @@ class Classifier(ClassifierMixin, TableEstimator):  # type: ignore[misc]
             unknown = np.flatnonzero(~np.isin(y, self.classes_))
             if len(unknown):
                 classes = self.classes_.tolist()
-                raise InputError(however(f"y of eval_set must be of the classes {classes}", y=y[unknown[0]]))
+                raise InputError(got(f"y of eval_set must be of the classes {classes}", y=y[unknown[0]]))
             return y
         check_classification_targets(y)
         kind, classes = type_of_target(y, input_name="y"), np.unique(y)
         if kind != "binary":
             raise InputError(f"Only binary classification is supported. The type of the target is {kind}.")
         if len(classes) < 2:
-            raise InputError(however("y must hold two classes, not one class", classes=classes.tolist()))
+            raise InputError(got("y must hold two classes, not one class", classes=classes.tolist()))
         self.classes_ = classes
         return y
 

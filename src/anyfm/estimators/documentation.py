@@ -7,7 +7,7 @@ import inspect
 import textwrap
 from typing import Any
 
-from anyfm.config import TrainingConfig
+from anyfm.core.settings import TrainingSettings
 from anyfm.models import MODELS
 
 _OF_THE_TABLE = {
@@ -17,7 +17,7 @@ _OF_THE_TABLE = {
     ),
     "fields": (
         "kinds of columns, where the inferred ones will not do: column → kind, or column → settings of its "
-        "`anyfm.table.Field`, such as {'zip': 'categorical', 'genres': {'kind': 'tags', 'separator': '|'}}; the "
+        "`anyfm.data.Field`, such as {'zip': 'categorical', 'genres': {'kind': 'tags', 'separator': '|'}}; the "
         "columns of an array are called x0, x1, …"
     ),
     "min_count": "values seen less often in training share the unseen feature",
@@ -54,7 +54,7 @@ def documented(cls: Any, *, model: str) -> None:
     kind = MODELS[model]
     helps = {
         item.name: item.metadata["help"]
-        for config in (kind.config_type, TrainingConfig)
+        for config in (kind.settings_type, TrainingSettings)
         for item in dataclasses.fields(config)
     }
     lines, indent = ["", "Parameters", "----------"], " " * 4

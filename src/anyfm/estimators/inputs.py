@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anyfm.errors import InputError, however, located
-from anyfm.rows import MAX_FEATURES, Floats, Rows
+from anyfm.core.errors import InputError, got, located
+from anyfm.core.rows import MAX_FEATURES, Floats, Rows
 
 if TYPE_CHECKING:
-    from anyfm.table.encoder import Encoder
-    from anyfm.table.readers import Frame
-    from anyfm.table.schema import Field, Schema
+    from anyfm.data.encoder import Encoder
+    from anyfm.data.readers import Frame
+    from anyfm.data.schema import Field, Schema
 
 
 def is_sparse(X: Any) -> bool:
@@ -39,7 +39,7 @@ def frame_of(X: Any, names: Sequence[str] | None = None) -> Frame:
         The columns in the order of training. An array's columns are called so, and those of a data frame that has
         other names.
     """
-    from anyfm.table.readers import read_table
+    from anyfm.data.readers import read_table
 
     if not is_frame(X):
         return read_table(X, names=names)
@@ -64,7 +64,7 @@ def schema_of(X: Any, frame: Frame, *, fields: Mapping[str, Any] | None, min_cou
     n_bins : int, optional
         At most so many bins of a numeric column; by default as many as the inference finds the rows to allow.
     """
-    from anyfm.table.inference import infer_schema
+    from anyfm.data.inference import infer_schema
 
     asked = dict(fields or {})
     quantities = {name: kind for name, kind in _quantities(X, frame).items() if name not in asked}
@@ -88,8 +88,8 @@ def _quantities(X: Any, frame: Frame) -> dict[str, Any]:
     """
     if is_frame(X) or X.dtype.kind not in "iuf":
         return {}
-    from anyfm.table.inference import ROWS_PER_BIN
-    from anyfm.table.schema import N_BINS
+    from anyfm.data.inference import ROWS_PER_BIN
+    from anyfm.data.schema import N_BINS
 
     quantity = {"kind": "numeric", "n_bins": max(2, min(N_BINS, frame.height // ROWS_PER_BIN))}
     names = frame.columns
@@ -123,10 +123,10 @@ def encode_table(
     fields, min_count, n_bins
         See `schema_of`.
     """
-    from anyfm.table.encoder import Encoder
-    from anyfm.table.readers import read_table
-    from anyfm.table.schema import Target
-    from anyfm.table.target import infer_target
+    from anyfm.data.encoder import Encoder
+    from anyfm.data.readers import read_table
+    from anyfm.data.schema import Target
+    from anyfm.data.target import infer_target
 
     frame = frame_of(X)
     schema = schema_of(X, frame, fields=fields, min_count=min_count, n_bins=n_bins)
@@ -150,7 +150,7 @@ def matrix_rows(X: Any) -> Rows:
         An entry is not a finite number in float32, or there are too many columns.
     """
     if X.shape[1] > MAX_FEATURES:
-        raise InputError(however(f"there may be at most {MAX_FEATURES:,} columns", n_columns=X.shape[1]))
+        raise InputError(got(f"there may be at most {MAX_FEATURES:,} columns", n_columns=X.shape[1]))
     if is_sparse(X):
         if not X.has_canonical_format:
             X = X.copy()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from anyfm.table.encoder import Encoder
+    from anyfm.data.encoder import Encoder
 
 COLUMN = "column"
 """The one field of a model of a sparse matrix; its values are the column numbers."""

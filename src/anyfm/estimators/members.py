@@ -1,7 +1,7 @@
 """The estimators, a pair for each model.
 
 Each model's parameters are written out once, for signatures that editors and scikit-learn can read. Their defaults and
-their descriptions come from the model's settings and from `TrainingConfig`.
+their descriptions come from the model's settings and from `TrainingSettings`.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from anyfm.config import TrainingConfig
+from anyfm.core.settings import TrainingSettings
 from anyfm.estimators.base import Classifier, Regressor, TableEstimator, keep
-from anyfm.models import AFMConfig, DeepFMConfig, FFMConfig, FMConfig, LinearConfig
+from anyfm.models import AFMSettings, DeepFMSettings, FFMSettings, FMSettings, LinearSettings
 from anyfm.workflow import DEFAULT_FRACTION, MIN_COUNT
 
 if TYPE_CHECKING:
@@ -26,20 +26,20 @@ class _Linear(TableEstimator):
     def __init__(
         self,
         *,
-        learning_rate: float = LinearConfig.learning_rate,
-        l2_linear: float | None = LinearConfig.l2_linear,
-        normalize: bool = LinearConfig.normalize,
-        n_epochs: int = TrainingConfig.n_epochs,
-        patience: int = TrainingConfig.patience,
-        monitor: str = TrainingConfig.monitor,
+        learning_rate: float = LinearSettings.learning_rate,
+        l2_linear: float | None = LinearSettings.l2_linear,
+        normalize: bool = LinearSettings.normalize,
+        n_epochs: int = TrainingSettings.n_epochs,
+        patience: int = TrainingSettings.patience,
+        monitor: str = TrainingSettings.monitor,
         validation_fraction: float = DEFAULT_FRACTION,
         fields: Mapping[str, Any] | None = None,
         min_count: int = MIN_COUNT,
         n_bins: int | None = None,
         random_state: RandomState = 0,
-        n_threads: int = TrainingConfig.n_threads,
-        engine: str = TrainingConfig.engine,
-        device: str = TrainingConfig.device,
+        n_threads: int = TrainingSettings.n_threads,
+        engine: str = TrainingSettings.engine,
+        device: str = TrainingSettings.device,
     ) -> None:
         keep(self, locals())
 
@@ -58,23 +58,23 @@ class _FM(TableEstimator):
     def __init__(
         self,
         *,
-        n_factors: int = FMConfig.n_factors,
-        learning_rate: float = FMConfig.learning_rate,
-        l2_linear: float | None = FMConfig.l2_linear,
-        l2_factors: float | None = FMConfig.l2_factors,
-        init: float = FMConfig.init,
-        normalize: bool = FMConfig.normalize,
-        n_epochs: int = TrainingConfig.n_epochs,
-        patience: int = TrainingConfig.patience,
-        monitor: str = TrainingConfig.monitor,
+        n_factors: int = FMSettings.n_factors,
+        learning_rate: float = FMSettings.learning_rate,
+        l2_linear: float | None = FMSettings.l2_linear,
+        l2_factors: float | None = FMSettings.l2_factors,
+        init: float = FMSettings.init,
+        normalize: bool = FMSettings.normalize,
+        n_epochs: int = TrainingSettings.n_epochs,
+        patience: int = TrainingSettings.patience,
+        monitor: str = TrainingSettings.monitor,
         validation_fraction: float = DEFAULT_FRACTION,
         fields: Mapping[str, Any] | None = None,
         min_count: int = MIN_COUNT,
         n_bins: int | None = None,
         random_state: RandomState = 0,
-        n_threads: int = TrainingConfig.n_threads,
-        engine: str = TrainingConfig.engine,
-        device: str = TrainingConfig.device,
+        n_threads: int = TrainingSettings.n_threads,
+        engine: str = TrainingSettings.engine,
+        device: str = TrainingSettings.device,
     ) -> None:
         keep(self, locals())
 
@@ -93,25 +93,25 @@ class _FFM(TableEstimator):
     def __init__(
         self,
         *,
-        n_factors: int | None = FFMConfig.n_factors,
-        learning_rate: float = FFMConfig.learning_rate,
-        l2_linear: float | None = FFMConfig.l2_linear,
-        l2_factors: float | None = FFMConfig.l2_factors,
-        init: float = FFMConfig.init,
-        normalize: bool = FFMConfig.normalize,
-        linear: bool = FFMConfig.linear,
-        adagrad: str = FFMConfig.adagrad,
-        n_epochs: int = TrainingConfig.n_epochs,
-        patience: int = TrainingConfig.patience,
-        monitor: str = TrainingConfig.monitor,
+        n_factors: int | None = FFMSettings.n_factors,
+        learning_rate: float = FFMSettings.learning_rate,
+        l2_linear: float | None = FFMSettings.l2_linear,
+        l2_factors: float | None = FFMSettings.l2_factors,
+        init: float = FFMSettings.init,
+        normalize: bool = FFMSettings.normalize,
+        linear: bool = FFMSettings.linear,
+        adagrad: str = FFMSettings.adagrad,
+        n_epochs: int = TrainingSettings.n_epochs,
+        patience: int = TrainingSettings.patience,
+        monitor: str = TrainingSettings.monitor,
         validation_fraction: float = DEFAULT_FRACTION,
         fields: Mapping[str, Any] | None = None,
         min_count: int = MIN_COUNT,
         n_bins: int | None = None,
         random_state: RandomState = 0,
-        n_threads: int = TrainingConfig.n_threads,
-        engine: str = TrainingConfig.engine,
-        device: str = TrainingConfig.device,
+        n_threads: int = TrainingSettings.n_threads,
+        engine: str = TrainingSettings.engine,
+        device: str = TrainingSettings.device,
     ) -> None:
         keep(self, locals())
 
@@ -133,27 +133,27 @@ class _AFM(TableEstimator):
     def __init__(
         self,
         *,
-        n_factors: int = AFMConfig.n_factors,
-        attention_factors: int = AFMConfig.attention_factors,
-        dropout: float = AFMConfig.dropout,
-        learning_rate: float = AFMConfig.learning_rate,
-        attention_learning_rate: float = AFMConfig.attention_learning_rate,
-        l2_linear: float | None = AFMConfig.l2_linear,
-        l2_factors: float | None = AFMConfig.l2_factors,
-        l2_attention: float = AFMConfig.l2_attention,
-        init: float = AFMConfig.init,
-        normalize: bool = AFMConfig.normalize,
-        n_epochs: int = TrainingConfig.n_epochs,
-        patience: int = TrainingConfig.patience,
-        monitor: str = TrainingConfig.monitor,
+        n_factors: int = AFMSettings.n_factors,
+        attention_factors: int = AFMSettings.attention_factors,
+        dropout: float = AFMSettings.dropout,
+        learning_rate: float = AFMSettings.learning_rate,
+        attention_learning_rate: float = AFMSettings.attention_learning_rate,
+        l2_linear: float | None = AFMSettings.l2_linear,
+        l2_factors: float | None = AFMSettings.l2_factors,
+        l2_attention: float = AFMSettings.l2_attention,
+        init: float = AFMSettings.init,
+        normalize: bool = AFMSettings.normalize,
+        n_epochs: int = TrainingSettings.n_epochs,
+        patience: int = TrainingSettings.patience,
+        monitor: str = TrainingSettings.monitor,
         validation_fraction: float = DEFAULT_FRACTION,
         fields: Mapping[str, Any] | None = None,
         min_count: int = MIN_COUNT,
         n_bins: int | None = None,
         random_state: RandomState = 0,
-        n_threads: int = TrainingConfig.n_threads,
-        engine: str = TrainingConfig.engine,
-        device: str = TrainingConfig.device,
+        n_threads: int = TrainingSettings.n_threads,
+        engine: str = TrainingSettings.engine,
+        device: str = TrainingSettings.device,
     ) -> None:
         keep(self, locals())
 
@@ -172,30 +172,30 @@ class _DeepFM(TableEstimator):
     def __init__(
         self,
         *,
-        n_factors: int = DeepFMConfig.n_factors,
-        hidden: str | None = DeepFMConfig.hidden,
-        activation: str = DeepFMConfig.activation,
-        dropout: float = DeepFMConfig.dropout,
-        batch_norm: bool = DeepFMConfig.batch_norm,
-        batch_rows: int = DeepFMConfig.batch_rows,
-        learning_rate: float = DeepFMConfig.learning_rate,
-        deep_learning_rate: float = DeepFMConfig.deep_learning_rate,
-        deep_trust: float | None = DeepFMConfig.deep_trust,
-        l2_linear: float | None = DeepFMConfig.l2_linear,
-        l2_factors: float | None = DeepFMConfig.l2_factors,
-        l2_deep: float = DeepFMConfig.l2_deep,
-        init: float = DeepFMConfig.init,
-        n_epochs: int = TrainingConfig.n_epochs,
-        patience: int = TrainingConfig.patience,
-        monitor: str = TrainingConfig.monitor,
+        n_factors: int = DeepFMSettings.n_factors,
+        hidden: str | None = DeepFMSettings.hidden,
+        activation: str = DeepFMSettings.activation,
+        dropout: float = DeepFMSettings.dropout,
+        batch_norm: bool = DeepFMSettings.batch_norm,
+        batch_rows: int = DeepFMSettings.batch_rows,
+        learning_rate: float = DeepFMSettings.learning_rate,
+        deep_learning_rate: float = DeepFMSettings.deep_learning_rate,
+        deep_trust: float | None = DeepFMSettings.deep_trust,
+        l2_linear: float | None = DeepFMSettings.l2_linear,
+        l2_factors: float | None = DeepFMSettings.l2_factors,
+        l2_deep: float = DeepFMSettings.l2_deep,
+        init: float = DeepFMSettings.init,
+        n_epochs: int = TrainingSettings.n_epochs,
+        patience: int = TrainingSettings.patience,
+        monitor: str = TrainingSettings.monitor,
         validation_fraction: float = DEFAULT_FRACTION,
         fields: Mapping[str, Any] | None = None,
         min_count: int = MIN_COUNT,
         n_bins: int | None = None,
         random_state: RandomState = 0,
-        n_threads: int = TrainingConfig.n_threads,
-        engine: str = TrainingConfig.engine,
-        device: str = TrainingConfig.device,
+        n_threads: int = TrainingSettings.n_threads,
+        engine: str = TrainingSettings.engine,
+        device: str = TrainingSettings.device,
     ) -> None:
         keep(self, locals())
 

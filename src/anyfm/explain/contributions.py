@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from anyfm.artifact import Artifact
-from anyfm.errors import SettingError, however
+from anyfm.core.errors import SettingError, got
 from anyfm.explain.deep import perceptron
 from anyfm.explain.forms import Doubles
 from anyfm.explain.terms import FieldPairs, blocks, field_pairs
-from anyfm.rows import Rows
+from anyfm.core.rows import Rows
 
 if TYPE_CHECKING:
-    from anyfm.table.readers import Frame
+    from anyfm.data.readers import Frame
 
 BIAS, LINEAR, PAIR = "bias", "linear", "pair"
 DEEP, DEEP_BASELINE, RESIDUAL = "deep", "deep baseline", "residual"
@@ -143,7 +143,7 @@ class Contributions:
             Keep so many, and add for each kind one term with the sum of the others.
         """
         if not 0 <= row < self.n_rows:
-            raise SettingError(however(f"a row must lie in 0 … {self.n_rows - 1}", row=row))
+            raise SettingError(got(f"a row must lie in 0 … {self.n_rows - 1}", row=row))
         fixed = [Term(BIAS, (), (), self.bias)]
         if self.deep is not None:
             fixed.append(Term(DEEP_BASELINE, (), (), self.deep_baseline))
@@ -231,7 +231,7 @@ class Contributions:
         if Path(path).suffix.lower() == ".json":
             Path(path).write_text(json.dumps(self.to_dict(top=top), ensure_ascii=False) + "\n", encoding="utf-8")
             return
-        from anyfm.table.readers import write_table
+        from anyfm.data.readers import write_table
 
         write_table(self.table(top=top), path)
 
@@ -242,7 +242,7 @@ def explain(artifact: Artifact, table: Any) -> Contributions:
     Parameters
     ----------
     artifact : Artifact
-    table : Rows, or whatever `anyfm.table.readers.read_table` reads
+    table : Rows, or whatever `anyfm.data.readers.read_table` reads
         A table needs the columns of the model's fields.
 
     Raises
@@ -253,7 +253,7 @@ def explain(artifact: Artifact, table: Any) -> Contributions:
     if isinstance(table, Rows):
         return replace(explain_rows(artifact, table), values=labels_of_rows(artifact, table))
     from anyfm.explain.tidy import column_texts
-    from anyfm.table.readers import read_table
+    from anyfm.data.readers import read_table
 
     encoder = artifact.require_encoder()
     frame = read_table(table, text_columns=encoder.text_columns)
@@ -286,7 +286,7 @@ def explain_rows(artifact: Artifact, rows: Rows) -> Contributions:
             deep[here], residual[here], baseline = part.fields, part.residual, part.baseline
     return Contributions(
         model=artifact.model.name,
-        task=artifact.model.config.task,
+        task=artifact.model.settings.task,
         field_names=field_names(artifact),
         values=tuple(("",) * rows.n_rows for _ in range(artifact.n_fields)),
         bias=float(artifact.parameters["bias"][0]),

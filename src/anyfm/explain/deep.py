@@ -54,7 +54,7 @@ class Perceptron:
         self._layers = [(weights.astype(np.float64), bias.astype(np.float64)) for weights, bias in layers]
         self._short_layers = layers
         self._output = parameters["output_weights"].astype(np.float64) if layers else np.zeros(0)
-        self._activation, self._derivative = _ACTIVATIONS[model.config.activation]
+        self._activation, self._derivative = _ACTIVATIONS[model.settings.activation]
 
     def logits(self, inputs: Doubles) -> Doubles:
         """The logit of each row of inputs (B, n_inputs), shape (B,)."""
@@ -103,6 +103,6 @@ class Perceptron:
 
 def perceptron(model: Model, parameters: Mapping[str, NDArray[Any]]) -> Perceptron | None:
     """The perceptron of a DeepFM with hidden layers; None for any other model."""
-    if model.name != "deepfm" or not model.config.hidden_sizes:
+    if model.name != "deepfm" or not model.settings.hidden_sizes:
         return None
     return Perceptron(model, parameters)

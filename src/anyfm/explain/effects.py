@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from anyfm.artifact import Artifact
 from anyfm.engines.scorer import NativeScorer
-from anyfm.errors import InputError
+from anyfm.core.errors import InputError
 from anyfm.explain.contributions import field_names
 from anyfm.explain.forms import Doubles
 from anyfm.explain.value_pairs import value_name
-from anyfm.rows import Rows
-from anyfm.training.metrics import mean_loss
+from anyfm.core.rows import Rows
+from anyfm.metrics.functions import mean_loss
 
 N_EFFECT_ROWS = 1000
 N_VALUES = 40
@@ -136,8 +136,8 @@ def permutation_importance(artifact: Artifact, rows: Rows, *, n_repeats: int = 3
         The rows have no target.
     """
     if rows.y is None:
-        raise InputError("permutation importance must have targets, however: y=None")
-    task, score = artifact.model.config.task, scorer(artifact)
+        raise InputError("permutation importance must have targets, got y=None")
+    task, score = artifact.model.settings.task, scorer(artifact)
     loss = mean_loss(task, rows.y, score.logits(rows), rows.weight)
     rng = np.random.default_rng(seed)
     increases = np.zeros((n_repeats, artifact.n_fields))

@@ -10,7 +10,7 @@ from anyfm.artifact import Artifact
 from anyfm.explain.contributions import field_names
 
 if TYPE_CHECKING:
-    from anyfm.table.readers import Frame
+    from anyfm.data.readers import Frame
 
 
 def factors_table(artifact: Artifact) -> Frame:
@@ -23,7 +23,7 @@ def factors_table(artifact: Artifact) -> Frame:
         factor_1 … factor_k. FFM has a vector for each field that a value can meet: a row for each, told apart by the
         the column toward. A model of ids (libsvm and libffm text) has the column id in place of the first three.
     """
-    from anyfm.table.readers import read_table
+    from anyfm.data.readers import read_table
 
     keys = {**_keys(artifact), "linear": artifact.parameters["linear"]}
     factors = artifact.parameters.get("factors")

@@ -12,7 +12,7 @@ from anyfm.artifact import Artifact
 from anyfm.explain.effects import replaced, sample, scorer, with_field_of
 from anyfm.explain.forms import Doubles
 from anyfm.explain.terms import FieldPairs
-from anyfm.rows import Rows
+from anyfm.core.rows import Rows
 
 N_ROWS = 2000
 

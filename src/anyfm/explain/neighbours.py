@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anyfm.artifact import Artifact
-from anyfm.errors import InputError, SettingError, however, located
+from anyfm.core.errors import InputError, SettingError, got, located
 
 
 def nearest_values(
@@ -44,7 +44,7 @@ def nearest_values(
     """
     stored = artifact.parameters.get("factors", artifact.parameters.get("field_factors"))
     if stored is None:
-        raise SettingError(however("neighbours need a model with factors", model=artifact.model.name))
+        raise SettingError(got("neighbours need a model with factors", model=artifact.model.name))
     first, values, known = _of_field(artifact, field, min_count)
     last = first + len(values)
     chosen = _place(values, field, value)
@@ -63,7 +63,7 @@ def _of_field(artifact: Artifact, field: str, min_count: int) -> tuple[int, Sequ
     encoder = artifact.encoder
     names = ["id"] if encoder is None else encoder.field_names
     if field not in names:
-        raise SettingError(however(f"the field must be one of {', '.join(names)}", field=field))
+        raise SettingError(got(f"the field must be one of {', '.join(names)}", field=field))
     if encoder is None:
         return 0, range(artifact.n_features), np.ones(artifact.n_features, bool)
     position = names.index(field)

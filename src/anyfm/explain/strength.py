@@ -9,7 +9,7 @@ import numpy as np
 from anyfm.artifact import Artifact
 from anyfm.explain.forms import Doubles
 from anyfm.explain.terms import Block, FieldPairs, blocks, field_pairs
-from anyfm.rows import Rows
+from anyfm.core.rows import Rows
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from anyfm.artifact import Artifact
-from anyfm.errors import InputError
+from anyfm.core.errors import InputError
 from anyfm.explain.contributions import explain_rows, field_names
 from anyfm.explain.deep import perceptron
 from anyfm.explain.effects import Importance, permutation_importance, sample
@@ -16,10 +16,10 @@ from anyfm.explain.forms import Doubles
 from anyfm.explain.interactions import whole_interaction
 from anyfm.explain.strength import Strengths, strengths
 from anyfm.explain.value_pairs import ValuePair, value_pairs
-from anyfm.rows import Rows
+from anyfm.core.rows import Rows
 
 if TYPE_CHECKING:
-    from anyfm.table.readers import Frame
+    from anyfm.data.readers import Frame
 
 N_ROWS, N_IMPORTANCE_ROWS, N_DEEP_ROWS = 50_000, 10_000, 2_000
 
@@ -112,7 +112,7 @@ class Summary:
 
     def value_pairs(self) -> Frame:
         """The strongest pairs of values, columns as in `ValuePair`; a polars DataFrame."""
-        from anyfm.table.readers import read_table
+        from anyfm.data.readers import read_table
 
         keys = ("field", "value", "other_field", "other_value", "effect", "n_rows", "observed", "lower", "upper")
         return read_table({key: [getattr(pair, key) for pair in self.values] for key in keys})
@@ -124,7 +124,7 @@ def summarize(artifact: Artifact, table: Any, *, n_value_pairs: int = 20, n_rows
     Parameters
     ----------
     artifact : Artifact
-    table : Rows, or whatever `anyfm.table.readers.read_table` reads
+    table : Rows, or whatever `anyfm.data.readers.read_table` reads
         A table needs the columns of the model's fields. With the target, importance and the confidence of pairs of
         values are measured too.
     n_value_pairs : int
@@ -139,7 +139,7 @@ def summarize(artifact: Artifact, table: Any, *, n_value_pairs: int = 20, n_rows
     """
     rows = sample(table if isinstance(table, Rows) else _encoded(artifact, table), n_rows)
     if rows.n_rows == 0:
-        raise InputError("a table to explain must have at least one row, however it has none")
+        raise InputError("a table to explain must have at least one row, but it has none")
     measured = strengths(artifact, rows)
     whole, deep = whole_model(artifact, rows, measured)
     return Summary(
@@ -165,7 +165,7 @@ def whole_model(artifact: Artifact, rows: Rows, measured: Strengths) -> tuple[Do
 
 
 def _encoded(artifact: Artifact, table: Any) -> Rows:
-    from anyfm.table.readers import read_table
+    from anyfm.data.readers import read_table
 
     encoder = artifact.require_encoder()
     frame = read_table(table, text_columns=encoder.text_columns)
@@ -174,7 +174,7 @@ def _encoded(artifact: Artifact, table: Any) -> Rows:
 
 
 def _sorted(columns: dict[str, Any], order: Doubles) -> Frame:
-    from anyfm.table.readers import read_table
+    from anyfm.data.readers import read_table
 
     places = np.argsort(-np.nan_to_num(order, nan=-np.inf), kind="stable")
     return read_table({name: column[places] for name, column in columns.items()}).fill_nan(None)

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from anyfm.artifact import Artifact
 from anyfm.explain.forms import Doubles, PairForm, pair_form
-from anyfm.models.base import Gathered, gather
-from anyfm.rows import Rows
+from anyfm.models.base import Batch, gather
+from anyfm.core.rows import Rows
 
 Indices = NDArray[np.int64]
 _BLOCK_FLOATS = 1 << 21  # numbers a block may hold: 16 MB
@@ -37,7 +37,7 @@ class Block:
 
     Parameters
     ----------
-    batch : Gathered
+    batch : Batch
     ids : int array of shape (B, S)
         0 in padding.
     member : array of shape (B, F, S), optional
@@ -50,7 +50,7 @@ class Block:
     start: int
     stop: int
     form: PairForm | None
-    batch: Gathered
+    batch: Batch
     ids: NDArray[np.int64]
     member: Doubles | None
     vectors: Doubles | None
@@ -99,7 +99,7 @@ def blocks(artifact: Artifact, rows: Rows) -> Iterator[Block]:
     form = pair_form(artifact.model)
     specs = artifact.model.parameter_specs(artifact.n_features, artifact.n_fields)
     aligned = _is_aligned(rows, artifact.n_fields)
-    normalize = bool(getattr(artifact.model.config, "normalize", False))
+    normalize = bool(getattr(artifact.model.settings, "normalize", False))
     for start, stop in _cuts(rows, form, artifact.n_fields):
         part = rows.slice(start, stop)
         batch = gather(artifact.parameters, part, specs, normalize=normalize)
@@ -155,7 +155,7 @@ def _cuts(rows: Rows, form: PairForm | None, n_fields: int) -> Iterator[tuple[in
         yield start, min(start + size, rows.n_rows)
 
 
-def _ids(rows: Rows, batch: Gathered) -> NDArray[np.int64]:
+def _ids(rows: Rows, batch: Batch) -> NDArray[np.int64]:
     if rows.offsets is None:
         return rows.ids.astype(np.int64)
     ids = np.zeros(batch.present.shape, np.int64)
@@ -163,6 +163,6 @@ def _ids(rows: Rows, batch: Gathered) -> NDArray[np.int64]:
     return ids
 
 
-def _member(batch: Gathered, n_fields: int) -> Doubles:
+def _member(batch: Batch, n_fields: int) -> Doubles:
     there = batch.fields[:, None, :] == np.arange(n_fields)[:, None]
     return np.asarray(there & batch.present[:, None, :], np.float64)

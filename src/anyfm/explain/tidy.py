@@ -13,7 +13,7 @@ from anyfm.explain.forms import Doubles
 
 if TYPE_CHECKING:
     from anyfm.explain.contributions import Contributions
-    from anyfm.table.readers import Frame
+    from anyfm.data.readers import Frame
 
 MISSING_TEXT = "<missing>"
 _NONE = -1
@@ -21,7 +21,7 @@ _NONE = -1
 
 def tidy(contributions: Contributions, *, top: int | None = None) -> Frame:
     """See `Contributions.table`."""
-    from anyfm.table.readers import read_table
+    from anyfm.data.readers import read_table
 
     terms, kinds, first, second, attention = _columns(contributions)
     n_rows, n_terms = terms.shape
@@ -55,7 +55,7 @@ def tidy(contributions: Contributions, *, top: int | None = None) -> Frame:
 
 def _texts(texts: Sequence[str]) -> Any:
     """A polars series of the texts, with null after the last."""
-    from anyfm.table.readers import read_table
+    from anyfm.data.readers import read_table
 
     return read_table({"text": [*texts, None]})["text"]
 

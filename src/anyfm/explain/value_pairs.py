@@ -14,7 +14,7 @@ from anyfm.explain.contributions import field_names
 from anyfm.explain.forms import Doubles
 from anyfm.explain.strength import Strengths, centred_pairs
 from anyfm.explain.terms import Block, blocks
-from anyfm.rows import Rows
+from anyfm.core.rows import Rows
 
 Z_95 = 1.959963984540054
 N_FIELD_PAIRS = 24  # so many pairs of fields are searched, the strongest
@@ -204,7 +204,7 @@ def _estimate(
     def summed(of_entries: Doubles) -> Doubles:
         return np.bincount(group, weights=of_entries, minlength=n_groups).astype(np.float64)
 
-    if artifact.model.config.task == "binary":
+    if artifact.model.settings.task == "binary":
         information = np.ones(n_groups)
         for _ in range(_NEWTON_STEPS):
             chance = 0.5 * (1.0 + np.tanh(0.5 * (without + effect[group] * x)))

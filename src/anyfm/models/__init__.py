@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from anyfm.models.afm import AFM, AFMConfig
-from anyfm.models.base import Gathered, Model, ModelConfig, ParameterSpec, gather, specification_logits
-from anyfm.models.deepfm import DeepFM, DeepFMConfig
-from anyfm.models.ffm import FFM, FFMConfig
-from anyfm.models.fm import FM, FMConfig
-from anyfm.models.linear import Linear, LinearConfig
+from anyfm.models.afm import AFM, AFMSettings
+from anyfm.models.base import Batch, Model, ModelSettings, ParameterSpec, gather, specification_logits
+from anyfm.models.deepfm import DeepFM, DeepFMSettings
+from anyfm.models.ffm import FFM, FFMSettings
+from anyfm.models.fm import FM, FMSettings
+from anyfm.models.linear import Linear, LinearSettings
 
 MODELS: dict[str, type[Model]] = {"linear": Linear, "fm": FM, "ffm": FFM, "afm": AFM, "deepfm": DeepFM}
 
@@ -16,16 +16,16 @@ __all__ = [
     "FFM",
     "FM",
     "MODELS",
-    "AFMConfig",
+    "AFMSettings",
     "DeepFM",
-    "DeepFMConfig",
-    "FFMConfig",
-    "FMConfig",
-    "Gathered",
+    "DeepFMSettings",
+    "FFMSettings",
+    "FMSettings",
+    "Batch",
     "Linear",
-    "LinearConfig",
+    "LinearSettings",
     "Model",
-    "ModelConfig",
+    "ModelSettings",
     "ParameterSpec",
     "gather",
     "specification_logits",

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from anyfm.config import flag, integer, optional, real, setting
-from anyfm.models.base import Gathered, Model, ModelConfig, ParameterSpec, linear_terms
+from anyfm.core.settings import flag, integer, optional, real, setting
+from anyfm.models.base import Batch, Model, ModelSettings, ParameterSpec, linear_terms
 from anyfm.models.operations import Array, pairs, relu, softmax
 
 
 @dataclass(frozen=True, kw_only=True)
-class AFMConfig(ModelConfig):
+class AFMSettings(ModelSettings):
     """Settings of the attentional factorization machine."""
 
     n_factors: int = setting(16, integer(1, 256), "length of each feature's latent vector")
@@ -51,10 +51,10 @@ class AFM(Model):
     """
 
     name = "afm"
-    config_type = AFMConfig
+    settings_type = AFMSettings
 
     def parameter_specs(self, n_features: int, n_fields: int) -> dict[str, ParameterSpec]:
-        k, t = self.config.n_factors, self.config.attention_factors
+        k, t = self.settings.n_factors, self.settings.attention_factors
         return {
             "bias": ParameterSpec((1,), per_feature=False),
             "linear": ParameterSpec((n_features,), per_feature=True),
@@ -65,25 +65,25 @@ class AFM(Model):
             "projection": ParameterSpec((k,), per_feature=False),
         }
 
-    def logits(self, batch: Gathered) -> Array:
+    def logits(self, batch: Batch) -> Array:
         products = self._products(batch)  # (B, P, K)
         pooled = (self._weights(batch, products)[..., None] * products).sum(1)  # (B, K)
-        pooled = batch.dropout(pooled, self.config.dropout)
+        pooled = batch.dropout(pooled, self.settings.dropout)
         return batch.parameters["bias"] + linear_terms(batch).sum(1) + pooled @ batch.parameters["projection"]
 
-    def attention(self, batch: Gathered) -> Array:
+    def attention(self, batch: Batch) -> Array:
         """The weight of every pair i < j of a row's slots, in the order of ``np.triu_indices(S, 1)``: shape (B, P).
 
         They sum to 1 over the row, or are all 0 where it has no pair; a pair with padding or a value of 0 has 0.
         """
         return self._weights(batch, self._products(batch))
 
-    def _products(self, batch: Gathered) -> Array:
+    def _products(self, batch: Batch) -> Array:
         first, second = pairs(batch.values.shape[1])
         scaled = batch.parameters["factors"] * batch.values[..., None]  # (B, S, K)
         return scaled[:, first] * scaled[:, second]
 
-    def _weights(self, batch: Gathered, products: Array) -> Array:
+    def _weights(self, batch: Batch, products: Array) -> Array:
         first, second = pairs(batch.values.shape[1])
         there = batch.present & (batch.values != 0)
         hidden = relu(products @ batch.parameters["attention_weights"] + batch.parameters["attention_bias"])

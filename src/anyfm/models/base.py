@@ -10,13 +10,13 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from anyfm.config import Settings, choice, setting
+from anyfm.core.settings import Settings, choice, setting
 from anyfm.models.operations import Array, library
-from anyfm.rows import Rows
+from anyfm.core.rows import Rows
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelConfig(Settings):
+class ModelSettings(Settings):
     """Settings every model has."""
 
     task: str = setting("binary", choice("binary", "regression"), "binary (logloss) or regression (squared loss)")
@@ -47,7 +47,7 @@ class TrainingMode(Protocol):
 
 
 @dataclass(frozen=True)
-class Gathered:
+class Batch:
     """A batch with its parameters gathered; numpy arrays or torch tensors.
 
     Parameters
@@ -98,18 +98,18 @@ class Model(ABC):
     """
 
     name: ClassVar[str]
-    config_type: ClassVar[type[ModelConfig]]
+    settings_type: ClassVar[type[ModelSettings]]
     needs_fields: ClassVar[bool] = False  # whether the logit depends on which field an entry is of
 
-    def __init__(self, config: ModelConfig | None = None) -> None:
-        self.config: Any = config if config is not None else self.config_type()
+    def __init__(self, config: ModelSettings | None = None) -> None:
+        self.settings: Any = config if config is not None else self.settings_type()
 
     @abstractmethod
     def parameter_specs(self, n_features: int, n_fields: int) -> dict[str, ParameterSpec]:
         """The parameters by name, for a table of `n_features` features in `n_fields` fields."""
 
     @abstractmethod
-    def logits(self, batch: Gathered) -> Array:
+    def logits(self, batch: Batch) -> Array:
         """The logit of each row, shape (B,); for regression, the prediction itself."""
 
     def for_fields(self, n_fields: int) -> Model:
@@ -123,14 +123,14 @@ class Model(ABC):
         )
 
 
-def linear_terms(batch: Gathered) -> Array:
+def linear_terms(batch: Batch) -> Array:
     """w_i x_i of each slot, shape (B, S)."""
     return batch.parameters["linear"] * batch.values
 
 
 def gather(
     parameters: Mapping[str, NDArray[Any]], rows: Rows, specs: Mapping[str, ParameterSpec], *, normalize: bool = False
-) -> Gathered:
+) -> Batch:
     """Gather the parameters of `rows` in numpy, padding ragged rows to their longest.
 
     With `normalize`, each row's values are divided by their Euclidean norm (a row of zeros stays).
@@ -158,13 +158,13 @@ def gather(
         for name, array in parameters.items()
     }
     in_order = rows.offsets is None and bool((fields == np.arange(fields.shape[1])).all())
-    return Gathered(parameters=gathered, values=values, fields=fields, present=present, in_order=in_order)
+    return Batch(parameters=gathered, values=values, fields=fields, present=present, in_order=in_order)
 
 
 def specification_logits(model: Model, parameters: Mapping[str, NDArray[Any]], rows: Rows) -> NDArray[np.float64]:
     """The model's logits in float64 numpy: slow, obvious, and what every engine is held to. Shape (n_rows,)."""
     specs = model.parameter_specs(n_features=len(parameters["linear"]), n_fields=_n_fields(parameters))
-    normalize = bool(getattr(model.config, "normalize", False))
+    normalize = bool(getattr(model.settings, "normalize", False))
     logits: NDArray[np.float64] = model.logits(gather(parameters, rows, specs, normalize=normalize))
     return logits
 

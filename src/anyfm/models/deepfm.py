@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anyfm.config import choice, flag, integer, optional, real, setting, sizes
-from anyfm.models.base import Gathered, Model, ModelConfig, ParameterSpec, linear_terms
+from anyfm.core.settings import choice, flag, integer, optional, real, setting, sizes
+from anyfm.models.base import Batch, Model, ModelSettings, ParameterSpec, linear_terms
 from anyfm.models.operations import Array, relu, sigmoid, sqrt, tanh
 
 ACTIVATIONS = {"relu": relu, "tanh": tanh, "sigmoid": sigmoid}
@@ -19,7 +19,7 @@ FEW_FIELDS = 5
 
 
 @dataclass(frozen=True, kw_only=True)
-class DeepFMConfig(ModelConfig):
+class DeepFMSettings(ModelSettings):
     """Settings of DeepFM."""
 
     n_factors: int = setting(16, integer(1, 256), "length of each feature's latent vector")
@@ -74,18 +74,18 @@ class DeepFM(Model):
     """
 
     name = "deepfm"
-    config_type = DeepFMConfig
+    settings_type = DeepFMSettings
     needs_fields = True
 
     def parameter_specs(self, n_features: int, n_fields: int) -> dict[str, ParameterSpec]:
         specs = {
             "bias": ParameterSpec((1,), per_feature=False),
             "linear": ParameterSpec((n_features,), per_feature=True),
-            "factors": ParameterSpec((n_features, self.config.n_factors), per_feature=True),
+            "factors": ParameterSpec((n_features, self.settings.n_factors), per_feature=True),
         }
-        n_inputs = n_fields * self.config.n_factors
-        hidden_sizes = self.for_fields(n_fields).config.hidden_sizes
-        of_norm = ("scale", "shift", "mean", "variance") if self.config.batch_norm else ()
+        n_inputs = n_fields * self.settings.n_factors
+        hidden_sizes = self.for_fields(n_fields).settings.hidden_sizes
+        of_norm = ("scale", "shift", "mean", "variance") if self.settings.batch_norm else ()
         for layer, size in enumerate(hidden_sizes):
             specs[f"hidden_{layer}_weights"] = ParameterSpec((n_inputs, size), per_feature=False)
             for name in ("bias", *of_norm):
@@ -99,28 +99,28 @@ class DeepFM(Model):
         """With few fields, a perceptron has little to read of a row but many values of each: it may be larger there,
         and frequent values alone should heed it."""
         few = n_fields <= FEW_FIELDS
-        hidden, trust = self.config.hidden, self.config.deep_trust
+        hidden, trust = self.settings.hidden, self.settings.deep_trust
         hidden = ("256,128" if few else "64,32") if hidden is None else hidden
         trust = (3000.0 if few else 300.0) if trust is None else trust
-        return DeepFM(replace(self.config, hidden=hidden, deep_trust=trust))
+        return DeepFM(replace(self.settings, hidden=hidden, deep_trust=trust))
 
-    def logits(self, batch: Gathered) -> Array:
+    def logits(self, batch: Batch) -> Array:
         scaled = batch.parameters["factors"] * batch.values[..., None]  # (B, S, K)
         pairs = 0.5 * (scaled.sum(1) ** 2 - (scaled**2).sum(1)).sum(1)
         wide = batch.parameters["bias"] + linear_terms(batch).sum(1) + pairs
         return wide + self._deep(batch, scaled) if "output_weights" in batch.parameters else wide
 
-    def _deep(self, batch: Gathered, scaled: Array) -> Array:
-        n_fields = batch.parameters["hidden_0_weights"].shape[0] // self.config.n_factors
+    def _deep(self, batch: Batch, scaled: Array) -> Array:
+        n_fields = batch.parameters["hidden_0_weights"].shape[0] // self.settings.n_factors
         here = batch.by_field(scaled, n_fields).reshape(len(scaled), -1)  # (B, F K)
         for layer in range(_n_layers(batch.parameters)):
             of_layer = f"hidden_{layer}_"
             here = here @ batch.parameters[f"{of_layer}weights"] + batch.parameters[f"{of_layer}bias"]
-            if self.config.batch_norm:
+            if self.settings.batch_norm:
                 mean, variance = batch.moments(of_layer, here)
                 here = (here - mean) / sqrt(variance + EPSILON)
                 here = here * batch.parameters[f"{of_layer}scale"] + batch.parameters[f"{of_layer}shift"]
-            here = batch.dropout(ACTIVATIONS[self.config.activation](here), self.config.dropout)
+            here = batch.dropout(ACTIVATIONS[self.settings.activation](here), self.settings.dropout)
         return here @ batch.parameters["output_weights"]
 
     def layers(self, parameters: Mapping[str, NDArray[Any]]) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
@@ -133,7 +133,7 @@ class DeepFM(Model):
                 if f"hidden_{layer}_{name}" in parameters
             }
             weights, bias = found["weights"], found["bias"]
-            if self.config.batch_norm:
+            if self.settings.batch_norm:
                 scale = found["scale"] / np.sqrt(found["variance"] + EPSILON)
                 weights, bias = weights * scale, (bias - found["mean"]) * scale + found["shift"]
             folded.append((weights.astype(np.float32), bias.astype(np.float32)))

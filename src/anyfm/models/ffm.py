@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from anyfm.config import choice, flag, integer, optional, real, setting
-from anyfm.models.base import Gathered, Model, ModelConfig, ParameterSpec, linear_terms
+from anyfm.core.settings import choice, flag, integer, optional, real, setting
+from anyfm.models.base import Batch, Model, ModelSettings, ParameterSpec, linear_terms
 from anyfm.models.operations import Array
 
 
 @dataclass(frozen=True, kw_only=True)
-class FFMConfig(ModelConfig):
+class FFMSettings(ModelSettings):
     """Settings of the field-aware factorization machine."""
 
     n_factors: int | None = setting(
@@ -67,7 +67,7 @@ class FFM(Model):
     """
 
     name = "ffm"
-    config_type = FFMConfig
+    settings_type = FFMSettings
     needs_fields = True
 
     def parameter_specs(self, n_features: int, n_fields: int) -> dict[str, ParameterSpec]:
@@ -78,15 +78,15 @@ class FFM(Model):
         }
 
     def for_fields(self, n_fields: int) -> FFM:
-        return FFM(replace(self.config, n_factors=self._n_factors(n_fields)))
+        return FFM(replace(self.settings, n_factors=self._n_factors(n_fields)))
 
     def _n_factors(self, n_fields: int) -> int:
         """The setting, or about 64 numbers a feature, in fours as the kernels take them: few fields need longer vectors
         to tell their values apart, many have vectors enough."""
-        known: int | None = self.config.n_factors
+        known: int | None = self.settings.n_factors
         return min(16, max(4, 4 * -(-16 // max(n_fields, 1)))) if known is None else known
 
-    def logits(self, batch: Gathered) -> Array:
+    def logits(self, batch: Batch) -> Array:
         scaled = batch.parameters["field_factors"] * batch.values[..., None, None]  # (B, S, F, K)
         n_rows, n_slots = batch.values.shape
         row, slot = np.arange(n_rows)[:, None, None], np.arange(n_slots)[:, None]

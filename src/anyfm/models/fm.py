@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from anyfm.config import flag, integer, optional, real, setting
-from anyfm.models.base import Gathered, Model, ModelConfig, ParameterSpec, linear_terms
+from anyfm.core.settings import flag, integer, optional, real, setting
+from anyfm.models.base import Batch, Model, ModelSettings, ParameterSpec, linear_terms
 from anyfm.models.operations import Array
 
 
 @dataclass(frozen=True, kw_only=True)
-class FMConfig(ModelConfig):
+class FMSettings(ModelSettings):
     """Settings of the factorization machine."""
 
     n_factors: int = setting(16, integer(1, 256), "length of each feature's latent vector")
@@ -41,16 +41,16 @@ class FM(Model):
     """
 
     name = "fm"
-    config_type = FMConfig
+    settings_type = FMSettings
 
     def parameter_specs(self, n_features: int, n_fields: int) -> dict[str, ParameterSpec]:
         return {
             "bias": ParameterSpec((1,), per_feature=False),
             "linear": ParameterSpec((n_features,), per_feature=True),
-            "factors": ParameterSpec((n_features, self.config.n_factors), per_feature=True),
+            "factors": ParameterSpec((n_features, self.settings.n_factors), per_feature=True),
         }
 
-    def logits(self, batch: Gathered) -> Array:
+    def logits(self, batch: Batch) -> Array:
         scaled = batch.parameters["factors"] * batch.values[..., None]  # (B, S, K)
         pairs = 0.5 * (scaled.sum(axis=1) ** 2 - (scaled**2).sum(axis=1)).sum(axis=1)
         return batch.parameters["bias"] + linear_terms(batch).sum(axis=1) + pairs

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from anyfm.config import flag, optional, real, setting
-from anyfm.models.base import Gathered, Model, ModelConfig, ParameterSpec, linear_terms
+from anyfm.core.settings import flag, optional, real, setting
+from anyfm.models.base import Batch, Model, ModelSettings, ParameterSpec, linear_terms
 from anyfm.models.operations import Array
 
 
 @dataclass(frozen=True, kw_only=True)
-class LinearConfig(ModelConfig):
+class LinearSettings(ModelSettings):
     """Settings of the linear model."""
 
     learning_rate: float = setting(0.3, real(0, above=True), "Adagrad's step, divided by the norm of an average row")
@@ -30,7 +30,7 @@ class Linear(Model):
     """
 
     name = "linear"
-    config_type = LinearConfig
+    settings_type = LinearSettings
 
     def parameter_specs(self, n_features: int, n_fields: int) -> dict[str, ParameterSpec]:
         return {
@@ -38,5 +38,5 @@ class Linear(Model):
             "linear": ParameterSpec((n_features,), per_feature=True),
         }
 
-    def logits(self, batch: Gathered) -> Array:
+    def logits(self, batch: Batch) -> Array:
         return batch.parameters["bias"] + linear_terms(batch).sum(axis=1)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any, TextIO
 
-from anyfm.config import TrainingConfig
+from anyfm.core.settings import TrainingSettings
 from anyfm.engines.base import Engine
-from anyfm.rows import Rows
+from anyfm.core.rows import Rows
 from anyfm.training.history import History, Progress, Record
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ class Callback:
     training with that exception.
     """
 
-    def on_train_begin(self, *, engine: Engine, train: Rows, config: TrainingConfig, history: History) -> None:
+    def on_train_begin(self, *, engine: Engine, train: Rows, config: TrainingSettings, history: History) -> None:
         """Before the first epoch, or the first after resuming (`history` then holds the earlier ones)."""
 
     def on_batch_end(self, *, epoch: int, n_done: int, n_rows: int, train_loss: float, rows_per_second: float) -> None:
@@ -50,7 +50,7 @@ class ProgressBar(Callback):
         self._bar: RichProgress | None = None
         self._n_epochs = 0
 
-    def on_train_begin(self, *, config: TrainingConfig, history: History, **_: Any) -> None:
+    def on_train_begin(self, *, config: TrainingSettings, history: History, **_: Any) -> None:
         file = self._file if self._file is not None else sys.stderr
         if not file.isatty():
             return

@@ -18,10 +18,10 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from anyfm.config import TrainingConfig
+from anyfm.core.settings import TrainingSettings
 from anyfm.engines.base import Engine, State
-from anyfm.errors import ArtifactError, SettingError, however, located
-from anyfm.rows import Rows
+from anyfm.core.errors import ArtifactError, SettingError, got, located
+from anyfm.core.rows import Rows
 from anyfm.training.callbacks import Callback
 from anyfm.training.history import History, Progress
 
@@ -47,7 +47,7 @@ class Checkpoint:
     progress: Progress
     identity: dict[str, Any]
 
-    def check(self, engine: Engine, train: Rows, config: TrainingConfig) -> None:
+    def check(self, engine: Engine, train: Rows, config: TrainingSettings) -> None:
         """Raise SettingError, naming the difference, unless training may resume with these.
 
         The number of epochs, the patience and the number of threads may differ.
@@ -57,7 +57,7 @@ class Checkpoint:
             then = self.identity.get(name)
             if value != then:
                 raise SettingError(
-                    however(f"to resume, {name} must be that of the checkpoint, {then!r}", **{name: value})
+                    got(f"to resume, {name} must be that of the checkpoint, {then!r}", **{name: value})
                 )
 
 
@@ -72,11 +72,11 @@ class Checkpointer(Callback):
 
     def __init__(self, directory: str | os.PathLike[str], *, every: int = 1) -> None:
         if every < 1:
-            raise SettingError(however("every must be an integer of at least 1", every=every))
+            raise SettingError(got("every must be an integer of at least 1", every=every))
         self._directory = directory
         self._every = every
 
-    def on_train_begin(self, *, engine: Engine, train: Rows, config: TrainingConfig, **_: Any) -> None:
+    def on_train_begin(self, *, engine: Engine, train: Rows, config: TrainingSettings, **_: Any) -> None:
         self._config = config
         self._identity = identity(engine, train, config)
 
@@ -86,11 +86,11 @@ class Checkpointer(Callback):
             save_checkpoint(self._directory, Checkpoint(engine.state(), progress, self._identity))
 
 
-def identity(engine: Engine, train: Rows, config: TrainingConfig) -> dict[str, Any]:
+def identity(engine: Engine, train: Rows, config: TrainingSettings) -> dict[str, Any]:
     """What a resumed training must share with the one before: model, settings, seed and training rows."""
     return {
         "model": engine.model.name,
-        **engine.model.config.to_dict(),
+        **engine.model.settings.to_dict(),
         "n_features": engine.n_features,
         "n_fields": engine.n_fields,
         "seed": config.seed,
@@ -146,7 +146,7 @@ def load_checkpoint(directory: str | os.PathLike[str]) -> Checkpoint:
             return Checkpoint(_under("state", tensors), progress, header["identity"])
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ArtifactError(located(f"the checkpoint cannot be read: {error!r}", file=str(path))) from error
-    rule = however(f"the checkpoint's format_version must be {FORMAT_VERSION}", format_version=version)
+    rule = got(f"the checkpoint's format_version must be {FORMAT_VERSION}", format_version=version)
     raise ArtifactError(located(rule, file=str(path)))
 
 

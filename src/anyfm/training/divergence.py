@@ -8,10 +8,10 @@ from dataclasses import fields
 import numpy as np
 
 from anyfm.engines.base import Engine
-from anyfm.errors import DivergenceError
+from anyfm.core.errors import DivergenceError
 from anyfm.models import Model
-from anyfm.rows import Rows
-from anyfm.training.metrics import mean_loss
+from anyfm.core.rows import Rows
+from anyfm.metrics.functions import mean_loss
 
 RUNAWAY_FACTOR = 10
 SAMPLE_ROWS = 4096
@@ -37,8 +37,8 @@ class DivergenceGuard:
                 f"the parameters that training starts from give logits that are not finite. {self._advice}"
             )
         assert sample.y is not None
-        at_start = mean_loss(engine.model.config.task, sample.y, start, sample.weight)
-        self._limit = RUNAWAY_FACTOR * max(at_start, _loss_at_zero(engine.model.config.task, train))
+        at_start = mean_loss(engine.model.settings.task, sample.y, start, sample.weight)
+        self._limit = RUNAWAY_FACTOR * max(at_start, _loss_at_zero(engine.model.settings.task, train))
 
     @property
     def _advice(self) -> str:
@@ -72,21 +72,21 @@ class DivergenceGuard:
 
 def advice(model: Model, rows: Rows) -> str:
     """What to change when training diverged, as sentences that name the settings and their present values."""
-    names = {item.name for item in fields(model.config)}
+    names = {item.name for item in fields(model.settings)}
     hints = []
     if "learning_rate" in names:
-        rate = model.config.learning_rate
+        rate = model.settings.learning_rate
         hints.append(f"Lower learning_rate (now {rate:g}), for example to {rate / 5:g}")
     else:
         hints.append("Lower the step size of the model's optimiser")
     largest = _largest_value(rows)
     if largest > LARGE_VALUE:
-        normalize = ", or set normalize=true" if getattr(model.config, "normalize", None) is False else ""
+        normalize = ", or set normalize=true" if getattr(model.settings, "normalize", None) is False else ""
         hints.append(f"Feature values reach {largest:.4g}: scale or bin that numeric field{normalize}")
-    if model.config.task == "regression" and rows.y is not None and float(np.abs(rows.y).max()) > 1000:
+    if model.settings.task == "regression" and rows.y is not None and float(np.abs(rows.y).max()) > 1000:
         hints.append(f"Targets reach {float(np.abs(rows.y).max()):.4g}: train on a scaled target or its logarithm")
-    if "init" in names and model.config.init > 1:
-        hints.append(f"Lower init (now {model.config.init:g})")
+    if "init" in names and model.settings.init > 1:
+        hints.append(f"Lower init (now {model.settings.init:g})")
     return ". ".join(hints)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from anyfm.config import TrainingConfig
+from anyfm.core.settings import TrainingSettings
 from anyfm.engines.base import Engine, State
 
 Record = dict[str, float]
@@ -52,7 +52,7 @@ class History:
         """The record of the best epoch; empty before any."""
         return dict(self.records[self.best_epoch - 1]) if self.records else {}
 
-    def reason_to_stop(self, config: TrainingConfig) -> str | None:
+    def reason_to_stop(self, config: TrainingSettings) -> str | None:
         """ "n_epochs", "patience" or None: a function of the records alone, so that a resumed training agrees."""
         if self.n_epochs - self.best_epoch >= config.patience:
             return "patience"
@@ -93,7 +93,7 @@ class Progress(NamedTuple):
 
 
 def monitored(monitor: str, task: str) -> str:
-    """The record's key that ``TrainingConfig.monitor`` means for a task."""
+    """The record's key that ``TrainingSettings.monitor`` means for a task."""
     if monitor == "auc":
         return "valid_auc"
     return "valid_logloss" if task == "binary" else "valid_rmse"

@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anyfm.config import TrainingConfig
+from anyfm.core.settings import TrainingSettings
 from anyfm.engines.base import Engine
-from anyfm.errors import DivergenceError, InputError, SettingError, however
-from anyfm.rows import Rows
-from anyfm.training import metrics
+from anyfm.core.errors import DivergenceError, InputError, SettingError, got
+from anyfm.core.rows import Rows
+from anyfm.metrics import functions as metrics
 from anyfm.training.callbacks import Callback
 from anyfm.training.checkpoint import Checkpoint
 from anyfm.training.divergence import DivergenceGuard
 from anyfm.training.history import History, Progress, Record, monitored
-from anyfm.training.scored import check_target, present_rows
+from anyfm.metrics.scored import check_target, present_rows
 
 SLICE_ROWS = 65_536  # rows handed to the engine at once: seldom enough to cost nothing, often enough for Ctrl-C
 
@@ -30,7 +30,7 @@ def fit(
     engine: Engine,
     train: Rows,
     valid: Rows | None = None,
-    config: TrainingConfig | None = None,
+    config: TrainingSettings | None = None,
     *,
     callbacks: Sequence[Callback] = (),
     resume: Checkpoint | None = None,
@@ -55,7 +55,7 @@ def fit(
         Prepared here; afterwards it holds the parameters of ``history.best_epoch``.
     train, valid : Rows
         With y; `valid` may be left out.
-    config : TrainingConfig, optional
+    config : TrainingSettings, optional
         n_epochs is the total, epochs before `resume` included.
     callbacks : sequence of Callback
     resume : Checkpoint, optional
@@ -80,7 +80,7 @@ def fit(
     SettingError
         The settings do not fit the task or the checkpoint.
     """
-    config = config if config is not None else TrainingConfig()
+    config = config if config is not None else TrainingSettings()
     monitor = _monitor(config, engine, valid)
     train = _usable(train, engine, "training")
     valid = None if valid is None else _usable(valid, engine, "validation", both_classes=monitor == "valid_auc")
@@ -152,7 +152,7 @@ def evaluate(engine: Engine, rows: Rows, *, slice_rows: int = SLICE_ROWS) -> dic
         raise InputError("rows to evaluate on must have targets")
     slices = [engine.logits(rows.slice(first, first + slice_rows)) for first in range(0, rows.n_rows, slice_rows)]
     logits = np.concatenate(slices) if slices else np.empty(0, np.float32)
-    return metrics.evaluate(engine.model.config.task, rows.y, logits, rows.weight)
+    return metrics.evaluate(engine.model.settings.task, rows.y, logits, rows.weight)
 
 
 def epoch_order(n_rows: int, seed: int, epoch: int) -> NDArray[np.int64]:
@@ -163,7 +163,7 @@ def epoch_order(n_rows: int, seed: int, epoch: int) -> NDArray[np.int64]:
 def _begin(
     engine: Engine,
     train: Rows,
-    config: TrainingConfig,
+    config: TrainingSettings,
     monitor: str | None,
     *,
     resume: Checkpoint | None,
@@ -171,13 +171,13 @@ def _begin(
 ) -> Progress:
     """Prepare the engine, and say how far training has come: nowhere, or where the checkpoint stopped."""
     if resume is not None and start is not None:
-        raise SettingError("training must begin from a checkpoint or from a state, however: both were given")
+        raise SettingError("training must begin from a checkpoint or from a state, got both were given")
     if resume is not None:
         resume.check(engine, train, config)
         came = resume.progress.history.monitor
         if came != monitor:
             raise SettingError(
-                however(f"to resume, validation must watch what the checkpoint did, {came}", now=monitor)
+                got(f"to resume, validation must watch what the checkpoint did, {came}", now=monitor)
             )
     engine.prepare(train, seed=config.seed)
     state = start if resume is None else resume.state
@@ -206,28 +206,28 @@ def _tell_epoch(engine: Engine, progress: Progress, callbacks: Sequence[Callback
         callback.on_epoch_end(engine=engine, progress=progress, record=dict(record), improved=improved)
 
 
-def _monitor(config: TrainingConfig, engine: Engine, valid: Rows | None) -> str | None:
-    task = engine.model.config.task
+def _monitor(config: TrainingSettings, engine: Engine, valid: Rows | None) -> str | None:
+    task = engine.model.settings.task
     if config.monitor == "auc" and task != "binary":
-        raise SettingError(however("monitor='auc' needs a binary task", task=task))
+        raise SettingError(got("monitor='auc' needs a binary task", task=task))
     if config.monitor == "auc" and valid is None:
-        raise SettingError(however("monitor='auc' needs validation rows", valid=None))
+        raise SettingError(got("monitor='auc' needs validation rows", valid=None))
     return None if valid is None else monitored(config.monitor, task)
 
 
 def _usable(rows: Rows, engine: Engine, name: str, *, both_classes: bool = False) -> Rows:
     """The rows that count, checked: those of weight 0 are left out."""
     if rows.y is None:
-        raise InputError(f"the {name} rows must have targets, however: y=None")
+        raise InputError(f"the {name} rows must have targets, got y=None")
     try:
         present = present_rows(rows.weight, rows.n_rows)
-        check_target(rows.y, present, task=engine.model.config.task)
+        check_target(rows.y, present, task=engine.model.settings.task)
         rows.check_bounds(engine.n_features)
     except InputError as error:
         raise InputError(f"the {name} rows: {error}") from error
     rows = rows if present.all() else rows.take(np.flatnonzero(present))
     if both_classes and rows.y is not None and rows.y.min() == rows.y.max():
         raise InputError(
-            however(f"monitor='auc' needs {name} rows of both classes", only_class=int(rows.y[0]), n_rows=rows.n_rows)
+            got(f"monitor='auc' needs {name} rows of both classes", only_class=int(rows.y[0]), n_rows=rows.n_rows)
         )
     return rows

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from anyfm.errors import InputError, SettingError, however, located
+from anyfm.core.errors import InputError, SettingError, got, located
 
 Index = NDArray[np.int64]
 Split = tuple[Index, Index]
@@ -38,7 +38,7 @@ def split_fraction(n_rows: int, fraction: float, *, seed: int, stratify: ArrayLi
         return _parts(n_rows, shuffled[: _held_out(n_rows, fraction)])
     classes = np.asarray(stratify)
     if classes.shape != (n_rows,):
-        raise SettingError(however(f"stratify must have shape ({n_rows},)", stratify=classes.shape))
+        raise SettingError(got(f"stratify must have shape ({n_rows},)", stratify=classes.shape))
     members = classes[shuffled]
     held = [
         rows[: _held_out(len(rows), fraction)]
@@ -46,7 +46,7 @@ def split_fraction(n_rows: int, fraction: float, *, seed: int, stratify: ArrayLi
         if len(rows) > 1
     ]
     if not held:
-        raise InputError(however("stratify needs a class of at least two rows", n_rows=n_rows))
+        raise InputError(got("stratify needs a class of at least two rows", n_rows=n_rows))
     return _parts(n_rows, np.concatenate(held))
 
 
@@ -118,9 +118,9 @@ def _parts(n_rows: int, validation: NDArray[Any]) -> Split:
 
 def _check(n_rows: int, fraction: float) -> None:
     if not 0 < fraction < 1:
-        raise SettingError(however("the fraction to hold out must be above 0 and below 1", fraction=fraction))
+        raise SettingError(got("the fraction to hold out must be above 0 and below 1", fraction=fraction))
     if n_rows < 2:
-        raise InputError(however("a split needs at least two rows", n_rows=n_rows))
+        raise InputError(got("a split needs at least two rows", n_rows=n_rows))
 
 
 def _refuse_missing(values: NDArray[Any]) -> None:

@@ -1,0 +1,1 @@
+"""Rows, settings, errors and files: what every other package builds on."""

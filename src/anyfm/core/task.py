@@ -1,0 +1,176 @@
+"""What is predicted: the loss, its derivative, the link, the range and the metrics of each task, as one object.
+
+All functions take numpy arrays or torch tensors alike.
+"""
+
+from __future__ import annotations
+
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anyfm.core.errors import InputError, SettingError, got, located
+
+Array = Any  # a numpy array or a torch tensor
+
+
+@dataclass(frozen=True)
+class TargetStatistics:
+    """What training takes from the target.
+
+    Parameters
+    ----------
+    base_logit : float
+        The logit of the weighted mean target: where the bias starts.
+    scale : float
+        Training sees the target divided by this.
+    clip : tuple of float, optional
+        The range, in units of the scaled target, outside of which the loss's derivative does not grow.
+    """
+
+    base_logit: float
+    scale: float = 1.0
+    clip: tuple[float, float] | None = None
+
+
+class Task(ABC):
+    """A kind of target. Stateless; subclasses are final and registered in `TASKS`.
+
+    Attributes
+    ----------
+    name : str
+    loss_metric : str
+        The metric that training minimises.
+    metrics : tuple of str
+        The metrics that are reported, in this order.
+    is_classification : bool
+        Whether predictions are probabilities of a positive class.
+    n_safe_occurrences : int
+        How often a feature may occur among the rows of one optimizer step before its learning rate is lowered.
+    """
+
+    name: ClassVar[str]
+    loss_metric: ClassVar[str]
+    metrics: ClassVar[tuple[str, ...]]
+    is_classification: ClassVar[bool]
+    n_safe_occurrences: ClassVar[int]
+
+    @abstractmethod
+    def loss(self, logits: Array, y: Array) -> Array:
+        """The loss of each row, of the shape of `logits`."""
+
+    @abstractmethod
+    def gradient(self, logits: Array, y: Array, clip: tuple[float, float] | None) -> Array:
+        """The derivative of the loss by the logit of each row, the logits held within `clip`."""
+
+    @abstractmethod
+    def predictions(self, logits: Array) -> Array:
+        """The inverse link: what a logit predicts."""
+
+    @abstractmethod
+    def check_target(self, y: NDArray[Any], present: NDArray[np.bool_]) -> None:
+        """Raise InputError, naming the row, for the first target that breaks the task's rule where `present`."""
+
+    @abstractmethod
+    def statistics(self, y: NDArray[np.float64], weight: NDArray[np.float64]) -> TargetStatistics:
+        """The statistics of training targets y with row weights, both of shape (n_rows,)."""
+
+    @abstractmethod
+    def dispersion(self, mean_loss: float) -> float:
+        """The variance of the target given the logit, in units of the scaled target's loss; 1 for a likelihood."""
+
+
+class Binary(Task):
+    r"""Two classes: logistic loss :math:`\ln(1 + e^z) - y z`; a logit z predicts :math:`1 / (1 + e^{-z})`."""
+
+    name = "binary"
+    loss_metric = "logloss"
+    metrics = ("logloss", "auc", "normalised_entropy", "calibration_error", "calibration_ratio")
+    is_classification = True
+    n_safe_occurrences = 8
+
+    def loss(self, logits: Array, y: Array) -> Array:
+        numbers = library(logits)
+        return logits.clip(0) + numbers.log1p(numbers.exp(-abs(logits))) - y * logits
+
+    def gradient(self, logits: Array, y: Array, clip: tuple[float, float] | None) -> Array:
+        return self.predictions(logits) - y
+
+    def predictions(self, logits: Array) -> Array:
+        numbers = library(logits)
+        small = numbers.exp(-abs(logits))
+        return numbers.where(logits >= 0, 1.0, small) / (1.0 + small)
+
+    def check_target(self, y: NDArray[Any], present: NDArray[np.bool_]) -> None:
+        refuse_rows(present & (y != 0) & (y != 1), y, "the target of a binary task must be 0 or 1")
+
+    def statistics(self, y: NDArray[np.float64], weight: NDArray[np.float64]) -> TargetStatistics:
+        rate = min(max(float(y @ weight) / max(weight.sum(), 1e-30), 1e-6), 1 - 1e-6)
+        return TargetStatistics(base_logit=float(np.log(rate / (1 - rate))))
+
+    def dispersion(self, mean_loss: float) -> float:
+        return 1.0
+
+
+class Regression(Task):
+    r"""A number: squared loss :math:`(z - y)^2 / 2`; the logit is the prediction.
+
+    The derivative is taken at a logit held within the range of the training targets and a margin: a fitted model never
+    leaves it, and one that does in its first steps returns instead of diverging.
+    """
+
+    name = "regression"
+    loss_metric = "rmse"
+    metrics = ("rmse", "mae", "r2")
+    is_classification = False
+    n_safe_occurrences = 2  # the derivative is not bounded
+
+    def loss(self, logits: Array, y: Array) -> Array:
+        return (logits - y) ** 2 / 2
+
+    def gradient(self, logits: Array, y: Array, clip: tuple[float, float] | None) -> Array:
+        return (logits if clip is None else logits.clip(*clip)) - y
+
+    def predictions(self, logits: Array) -> Array:
+        return logits
+
+    def check_target(self, y: NDArray[Any], present: NDArray[np.bool_]) -> None:
+        refuse_rows(present & ~np.isfinite(y), y, "the target of a regression must be a finite number")
+
+    def statistics(self, y: NDArray[np.float64], weight: NDArray[np.float64]) -> TargetStatistics:
+        total = max(weight.sum(), 1e-30)
+        mean = float(y @ weight) / total
+        deviation = float(np.sqrt((y - mean) ** 2 @ weight / total))
+        scale = deviation if deviation > 0 else max(abs(mean), 1.0)
+        return TargetStatistics(mean, scale, (float(y.min()) / scale - 1, float(y.max()) / scale + 1))
+
+    def dispersion(self, mean_loss: float) -> float:
+        return max(2 * mean_loss, 1e-6)
+
+
+TASKS: Mapping[str, Task] = {task.name: task for task in (Binary(), Regression())}
+
+
+def get_task(name: str) -> Task:
+    """The task of this name; SettingError for an unknown one."""
+    if name not in TASKS:
+        raise SettingError(got(f"task must be one of {', '.join(TASKS)}", task=name))
+    return TASKS[name]
+
+
+def library(array: Array) -> Any:
+    """numpy or torch, whichever made the array; torch is loaded already if it did."""
+    return sys.modules[type(array).__module__.partition(".")[0]]
+
+
+def refuse_rows(bad: NDArray[np.bool_], values: NDArray[Any], rule: str) -> None:
+    """Raise InputError for the first row where `bad`, naming its number and value."""
+    rows = np.flatnonzero(bad)
+    if len(rows):
+        row = int(rows[0])
+        raise InputError(located(f"{rule}, but {len(rows)} rows break this", row=row + 1, value=values[row].item()))

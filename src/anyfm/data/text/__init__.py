@@ -1,0 +1,1 @@
+"""Text files of integer-coded rows: libsvm and libffm."""

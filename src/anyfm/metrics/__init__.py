@@ -1,0 +1,1 @@
+"""Metrics of predictions, by row and by group; calibration."""

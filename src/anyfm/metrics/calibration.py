@@ -1,0 +1,115 @@
+"""Do predictions mean what they say? The reliability table: predicted against observed, bin by bin."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from anyfm.core.errors import SettingError, got
+from anyfm.metrics.scored import Doubles, Scored, Ties, probability
+
+Z_95 = 1.959963984540054  # the 97.5 % quantile of the standard normal distribution
+
+
+@dataclass(frozen=True, eq=False)
+class Reliability:
+    """Bins of rising prediction; every array has shape (n_bins,), empty bins left out.
+
+    Parameters
+    ----------
+    n_rows : int64 array
+        Rows of positive weight in the bin.
+    weight : float64 array
+        Their total weight.
+    lowest, highest, mean_predicted : float64 array
+        The range and the weighted mean of the predictions (probabilities, or numbers for regression).
+    mean_observed : float64 array
+        The weighted mean target.
+    lower, upper : float64 array
+        The 95 % confidence interval of `mean_observed`, each unit of weight counted as one independent row.
+    """
+
+    n_rows: NDArray[np.int64]
+    weight: Doubles
+    lowest: Doubles
+    highest: Doubles
+    mean_predicted: Doubles
+    mean_observed: Doubles
+    lower: Doubles
+    upper: Doubles
+
+    def to_records(self) -> list[dict[str, float]]:
+        """One dict per bin, ready for JSON."""
+        return [{name: array[index].item() for name, array in vars(self).items()} for index in range(len(self.weight))]
+
+
+def reliability(
+    y: ArrayLike, logits: ArrayLike, weight: ArrayLike | None = None, *, task: str = "binary", n_bins: int = 10
+) -> Reliability:
+    """Group rows into at most `n_bins` bins of about equal weight by prediction, and compare with what was observed.
+
+    Rows of one logit share a bin: those whose rows lie, by the middle of their weight, in the b-th n_bins-th of the
+    total weight. So neither the order of rows nor copies in place of weights change the table.
+
+    Parameters
+    ----------
+    y, logits, weight : array of shape (n_rows,)
+        As in `metrics`.
+    task : {"binary", "regression"}
+        Binary intervals are Wilson's score interval (1927); regression takes mean ± 1.96 standard errors.
+    """
+    return _table(Scored.of(y, logits, weight, task=task), task, n_bins)
+
+
+def expected_calibration_error(scored: Scored, n_bins: int) -> float:
+    """The weighted mean over quantile bins of |mean predicted − mean observed|, from 0 to 1."""
+    table = _table(scored, "binary", n_bins)
+    return float((table.weight * np.abs(table.mean_predicted - table.mean_observed)).sum() / table.weight.sum())
+
+
+def _table(scored: Scored, task: str, n_bins: int) -> Reliability:
+    if n_bins < 1:
+        raise SettingError(got("n_bins must be an integer of at least 1", n_bins=n_bins))
+    ties = scored.ties
+    predicted = probability(ties.logits) if task == "binary" else ties.logits
+    starts = _bin_starts(ties, n_bins)
+    weight = np.add.reduceat(ties.weight, starts)
+    mean_observed = np.add.reduceat(ties.positive, starts) / weight
+    if task == "binary":
+        lower, upper = _wilson(mean_observed, weight)
+    else:
+        half = Z_95 * np.sqrt(_variance(scored, ties.logits[starts], mean_observed, weight) / weight)
+        lower, upper = mean_observed - half, mean_observed + half
+    return Reliability(
+        n_rows=np.add.reduceat(ties.n_rows, starts),
+        weight=weight,
+        lowest=predicted[starts],
+        highest=predicted[np.append(starts[1:], len(predicted)) - 1],
+        mean_predicted=np.add.reduceat(ties.weight * predicted, starts) / weight,
+        mean_observed=mean_observed,
+        lower=lower,
+        upper=upper,
+    )
+
+
+def _bin_starts(ties: Ties, n_bins: int) -> NDArray[np.int64]:
+    """Where, among the tied groups, each bin that is not empty begins."""
+    ends = np.cumsum(ties.weight)
+    middles = ends - 0.5 * ties.weight
+    bins = np.minimum(np.floor(n_bins * middles / ends[-1]), n_bins - 1)
+    return np.flatnonzero(np.concatenate([[True], bins[1:] != bins[:-1]]))
+
+
+def _wilson(rate: Doubles, n: Doubles) -> tuple[Doubles, Doubles]:
+    centre = (rate + Z_95**2 / (2 * n)) / (1 + Z_95**2 / n)
+    half = Z_95 / (1 + Z_95**2 / n) * np.sqrt(rate * (1 - rate) / n + Z_95**2 / (4 * n**2))
+    return np.clip(centre - half, 0.0, rate), np.clip(centre + half, rate, 1.0)
+
+
+def _variance(scored: Scored, first_logits: Doubles, mean_observed: Doubles, weight: Doubles) -> Doubles:
+    """The weighted variance of the target in each bin; two passes, since one would cancel."""
+    bins = np.searchsorted(first_logits, scored.logits, side="right") - 1
+    squares = scored.weight * (scored.y - mean_observed[bins]) ** 2
+    return np.bincount(bins, weights=squares, minlength=len(weight)) / weight

@@ -1,0 +1,339 @@
+"""Laws of encoding, on random tables of every kind of column."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from anyfm.core.errors import ArtifactError, InputError, SettingError
+from anyfm.core.rows import Rows
+from anyfm.data import Encoder
+from anyfm.data import infer_schema
+from anyfm.data import read_table
+from anyfm.data import read_vocabulary
+from anyfm.data import write_vocabulary
+from anyfm.data import vocabulary
+
+from .tables import overrides, tables
+
+
+def fitted(frame: pl.DataFrame, min_count: int = 1) -> Encoder:
+    return Encoder.fit(frame, infer_schema(frame, overrides=overrides(frame), min_count=min_count))
+
+
+def assert_same(left: Rows, right: Rows) -> None:
+    for name in ("ids", "offsets", "values", "fields", "y", "weight"):
+        a, b = getattr(left, name), getattr(right, name)
+        assert (a is None) == (b is None), name
+        if a is not None:
+            np.testing.assert_array_equal(a, b, err_msg=name)
+
+
+def joined(parts: list[Rows]) -> Rows:
+    def stack(name: str) -> Any:
+        arrays = [getattr(part, name) for part in parts]
+        return None if arrays[0] is None else np.concatenate(arrays)
+
+    if parts[0].offsets is None:
+        return Rows(ids=stack("ids"), values=stack("values"))
+    lengths = np.concatenate([np.diff(part.offsets) for part in parts])
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    return Rows(ids=stack("ids"), offsets=offsets, values=stack("values"), fields=stack("fields"))
+
+
+def as_python(frame: pl.DataFrame) -> list[dict[str, Any]]:
+    return list(frame.iter_rows(named=True))
+
+
+two_tables = st.booleans().flatmap(lambda ragged: st.tuples(tables(ragged=ragged), tables(ragged=ragged)))
+
+
+class TestLaws:
+    @given(two_tables, st.integers(1, 3))
+    @settings(max_examples=30)
+    def test_encoding_does_not_depend_on_how_rows_are_cut(
+        self, both: tuple[pl.DataFrame, pl.DataFrame], min_count: int
+    ):
+        encoder = fitted(both[0], min_count)
+        for frame in both:
+            with mock.patch.object(vocabulary, "SMALL", 0):  # the whole by joins, the parts by look-ups
+                whole = encoder.encode(frame)
+            parts = [encoder.encode(frame[i : i + 3]) for i in range(0, frame.height, 3)]
+            assert_same(whole.rows, joined([part.rows for part in parts]))
+            assert whole.report == sum((part.report for part in parts[1:]), start=parts[0].report)
+
+    @given(two_tables, st.integers(1, 3))
+    @settings(max_examples=30)
+    def test_one_row_is_encoded_as_in_a_table(self, both: tuple[pl.DataFrame, pl.DataFrame], min_count: int):
+        encoder = fitted(both[0], min_count)
+        for frame in both:
+            with mock.patch.object(vocabulary, "SMALL", 0):
+                rows = encoder.encode(frame).rows
+            for i, row in enumerate(as_python(frame)):
+                assert_same(encoder.encode_one(row), rows.take(np.array([i])))
+
+    @given(two_tables)
+    @settings(max_examples=20)
+    def test_fit_encode_is_fit_then_encode(self, both: tuple[pl.DataFrame, pl.DataFrame]):
+        frame = both[0]
+        schema = infer_schema(frame, overrides=overrides(frame), min_count=2)
+        encoder, encoded = Encoder.fit_encode(frame, schema)
+        with mock.patch.object(vocabulary, "SMALL", 0):
+            again = encoder.encode(frame)
+        assert_same(encoded.rows, again.rows)
+        assert encoded.report == again.report
+        np.testing.assert_array_equal(encoder.counts, encoded.rows.feature_counts(encoder.n_features))
+
+    @given(two_tables)
+    @settings(max_examples=20)
+    def test_saved_and_read_again_it_gives_the_same_ids_and_bytes(self, both: tuple[pl.DataFrame, pl.DataFrame]):
+        encoder = fitted(both[0])
+        parts = json.loads(json.dumps(encoder.to_dict()))
+        again = Encoder.from_parts(parts, encoder.vocabulary_frame())
+        assert_same(encoder.encode(both[1]).rows, again.encode(both[1]).rows)
+        assert json.dumps(again.to_dict()) == json.dumps(encoder.to_dict())
+        assert again.vocabulary_frame().equals(encoder.vocabulary_frame())
+        np.testing.assert_array_equal(again.counts, encoder.counts)
+        assert again.schema == encoder.schema
+        assert [again.field_values(f) for f in again.field_names] == [
+            encoder.field_values(f) for f in encoder.field_names
+        ]
+
+    @given(two_tables, st.randoms(use_true_random=False))
+    @settings(max_examples=20)
+    def test_order_of_columns_and_extra_columns_do_not_matter(
+        self, both: tuple[pl.DataFrame, pl.DataFrame], random: Any
+    ):
+        encoder = fitted(both[0])
+        names = list(both[1].columns)
+        random.shuffle(names)
+        other = both[1].select(names).with_columns(extra=pl.lit("x"))
+        assert_same(encoder.encode(other).rows, encoder.encode(both[1]).rows)
+
+    @given(tables(ragged=False))
+    @settings(max_examples=20)
+    def test_types_of_a_part_do_not_matter(self, frame: pl.DataFrame):
+        """A part made again from Python values may have other column types: all null, or whole numbers only."""
+        encoder = fitted(frame)
+        rows = encoder.encode(frame).rows
+        for i, row in enumerate(as_python(frame)):
+            alone = read_table({name: [value] for name, value in row.items()})
+            assert_same(encoder.encode(alone).rows, rows.take(np.array([i])))
+
+    @given(tables(ragged=True), st.data())
+    @settings(max_examples=20)
+    def test_weight_three_is_three_copies(self, frame: pl.DataFrame, data: Any):
+        weights = data.draw(st.lists(st.integers(0, 3), min_size=frame.height, max_size=frame.height))
+        weights[0] = 2
+        copied = frame[np.repeat(np.arange(frame.height), weights).tolist()]
+        schema = infer_schema(frame, overrides=overrides(frame), min_count=2)
+        weighted = Encoder.fit(frame, schema, weight=np.array(weights, np.float32))
+        plain = Encoder.fit(copied, schema)
+        one, other = weighted.to_dict(), plain.to_dict()
+        for left, right in zip(one["fields"], other["fields"], strict=True):
+            if left["type"] == "scaled":
+                assert left["mean"] == pytest.approx(right["mean"])
+                assert left["deviation"] == pytest.approx(right["deviation"])
+            elif "key" not in left or left["key"] == right["key"]:  # a value of no weight may still widen the key
+                assert left == right
+        np.testing.assert_allclose(np.sort(weighted.counts), np.sort(plain.counts))
+
+
+class TestIds:
+    def test_are_unseen_missing_then_values_by_falling_frequency(self):
+        frame = pl.DataFrame({"x": ["b", "a", "c", "b", None, "c", "z", "d", "d"]})
+        encoder, encoded = Encoder.fit_encode(frame, infer_schema(frame, min_count=2))
+        assert encoder.field_values("x") == ["<unseen>", "<missing>", "b", "c", "d"]
+        assert encoded.rows.ids[:, 0].tolist() == [2, 0, 3, 2, 1, 3, 0, 4, 4]
+        assert encoder.counts.tolist() == [2, 1, 2, 2, 2]
+
+    @given(st.lists(st.integers(0, 6), min_size=1, max_size=60), st.integers(1, 4))
+    def test_follow_the_rule_whatever_the_values(self, values: list[int], min_count: int):
+        frame = pl.DataFrame({"x": values})
+        encoder, encoded = Encoder.fit_encode(
+            frame, infer_schema(frame, overrides={"x": "categorical"}, min_count=min_count)
+        )
+        kept = sorted((v for v in set(values) if values.count(v) >= min_count), key=lambda v: (-values.count(v), v))
+        assert encoder.field_values("x") == ["<unseen>", "<missing>", *kept]
+        assert encoded.rows.ids[:, 0].tolist() == [kept.index(v) + 2 if v in kept else 0 for v in values]
+
+    def test_are_global_by_offset(self):
+        frame = pl.DataFrame({"x": ["a", "a", "b", "b"], "y": ["u", "v", "v", "u"]})
+        encoder, encoded = Encoder.fit_encode(frame, infer_schema(frame))
+        assert encoder.field_offsets.tolist() == [0, 4, 8]
+        assert encoded.rows.ids.tolist() == [[2, 6], [2, 7], [3, 7], [3, 6]]
+        assert encoder.feature(7) == ("y", "v")
+        assert encoder.feature(0) == ("x", "<unseen>")
+        assert (encoder.n_features, encoder.n_fields, encoder.field_names) == (8, 2, ["x", "y"])
+
+    def test_outside_the_encoder_are_an_error(self):
+        frame = pl.DataFrame({"x": ["a", "a", "b", "b"]})
+        encoder = Encoder.fit(frame, infer_schema(frame))
+        with pytest.raises(SettingError, match=r"0 … 3, got global_id=4"):
+            encoder.feature(4)
+        with pytest.raises(SettingError, match="field must be one of x, got field='y'"):
+            encoder.field_values("y")
+
+
+class TestDrift:
+    """A number is the same feature whatever type it arrives in."""
+
+    @pytest.mark.parametrize(
+        "arrives", [[3, 4], ["3", "4"], [3.0, 4.0], ["3.0", " 4 "], pl.Series([3, 4], dtype=pl.UInt8)]
+    )
+    @pytest.mark.parametrize("kind", ["categorical", "numeric"])
+    def test_of_whole_numbers(self, arrives: Any, kind: str):
+        train = pl.DataFrame({"x": [3, 3, 4, 4, 4, 5, 5]})
+        encoder = Encoder.fit(train, infer_schema(train, overrides={"x": kind}))
+        expected = encoder.encode(pl.DataFrame({"x": [3, 4]})).rows.ids
+        frame = pl.DataFrame({"x": arrives})
+        np.testing.assert_array_equal(encoder.encode(frame).rows.ids, expected)
+        ones = [encoder.encode_one(row).ids[0] for row in frame.iter_rows(named=True)]
+        np.testing.assert_array_equal(ones, expected)
+
+    def test_of_text_that_looks_like_numbers(self):
+        train = pl.DataFrame({"x": ["3", "3", "a", "a", "04", "04"]})
+        encoder = Encoder.fit(train, infer_schema(train))
+        three, a, zero_four = (encoder.field_values("x").index(v) for v in ("3", "a", "04"))
+        assert encoder.encode(pl.DataFrame({"x": [3, 4]})).rows.ids[:, 0].tolist() == [three, 0]
+        assert encoder.encode(pl.DataFrame({"x": [3.0, 4.5]})).rows.ids[:, 0].tolist() == [three, 0]
+        assert encoder.encode(pl.DataFrame({"x": ["a", "04"]})).rows.ids[:, 0].tolist() == [a, zero_four]
+        assert "x" in encoder.text_columns
+
+    def test_of_float_identifiers_with_gaps(self):
+        train = pl.DataFrame({"user_id": [1.0, 1.0, 2.0, 2.0, None, float("nan")]})
+        encoder = Encoder.fit(train, infer_schema(train, overrides={"user_id": "categorical"}))
+        assert encoder.field_values("user_id") == ["<unseen>", "<missing>", 1, 2]
+        assert encoder.encode(pl.DataFrame({"user_id": [2, 7]})).rows.ids[:, 0].tolist() == [3, 0]
+
+    def test_of_booleans(self):
+        train = pl.DataFrame({"x": [True, False, False]})
+        encoder = Encoder.fit(train, infer_schema(train, min_count=1))
+        assert encoder.field_values("x") == ["<unseen>", "<missing>", False, True]
+        for arrives in ([True, False], [1, 0], [1.0, 0.0], ["True", "no"], ["1", "0"]):
+            assert encoder.encode(pl.DataFrame({"x": arrives})).rows.ids[:, 0].tolist() == [3, 2]
+
+    def test_of_narrow_floats(self):
+        train = pl.DataFrame({"x": pl.Series([0.1, 0.1, 0.2, 0.2], dtype=pl.Float32)})
+        encoder = Encoder.fit(train, infer_schema(train, overrides={"x": "categorical"}))
+        assert encoder.field_values("x") == ["<unseen>", "<missing>", 0.1, 0.2]
+        assert encoder.encode(pl.DataFrame({"x": ["0.1", "0.2"]})).rows.ids[:, 0].tolist() == [2, 3]
+
+    def test_of_a_number_to_a_word_is_unseen(self):
+        train = pl.DataFrame({"x": [1, 1, 2, 2, 3, 3], "y": [1, 2, 3, 4, 5, 6]})
+        encoder = Encoder.fit(train, infer_schema(train, overrides={"x": "categorical", "y": "numeric"}))
+        encoded = encoder.encode(pl.DataFrame({"x": ["one"], "y": ["one"]}))
+        assert [encoder.feature(i)[1] for i in encoded.rows.ids[0]] == ["<unseen>", "<unseen>"]
+        assert encoded.report.n_unseen == 2
+
+
+class TestReport:
+    def test_counts_unseen_and_missing_per_field(self, caplog: pytest.LogCaptureFixture):
+        train = pl.DataFrame({"x": ["a", "a", "b", "b"], "y": ["u", "u", "v", "v"]})
+        encoder = Encoder.fit(train, infer_schema(train))
+        report = encoder.encode(pl.DataFrame({"x": ["a", "?", "new"], "y": ["p", "q", "r"]})).report
+        assert report.to_dict() == {
+            "n_rows": 3,
+            "fields": {
+                "x": {"n_unseen": 1, "n_missing": 1, "n_entries": 3},
+                "y": {"n_unseen": 3, "n_missing": 0, "n_entries": 3},
+            },
+        }
+        assert report.describe() == "y: 3 (100%) unseen, 0 (0%) missing\nx: 1 (33.3%) unseen, 1 (33.3%) missing"
+        encoder.encode(pl.DataFrame({"x": ["a"] * 20, "y": ["p"] * 20}))
+        assert [record.getMessage() for record in caplog.records] == [
+            "field y: none of its 20 values was seen in training"
+        ]
+
+
+class TestLabels:
+    def test_target_and_weight_travel_with_the_rows(self):
+        frame = pl.DataFrame({"x": ["a", "b", "a", "b"], "y": [0, 1, 1, 0], "w": [1.0, 2.0, 0.0, 0.5]})
+        encoder, encoded = Encoder.fit_encode(frame, infer_schema(frame, target="y", weight="w"))
+        assert encoded.rows.y is not None
+        assert encoded.rows.weight is not None
+        assert encoded.rows.y.tolist() == [0, 1, 1, 0]
+        assert encoded.rows.weight.tolist() == [1, 2, 0, 0.5]
+        assert encoder.encode(frame.select("x")).rows.y is None
+        assert_same(encoder.encode(frame, labelled=True).rows, encoded.rows)
+
+    def test_are_not_to_be_had_without_a_target(self):
+        frame = pl.DataFrame({"x": ["a", "b", "a", "b"]})
+        with pytest.raises(InputError, match="no target"):
+            Encoder.fit(frame, infer_schema(frame)).encode(frame, labelled=True)
+
+    def test_weights_must_be_as_many_as_rows(self):
+        frame = pl.DataFrame({"x": ["a", "b", "a", "b"]})
+        with pytest.raises(InputError, match="n_weights=3, n_rows=4"):
+            Encoder.fit(frame, infer_schema(frame), weight=np.ones(3, np.float32))
+
+
+class TestFiles:
+    def test_the_same_vocabulary_gives_the_same_bytes(self, tmp_path):
+        frame = pl.DataFrame({"x": ["a", "b", "a", "b"], "n": [1.5, 2.5, 3.5, None]})
+        encoder = Encoder.fit(frame, infer_schema(frame))
+        write_vocabulary(encoder, tmp_path / "one.parquet")
+        again = Encoder.from_parts(encoder.to_dict(), read_vocabulary(tmp_path / "one.parquet"))
+        write_vocabulary(again, tmp_path / "two.parquet")
+        assert (tmp_path / "one.parquet").read_bytes() == (tmp_path / "two.parquet").read_bytes()
+
+    def test_a_damaged_vocabulary_is_an_artifact_error(self, tmp_path):
+        (tmp_path / "v.parquet").write_bytes(b"PAR1 this is none")
+        with pytest.raises(ArtifactError, match=r"v\.parquet"):
+            read_vocabulary(tmp_path / "v.parquet")
+        pl.DataFrame({"field": [1]}).write_parquet(tmp_path / "w.parquet")
+        with pytest.raises(ArtifactError, match=r"w\.parquet"):
+            read_vocabulary(tmp_path / "w.parquet")
+        with pytest.raises(ArtifactError, match=r"absent\.parquet"):
+            read_vocabulary(tmp_path / "absent.parquet")
+
+    def test_parts_that_do_not_belong_together_are_an_artifact_error(self):
+        frame = pl.DataFrame({"x": ["a", "b", "a", "b"], "y": ["a", "b", "a", "b"]})
+        encoder = Encoder.fit(frame, infer_schema(frame))
+        frame = encoder.vocabulary_frame()
+        with pytest.raises(ArtifactError):
+            Encoder.from_parts(encoder.to_dict(), frame.filter(pl.col("field") == 0))
+        with pytest.raises(ArtifactError):
+            Encoder.from_parts({"schema": encoder.to_dict()["schema"]}, frame)
+        damaged = encoder.to_dict()
+        damaged["fields"][0]["key"] = "int"
+        with pytest.raises(ArtifactError):
+            Encoder.from_parts(damaged, frame)
+
+
+class TestOneRow:
+    def test_lacking_a_column_names_it(self):
+        frame = pl.DataFrame({"x": ["a", "b", "a", "b"], "y": ["a", "b", "a", "b"]})
+        encoder = Encoder.fit(frame, infer_schema(frame))
+        with pytest.raises(InputError, match=r"\(column 'y'\)"):
+            encoder.encode_one({"x": "a"})
+
+    @pytest.mark.parametrize("value", [np.int64(1), np.float32(1.0), np.str_("1"), "1", 1, 1.0, True])
+    def test_takes_numpy_scalars(self, value: Any):
+        frame = pl.DataFrame({"x": [1, 1, 2, 2, 3, 3]})
+        encoder = Encoder.fit(frame, infer_schema(frame, overrides={"x": "categorical"}))
+        assert encoder.encode_one({"x": value}).ids.tolist() == [[2]]
+
+    @pytest.mark.parametrize("value", [None, float("nan"), np.float32("nan"), "", "?", "NaN"])
+    @pytest.mark.parametrize("kind", ["categorical", "numeric", "scaled", "log", "tags", "datetime", "boolean"])
+    def test_missing_is_missing_everywhere(self, value: Any, kind: str):
+        frame = pl.DataFrame({"x": [1, 0, 1, 0]})
+        encoder = Encoder.fit(frame, infer_schema(frame, overrides={"x": kind}))
+        assert encoder.encode_one({"x": value}).ids.reshape(-1).tolist() == [1]
+
+    @pytest.mark.parametrize("value", [2**80, -(2**80), b"bytes", object(), {"a": 1}, [[1]], complex(1, 2)])
+    def test_odd_objects_are_unseen_or_an_input_error(self, value: Any):
+        frame = pl.DataFrame({"x": [1, 1, 2, 2, 3, 3]})
+        encoder = Encoder.fit(frame, infer_schema(frame, overrides={"x": "categorical"}))
+        try:
+            ids = encoder.encode_one({"x": value}).ids
+        except InputError:
+            return
+        assert ids.tolist() == [[0]]

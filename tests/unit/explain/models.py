@@ -1,0 +1,61 @@
+"""Models with random parameters, of every kind that there is, and rows for them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from anyfm.artifact import Artifact
+from anyfm.models import MODELS, Model
+from anyfm.core.rows import Rows
+
+N_FIELDS, FIELD_SIZE = 5, 7
+N_FEATURES = N_FIELDS * FIELD_SIZE
+KINDS = ("fixed", "values", "shared", "ragged", "ragged-values")
+# Model: the settings it is tried with, besides its defaults.
+VARIANTS = {
+    "linear": [{"normalize": True}],
+    "fm": [{"n_factors": 3, "normalize": True}],
+    "ffm": [{"n_factors": 3, "normalize": True}, {"linear": False}],
+    "afm": [{"n_factors": 3, "attention_factors": 2}],
+    "deepfm": [{"n_factors": 3, "hidden": "8,4", "batch_norm": True}, {"hidden": "6", "activation": "tanh"}],
+}
+CASES = [(name, settings) for name in MODELS for settings in ({}, *VARIANTS[name])]
+
+
+def model(name: str, **settings: object) -> Model:
+    return MODELS[name](MODELS[name].settings_type(**settings))
+
+
+def artifact(
+    name: str, *, seed: int = 0, n_fields: int = N_FIELDS, n_features: int = N_FEATURES, **settings
+) -> Artifact:
+    """A model with random parameters, without an encoder."""
+    rng = np.random.default_rng(seed)
+    made = model(name, **settings).for_fields(n_fields)
+    parameters = {
+        key: np.abs(array) + 0.5 if key.endswith("variance") else array
+        for key, spec in made.parameter_specs(n_features, n_fields).items()
+        for array in [rng.normal(0.2, 0.5, spec.shape).astype(np.float32)]
+    }
+    if settings.get("linear") is False:
+        parameters["bias"][:] = parameters["linear"][:] = 0
+    return Artifact(model=made, parameters=parameters, n_features=n_features, n_fields=n_fields)
+
+
+def rows(kind: str, n_rows: int = 83, *, seed: int = 0, weighted: bool = False) -> Rows:
+    """Random rows: fixed, values, shared (slots of other fields), ragged (several or no values a field)."""
+    rng = np.random.default_rng(seed)
+    common = {
+        "y": (rng.random(n_rows) < 0.4).astype(np.float32),
+        "weight": rng.integers(0, 4, n_rows).astype(np.float32) if weighted else None,
+    }
+    if not kind.startswith("ragged"):
+        fields = np.array([0, 1, 1, 3, 4]) if kind == "shared" else np.arange(N_FIELDS)
+        ids = rng.integers(0, FIELD_SIZE, (n_rows, len(fields))) + FIELD_SIZE * fields
+        values = rng.normal(1, 0.5, ids.shape).astype(np.float32) if kind == "values" else None
+        slots = fields.astype(np.int32) if kind == "shared" else None
+        return Rows(ids=ids.astype(np.int32), values=values, fields=slots, **common)
+    offsets = np.concatenate([[0], np.cumsum(rng.integers(0, 9, n_rows))]).astype(np.int64)
+    ids = rng.integers(0, N_FEATURES, offsets[-1]).astype(np.int32)
+    values = rng.normal(1, 0.5, len(ids)).astype(np.float32) if kind == "ragged-values" else None
+    return Rows(ids=ids, offsets=offsets, values=values, fields=ids // FIELD_SIZE, **common)
