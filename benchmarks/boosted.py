@@ -14,9 +14,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from anyfm.prepare import Table
 from anyfm.data.schema import Field
 from anyfm.metrics import functions as metrics
+from anyfm.prepare import Table
 
 MOST_TREES, PATIENCE = 1000, 30
 SETTINGS: tuple[dict[str, Any], ...] = (

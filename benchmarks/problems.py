@@ -44,9 +44,9 @@ class Problem:
 def _write(problem: Problem, paths: dict[str, Path]) -> None:
     import polars as pl
 
-    from anyfm.datasets.synthetic import criteo_like
     from anyfm.data.encoder import Encoder
     from anyfm.data.schema import infer_schema
+    from anyfm.datasets.synthetic import criteo_like
 
     FOLDER.mkdir(parents=True, exist_ok=True)
     made = criteo_like(problem.n_rows + problem.n_valid, seed=problem.seed)
@@ -71,7 +71,7 @@ PROBLEMS = {
     for problem in (
         Problem("fm", 8),
         Problem("ffm", 4),
-        Problem("afm", 16, n_epochs=1, n_rows=50_000),
-        Problem("deepfm", 16, n_epochs=1, hidden="400,400,400"),
+        Problem("afm", 16, epochs=1, n_rows=50_000),
+        Problem("deepfm", 16, epochs=1, hidden_layer_sizes="400,400,400"),
     )
 }

@@ -24,11 +24,11 @@ import polars as pl
 from scipy.sparse import csr_matrix
 from sklearn.linear_model import LogisticRegression, Ridge
 
+from anyfm.core.rows import Rows
 from anyfm.datasets.movielens import LIKED
+from anyfm.metrics import functions as metrics
 from anyfm.models import MODELS
 from anyfm.predictor import Predictor
-from anyfm.core.rows import Rows
-from anyfm.metrics import functions as metrics
 from anyfm.workflow import Table, Validation, prepare_table, train_encoded
 from benchmarks import boosted
 

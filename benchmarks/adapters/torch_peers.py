@@ -39,8 +39,8 @@ class TorchPeer(Adapter):
             "n_factors": problem.n_factors,
             "hidden": [int(size) for size in problem.hidden.split(",") if size],
             "attention_factors": problem.attention_factors,
-            "batch_rows": problem.batch_rows,
-            "n_epochs": problem.n_epochs,
+            "batch_size": problem.batch_rows,
+            "epochs": problem.n_epochs,
             "n_threads": n_threads,
         }
         done = subprocess.run(

@@ -19,9 +19,8 @@ from numpy.typing import NDArray
 
 from anyfm import __version__
 from anyfm.core.atomic import leftovers, replaced_directory
-from anyfm.core.settings import from_mapping
 from anyfm.core.errors import AnyfmError, ArtifactError, got, located
-from anyfm.models import MODELS, Model
+from anyfm.models import MODELS, BaseModel
 
 if TYPE_CHECKING:
     from anyfm.data.encoder import Encoder
@@ -41,9 +40,9 @@ class Artifact:
 
     Parameters
     ----------
-    model : Model
+    model : BaseModel
     parameters : mapping of str to float32 array
-        Shapes as in `Model.parameter_specs`.
+        Shapes as in `BaseModel.parameter_specs`.
     n_features, n_fields : int
     encoder : Encoder, optional
         Turns raw tables into rows; absent for a model of rows that were encoded elsewhere.
@@ -59,7 +58,7 @@ class Artifact:
         The parameters do not fit the model or the encoder, or are not finite numbers.
     """
 
-    model: Model
+    model: BaseModel
     parameters: Mapping[str, NDArray[Any]]
     n_features: int
     n_fields: int
@@ -208,7 +207,7 @@ def _write_files(artifact: Artifact, directory: Path) -> None:
         "format_version": FORMAT_VERSION,
         "anyfm_version": artifact.anyfm_version,
         "model": artifact.model.name,
-        "config": artifact.model.settings.to_dict(),
+        "settings": artifact.model.settings.to_dict(),
         "n_features": artifact.n_features,
         "n_fields": artifact.n_fields,
         "encoder": None if artifact.encoder is None else artifact.encoder.to_dict(),
@@ -308,7 +307,7 @@ def _assemble(directory: Path, document: Mapping[str, Any]) -> Artifact:
     kind = MODELS[document["model"]]
     try:
         return Artifact(
-            model=kind(from_mapping(kind.settings_type, document["config"])),
+            model=kind(kind.settings_type.from_mapping(document["settings"])),
             parameters=safetensors.numpy.load_file(directory / WEIGHTS_FILE),
             n_features=document["n_features"],
             n_fields=document["n_fields"],

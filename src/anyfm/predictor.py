@@ -11,16 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anyfm.artifact import Artifact, load_artifact
-from anyfm.engines.scorer import NativeScorer
 from anyfm.core.rows import Floats, Ids, Rows
+from anyfm.engines.scorer import NativeScorer
 
 if TYPE_CHECKING:
-    from anyfm.data.text.reader import Source, TextRows
-    from anyfm.explain.contributions import Contributions
-    from anyfm.explain.summary import Summary
     from anyfm.data.encoder import Encoded
     from anyfm.data.readers import Frame
     from anyfm.data.schema import Schema
+    from anyfm.data.text.reader import Source, TextRows
+    from anyfm.explain.contributions import Contributions
+    from anyfm.explain.summary import Summary
 
 
 class Predictor:
@@ -101,8 +101,8 @@ class Predictor:
         SettingError, InputError
             The model was trained on a table, a file is not of the format, or it lacks the fields that the model needs.
         """
-        from anyfm.data.text.reader import read_text, source_format
         from anyfm.core.errors import InputError, SettingError, got
+        from anyfm.data.text.reader import read_text, source_format
 
         artifact = self.artifact
         if artifact.encoder is not None:

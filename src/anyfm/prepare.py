@@ -10,15 +10,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from anyfm.data.text.reader import Source, TextRows, read_text, source_format
 from anyfm.core.errors import InputError, SettingError, got, located
 from anyfm.core.rows import Rows
+from anyfm.data.text.reader import Source, TextRows, read_text, source_format
 from anyfm.training.split import split_by, split_fraction
 
 if TYPE_CHECKING:
     from anyfm.data.encoder import Encoded, Encoder
-    from anyfm.data.readers import Frame
     from anyfm.data.encoding_report import EncodingReport
+    from anyfm.data.readers import Frame
     from anyfm.data.schema import Schema
 
 DEFAULT_FRACTION = 0.1

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from anyfm.artifact import Artifact
-from anyfm.core.settings import RECORDED_NOT, TrainingSettings, from_mapping, parse_setting, setting_names
+from anyfm.core.errors import SettingError, got
+from anyfm.core.rows import Rows
+from anyfm.core.settings import NOT_RECORDED, TrainingSettings, parse_settings
 from anyfm.data.text.reader import Source, source_format
 from anyfm.engines.choice import make_engine
-from anyfm.core.errors import SettingError, got
 from anyfm.models import MODELS
 from anyfm.models.ffm import PRESETS as FFM_PRESETS
 from anyfm.prepare import DEFAULT_FRACTION, MIN_COUNT, Table, TextTable, Validation, prepare_table, prepare_text
-from anyfm.core.rows import Rows
 from anyfm.training.callbacks import Callback
 from anyfm.training.history import History
 from anyfm.training.loop import evaluate, fit
@@ -139,7 +139,7 @@ def train_table(
     began = time.perf_counter()
     settings = with_preset(model, preset, settings)
     model_settings(model, settings)  # wrong settings are told before a large table is read
-    seed = _training_config(settings).seed
+    seed = _training_config(model, settings).seed
     table = prepare_table(
         source,
         target,
@@ -198,7 +198,7 @@ def train_text(
     settings = with_preset(model, preset, settings)
     model_settings(model, settings)
     _refuse_without_fields(model, source_format(source, format))
-    seed = _training_config(settings).seed
+    seed = _training_config(model, settings).seed
     table = prepare_text(source, format=format, validation=validation, task=task, seed=seed)
     if on_table is not None:
         on_table(table)
@@ -256,7 +256,7 @@ def train_rows(
 
     `encoder` is what encoded the rows, if it was ours; `record` what else the artifact shall say of its training.
     """
-    config = _training_config(settings)
+    config = _training_config(model, settings)
     member = MODELS[_known_model(model)](model_settings(model, settings))
     engine = make_engine(
         member,
@@ -324,24 +324,14 @@ def model_settings(model: str, settings: Mapping[str, Any]) -> Any:
         The model or a setting is unknown, or a setting breaks its rule.
     """
     kind = MODELS[_known_model(model)].settings_type
-    known = setting_names(kind) | setting_names(TrainingSettings)
-    for name in settings:
-        if name not in known:
-            raise SettingError(got(f"a setting of {model} must be one of {', '.join(sorted(known))}", setting=name))
-    return from_mapping(kind, _parsed(kind, settings))
+    return parse_settings(settings, kind, TrainingSettings, what=f"setting of {model}")[0]
 
 
-def _training_config(settings: Mapping[str, Any]) -> TrainingSettings:
-    return from_mapping(TrainingSettings, _parsed(TrainingSettings, settings))
-
-
-def _parsed(kind: type, settings: Mapping[str, Any]) -> dict[str, Any]:
-    names = setting_names(kind)
-    return {
-        name: parse_setting(kind, name, value) if isinstance(value, str) else value
-        for name, value in settings.items()
-        if name in names
-    }
+def _training_config(model: str, settings: Mapping[str, Any]) -> TrainingSettings:
+    training: TrainingSettings = parse_settings(settings, MODELS[_known_model(model)].settings_type, TrainingSettings)[
+        1
+    ]
+    return training
 
 
 def _known_model(model: str) -> str:
@@ -353,7 +343,7 @@ def _known_model(model: str) -> str:
 def _training_record(train: Rows, valid: Rows | None, config: TrainingSettings) -> dict[str, Any]:
     """What the artifact says of its training. No times, paths or threads: equal trainings are equal bytes."""
     return {
-        **{name: value for name, value in config.to_dict().items() if name not in RECORDED_NOT},
+        **{name: value for name, value in config.to_dict().items() if name not in NOT_RECORDED},
         "rows": train.n_rows,
         "valid_rows": 0 if valid is None else valid.n_rows,
         "mean_target": None if train.y is None else float(np.mean(train.y, dtype=np.float64)),

@@ -9,9 +9,9 @@ import time
 import numpy as np
 import pytest
 
-from anyfm.data.text.reader import read_text, write_text
 from anyfm.core.errors import InputError, SettingError
 from anyfm.core.rows import Rows
+from anyfm.data.text.reader import read_text, write_text
 
 from ..fuzz.text_compare import disagreement
 

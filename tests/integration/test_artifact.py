@@ -17,8 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anyfm import artifact as artifact_module
-from anyfm.core import atomic
 from anyfm.artifact import Artifact, load_artifact, save_artifact
+from anyfm.core import atomic
 from anyfm.core.errors import ArtifactError
 from anyfm.models import FM, FMSettings, Linear
 

@@ -89,7 +89,7 @@ def test_train_shows_the_schema_with_reasons(tables, tmp_path):
 
 @pytest.mark.parametrize("model", sorted(MODELS))
 def test_every_model_trains_saves_and_scores(tables, tmp_path, model):
-    arguments = ["--target", "click", "--model", model, "--set", "n_epochs=3", "--out", tmp_path / "m", "--json"]
+    arguments = ["--target", "click", "--model", model, "--set", "epochs=3", "--out", tmp_path / "m", "--json"]
     trained = json_of(anyfm("train", tables / "train.csv", *arguments))
     evaluated = json_of(anyfm("evaluate", tmp_path / "m", tables / "test.csv", "--json"))
     assert evaluated["model"] == trained["model"] == model
@@ -98,7 +98,7 @@ def test_every_model_trains_saves_and_scores(tables, tmp_path, model):
 
 def test_the_same_seed_gives_the_same_bytes_whatever_the_threads(tables, tmp_path):
     for name, threads in (("one", 1), ("two", 2)):
-        arguments = ["--seed", 7, "--threads", threads, "--set", "n_epochs=2", "--out", tmp_path / name]
+        arguments = ["--seed", 7, "--threads", threads, "--set", "epochs=2", "--out", tmp_path / name]
         anyfm("train", tables / "train.csv", "--target", "click", *arguments)
     for file in (tmp_path / "one").iterdir():
         assert file.read_bytes() == (tmp_path / "two" / file.name).read_bytes(), file.name
@@ -164,7 +164,7 @@ def test_generate_gives_the_same_bytes_for_the_same_seed(tmp_path, like):
 
 
 def test_validation_from_a_table_and_by_a_column(tables, tmp_path):
-    arguments = ["--target", "click", "--out", tmp_path / "m", "--set", "n_epochs=1", "--json"]
+    arguments = ["--target", "click", "--out", tmp_path / "m", "--set", "epochs=1", "--json"]
     own = json_of(anyfm("train", tables / "train.csv", "--valid", tables / "test.csv", *arguments))
     assert (own["rows"], own["valid_rows"]) == (16_000, 4_000)
     frame = pl.read_csv(tables / "train.csv").with_row_index("when")
@@ -199,7 +199,7 @@ def test_text_without_a_header(tables, tmp_path):
     frame = pl.read_csv(tables / "train.csv")
     frame.write_csv(tmp_path / "plain.txt", include_header=False, separator="\t")
     layout = ["--no-header", "--names", ",".join(frame.columns), "--separator", "\\t"]
-    arguments = ["--target", "click", *layout, "--set", "n_epochs=1", "--out", tmp_path / "m", "--json"]
+    arguments = ["--target", "click", *layout, "--set", "epochs=1", "--out", tmp_path / "m", "--json"]
     assert json_of(anyfm("train", tmp_path / "plain.txt", *arguments))["rows"] == 14_400
     assert json_of(anyfm("evaluate", tmp_path / "m", tmp_path / "plain.txt", *layout, "--json"))["rows"] == 16_000
 

@@ -10,14 +10,14 @@ from typer.testing import CliRunner
 
 from anyfm.artifact import load_artifact, save_artifact
 from anyfm.cli import app
+from anyfm.core.errors import InputError, SettingError
 from anyfm.data.text.reader import read_text
 from anyfm.engines import field_factors
-from anyfm.core.errors import InputError, SettingError
+from anyfm.metrics.functions import auc
 from anyfm.models import FFM, FFMSettings, specification_logits
 from anyfm.models.ffm import PRESETS
 from anyfm.predictor import Predictor
 from anyfm.prepare import Validation, prepare_text
-from anyfm.metrics.functions import auc
 from anyfm.workflow import train_encoded, train_table, train_text, training_memory
 
 runner = CliRunner()
@@ -59,7 +59,7 @@ def texts(tmp_path_factory):
 @pytest.mark.parametrize("model", ["linear", "fm", "ffm", "afm", "deepfm"])
 def test_every_model_trains_and_scores_on_libffm_text(texts, tmp_path, model):
     valid = texts / "va.ffm"
-    arguments = ["--model", model, "--valid", valid, "--out", tmp_path / "m", "--set", "n_epochs=12", "--json"]
+    arguments = ["--model", model, "--valid", valid, "--out", tmp_path / "m", "--set", "epochs=12", "--json"]
     result = json_of(anyfm("train", texts / "tr.ffm", *arguments))
     assert (result["rows"], result["valid_rows"], result["features"], result["fields"]) == (3000, 1000, 24, 4)
     assert (result["task"], result["format"], result["negative_label"]) == ("binary", "libffm", -1)
@@ -83,7 +83,7 @@ def test_every_model_trains_and_scores_on_libffm_text(texts, tmp_path, model):
 
 
 def test_libsvm_and_formats_that_the_suffix_does_not_say(texts, tmp_path):
-    anyfm("train", texts / "tr.svm", "--out", tmp_path / "m", "--set", "n_epochs=12")
+    anyfm("train", texts / "tr.svm", "--out", tmp_path / "m", "--set", "epochs=12")
     assert load_artifact(tmp_path / "m").training["valid_rows"] == 300
     scores = json_of(anyfm("evaluate", tmp_path / "m", texts / "va.txt", "--format", "libsvm", "--json"))
     assert scores["auc"] > 0.85
@@ -93,11 +93,11 @@ def test_libsvm_and_formats_that_the_suffix_does_not_say(texts, tmp_path):
     anyfm("train", tmp_path / "copy.txt", "--format", "libffm", "--model", "ffm", "--out", tmp_path / "f")
     (tmp_path / "o.toml").write_text('format = "libffm"\npreset = "libffm"\n')
     anyfm("train", tmp_path / "copy.txt", "--config", tmp_path / "o.toml", "--out", tmp_path / "c")
-    assert load_artifact(tmp_path / "c").model.settings.adagrad == "libffm"
+    assert load_artifact(tmp_path / "c").model.settings.optimizer == "libffm"
 
 
 def test_entries_unknown_to_the_model_are_dropped_counted_and_told(texts, tmp_path):
-    anyfm("train", texts / "tr.ffm", "--model", "ffm", "--out", tmp_path / "m", "--set", "n_epochs=2")
+    anyfm("train", texts / "tr.ffm", "--model", "ffm", "--out", tmp_path / "m", "--set", "epochs=2")
     (tmp_path / "new.ffm").write_text("0 0:1:1 1:7:1 2:999:1 9:3:1\n1 0:1:1 1:7:1\n\n7\n")
     result = anyfm("predict", tmp_path / "m", tmp_path / "new.ffm", "--out", tmp_path / "p.csv", "--json")
     assert json_of(result)["encoding"] == {"unseen_entries": 2, "blank_lines": 1, "shared_ids": 0}
@@ -107,7 +107,7 @@ def test_entries_unknown_to_the_model_are_dropped_counted_and_told(texts, tmp_pa
     bias = load_artifact(tmp_path / "m").parameters["bias"][0]
     assert empty == pytest.approx(1 / (1 + np.exp(-bias)))
     (tmp_path / "va.ffm").write_text("0 0:1:1 1:24:1\n1 4:1:1 1:7:1\n")
-    arguments = ["--valid", tmp_path / "va.ffm", "--out", tmp_path / "v", "--set", "n_epochs=2", "--json"]
+    arguments = ["--valid", tmp_path / "va.ffm", "--out", tmp_path / "v", "--set", "epochs=2", "--json"]
     result = anyfm("train", texts / "tr.ffm", *arguments)
     assert json_of(result)["encoding"]["valid"]["unseen_entries"] == 2
     assert "validation: 2 entries were left out" in result.stderr
@@ -117,7 +117,11 @@ def test_the_preset_is_libffm_s_model_and_set_overrules_it(texts, tmp_path):
     result = anyfm("train", texts / "tr.ffm", "--preset", "libffm", "--set", "n_factors=3", "--out", tmp_path / "m")
     artifact = load_artifact(tmp_path / "m")
     assert artifact.model.name == "ffm"
-    assert {**artifact.model.settings.to_dict(), **PRESETS["libffm"], "n_factors": 3} == artifact.model.settings.to_dict()
+    assert {
+        **artifact.model.settings.to_dict(),
+        **PRESETS["libffm"],
+        "n_factors": 3,
+    } == artifact.model.settings.to_dict()
     assert not artifact.parameters["linear"].any()
     assert artifact.parameters["bias"][0] == 0
     assert "FFM: 24 features × 4 fields × 3 factors" in result.stderr
@@ -142,14 +146,14 @@ def test_the_preset_learns_a_table_too(tmp_path):
     rng = np.random.default_rng(0)
     a, b = rng.integers(0, 6, (2, 3000))
     table = {"a": [f"a{i}" for i in a], "b": [f"b{i}" for i in b], "y": ((a + b) % 2).astype(int)}
-    trained = train_table(table, "y", model="ffm", preset="libffm", settings={"n_epochs": 30})
+    trained = train_table(table, "y", model="ffm", preset="libffm", settings={"epochs": 30})
     assert trained.artifact.model.settings.normalize
     assert trained.metrics["auc"] > 0.95
 
 
 def test_validation_text_is_scored_as_by_the_saved_model(texts):
     table = prepare_text(texts / "tr.ffm", validation=Validation(source=texts / "va.ffm"))
-    trained = train_encoded(table, model="ffm", settings={"n_epochs": 3})
+    trained = train_encoded(table, model="ffm", settings={"epochs": 3})
     assert Predictor(trained.artifact).evaluate(table.valid) == pytest.approx(trained.metrics, rel=1e-5)
 
 
@@ -235,11 +239,11 @@ def test_a_bad_validation_file_is_named(texts, tmp_path):
 )
 def test_what_does_not_go_together_is_refused(texts, tmp_path, arguments, message):
     if "{tmp}/ffm" in arguments:
-        quick = {"n_epochs": 1, "n_factors": 1}
+        quick = {"epochs": 1, "n_factors": 1}
         save_artifact(train_text(texts / "va.ffm", model="ffm", settings=quick).artifact, tmp_path / "ffm")
     if "{tmp}/table" in arguments:
         table = {"a": ["u", "v", "w"] * 20, "y": [0, 1, 1] * 20}
-        trained = train_table(table, "y", model="linear", settings={"n_epochs": 1})
+        trained = train_table(table, "y", model="linear", settings={"epochs": 1})
         save_artifact(trained.artifact, tmp_path / "table")
     (tmp_path / "t.csv").write_text("a,y\nu,1\n")
     result = anyfm(*(argument.format(texts=texts, tmp=tmp_path) for argument in arguments), status=2)

@@ -21,8 +21,8 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import anyfm
-from anyfm.core.settings import TrainingSettings
 from anyfm.core.errors import InputError, SettingError
+from anyfm.core.settings import TrainingSettings
 from anyfm.estimators import (
     AFMClassifier,
     AFMRegressor,
@@ -35,10 +35,10 @@ from anyfm.estimators import (
     LinearClassifier,
     LinearRegressor,
 )
+from anyfm.metrics.functions import auc
 from anyfm.models import MODELS, specification_logits
 from anyfm.models.ffm import PRESETS
 from anyfm.predictor import load
-from anyfm.metrics.functions import auc
 
 CLASSIFIERS = [LinearClassifier, FMClassifier, FFMClassifier, AFMClassifier, DeepFMClassifier]
 REGRESSORS = [LinearRegressor, FMRegressor, FFMRegressor, AFMRegressor, DeepFMRegressor]
@@ -92,8 +92,8 @@ def test_raw_tables_of_any_library_give_one_model(form: str) -> None:
     table, y = clicks()
     forms = {"pandas": lambda t: t, "polars": pl.from_pandas, "arrow": lambda t: pl.from_pandas(t).to_arrow()}
     convert = forms[form]
-    model = FMClassifier(fields=TAGS, n_epochs=5).fit(convert(table), y)
-    expected = FMClassifier(fields=TAGS, n_epochs=5).fit(table, y)
+    model = FMClassifier(fields=TAGS, epochs=5).fit(convert(table), y)
+    expected = FMClassifier(fields=TAGS, epochs=5).fit(table, y)
     np.testing.assert_array_equal(model.predict_proba(convert(table)), expected.predict_proba(table))
     assert expected.feature_names_in_.tolist() == ["city", "ad_id", "age", "genres"]
     kinds = {field.name: field.kind for field in model.artifact_.encoder.schema.fields}
@@ -111,7 +111,7 @@ def test_fm_learns_what_the_linear_model_cannot() -> None:
 @pytest.mark.parametrize("kind", [*CLASSIFIERS, *REGRESSORS], ids=lambda kind: kind.__name__)
 def test_every_prediction_is_taken_apart(kind: Any) -> None:
     table, y = clicks(500)
-    model = kind(fields=TAGS, n_epochs=2).fit(table, (y == "yes").astype(int))
+    model = kind(fields=TAGS, epochs=2).fit(table, (y == "yes").astype(int))
     logits = model.decision_function(table) if hasattr(model, "decision_function") else model.predict(table)
     found = model.explain(table)
     assert np.abs(found.logits - logits).max() < 1e-5
@@ -124,10 +124,10 @@ def test_every_prediction_is_taken_apart(kind: Any) -> None:
 def test_arrays_and_sparse_matrices_are_taken_apart() -> None:
     rng = np.random.default_rng(0)
     X, y = rng.integers(0, 4, (300, 3)), rng.integers(0, 2, 300)
-    dense = FMClassifier(n_epochs=2).fit(X, y)
+    dense = FMClassifier(epochs=2).fit(X, y)
     assert dense.explain(X).field_names == ("x0", "x1", "x2")
     matrix = sparse.csr_array(X.astype(float))
-    of_matrix = FMClassifier(n_epochs=2).fit(matrix, y)
+    of_matrix = FMClassifier(epochs=2).fit(matrix, y)
     for model, given in ((dense, X), (of_matrix, matrix)):
         assert np.abs(model.explain(given).logits - model.decision_function(given)).max() < 1e-5
     with pytest.raises(NotFittedError):
@@ -136,14 +136,14 @@ def test_arrays_and_sparse_matrices_are_taken_apart() -> None:
 
 def test_unseen_and_missing_values_are_no_error() -> None:
     table, y = clicks()
-    model = FMClassifier(fields=TAGS, n_epochs=3).fit(table, y)
+    model = FMClassifier(fields=TAGS, epochs=3).fit(table, y)
     strange = pd.DataFrame({"city": ["Ghent", None], "ad_id": [999, 101], "age": [np.nan, 1e9], "genres": ["zzz", ""]})
     assert np.isfinite(model.decision_function(strange)).all()
 
 
 def test_probabilities_logits_and_classes_agree() -> None:
     table, y = clicks()
-    model = FMClassifier(n_epochs=3).fit(table, y)
+    model = FMClassifier(epochs=3).fit(table, y)
     logits, probability = model.decision_function(table), model.predict_proba(table)
     assert model.classes_.tolist() == ["no", "yes"]
     np.testing.assert_allclose(probability[:, 1], 1 / (1 + np.exp(-logits)), rtol=1e-12)
@@ -165,7 +165,7 @@ def test_probabilities_logits_and_classes_agree() -> None:
 )
 def test_classes_of_any_type(y: Any) -> None:
     X = np.tile([[0.0], [1.0]], (30, 1))
-    model = LinearClassifier(n_epochs=30).fit(X, y)
+    model = LinearClassifier(epochs=30).fit(X, y)
     np.testing.assert_array_equal(model.predict(X), np.asarray(y))
     assert model.classes_.tolist() == sorted(set(np.asarray(y).tolist()))
 
@@ -179,7 +179,7 @@ def test_floats_in_an_array_are_quantities_and_whole_numbers_what_they_look_like
     y = whole[:, 1]
 
     def kinds(X: Any) -> list[str]:
-        encoder = LinearClassifier(n_epochs=1).fit(X, y).artifact_.encoder
+        encoder = LinearClassifier(epochs=1).fit(X, y).artifact_.encoder
         return [field.kind for field in encoder.schema.fields]
 
     assert kinds(whole.astype(float)) == ["numeric"] * 4
@@ -194,14 +194,14 @@ def test_a_regression_on_one_rising_column() -> None:
 
 def test_n_bins_is_at_most_so_many_and_fields_overrule_it() -> None:
     X = np.random.default_rng(0).normal(size=(2000, 2))
-    model = LinearRegressor(n_bins=5, fields={"x1": {"kind": "numeric", "n_bins": 7}}, n_epochs=1).fit(X, X[:, 0])
+    model = LinearRegressor(n_bins=5, fields={"x1": {"kind": "numeric", "n_bins": 7}}, epochs=1).fit(X, X[:, 0])
     assert [len(values) - 2 for values in model.linear_.values()] == [5, 7]
-    assert [len(values) - 2 for values in LinearRegressor(n_epochs=1).fit(X, X[:, 0]).linear_.values()] == [32, 32]
+    assert [len(values) - 2 for values in LinearRegressor(epochs=1).fit(X, X[:, 0]).linear_.values()] == [32, 32]
 
 
 def test_object_arrays_hold_numbers_and_text() -> None:
     X = np.array([[1.5, "a"], [2.5, "b"], [None, "a"], [0.5, None]] * 10, object)
-    model = LinearClassifier(n_epochs=20).fit(X, [0, 1, 0, 0] * 10)
+    model = LinearClassifier(epochs=20).fit(X, [0, 1, 0, 0] * 10)
     assert model.predict(X).tolist() == [0, 1, 0, 0] * 10
     assert list(model.linear_["x1"])[2:] == ["a", "b"]
 
@@ -219,7 +219,7 @@ def test_a_sparse_matrix_is_rows_of_features_with_values(convert: Any) -> None:
     rng = np.random.default_rng(0)
     X = sparse.random(300, 40, density=0.2, random_state=0, format="csr", data_rvs=rng.standard_normal)
     y = (X @ rng.normal(size=40) > 0).astype(int)
-    model = FMClassifier(n_epochs=5).fit(convert(X), y)
+    model = FMClassifier(epochs=5).fit(convert(X), y)
     dense, factors = X.toarray(), np.array(list(model.factors_["column"].values()), float)
     pairs = 0.5 * ((dense @ factors) ** 2 - dense**2 @ factors**2).sum(axis=1)
     linear = dense @ np.array(list(model.linear_["column"].values()), float)
@@ -237,14 +237,14 @@ def test_repeated_entries_of_a_sparse_matrix_are_summed_in_a_copy() -> None:
     summed = X.copy()
     summed.sum_duplicates()
     y = np.array([0, 1, 1, 0, 1])
-    repeated, expected = FMClassifier(n_epochs=3).fit(X, y), FMClassifier(n_epochs=3).fit(summed, y)
+    repeated, expected = FMClassifier(epochs=3).fit(X, y), FMClassifier(epochs=3).fit(summed, y)
     assert X.nnz == 6
     np.testing.assert_array_equal(repeated.decision_function(X), expected.decision_function(summed))
 
 
 def test_sparse_and_table_do_not_mix() -> None:
     X, y, table = one_hot()
-    of_matrix, of_table = LinearClassifier(n_epochs=1).fit(X, y), LinearClassifier(n_epochs=1).fit(table, y)
+    of_matrix, of_table = LinearClassifier(epochs=1).fit(X, y), LinearClassifier(epochs=1).fit(table, y)
     with pytest.raises(InputError, match="sparse matrix came"), pytest.warns(UserWarning, match="feature names"):
         of_table.predict(sparse.csr_array(np.ones((2, 4))))
     with pytest.raises(InputError, match="a table came"), pytest.warns(UserWarning, match="feature names"):
@@ -261,7 +261,7 @@ def test_a_sparse_matrix_has_no_fields_for_ffm() -> None:
 
 def test_field_factors_make_up_the_logit() -> None:
     table, y = clicks()
-    model = FFMClassifier(n_epochs=4).fit(table[["city", "ad_id"]], y)
+    model = FFMClassifier(epochs=4).fit(table[["city", "ad_id"]], y)
     city, ad = model.field_factors_["city"]["Rome"], model.field_factors_["ad_id"][102]
     logit = model.bias_ + model.linear_["city"]["Rome"] + model.linear_["ad_id"][102] + city[1] @ ad[0]
     row = pd.DataFrame({"city": ["Rome"], "ad_id": [102]})
@@ -271,8 +271,8 @@ def test_field_factors_make_up_the_logit() -> None:
 
 def test_libffm_s_settings_are_a_preset() -> None:
     table, y = clicks()
-    model = FFMClassifier(**PRESETS["libffm"], n_epochs=3).fit(table[["city", "ad_id"]], y)
-    assert model.artifact_.model.settings.adagrad == "libffm"
+    model = FFMClassifier(**PRESETS["libffm"], epochs=3).fit(table[["city", "ad_id"]], y)
+    assert model.artifact_.model.settings.optimizer == "libffm"
     assert model.bias_ == 0
     assert model.score(table[["city", "ad_id"]], y) > 0.9
 
@@ -291,7 +291,7 @@ def test_cross_validation_and_search_on_a_table() -> None:
     scores = cross_val_score(FMClassifier(fields=TAGS), table, y, cv=3, scoring="roc_auc")
     assert scores.min() > 0.95
     grid = {"n_factors": np.array([1, 8]), "learning_rate": np.array([0.1, 0.3]), "normalize": [False, True]}
-    search = GridSearchCV(FMClassifier(n_epochs=4), grid, scoring="neg_log_loss", cv=2).fit(table, y)
+    search = GridSearchCV(FMClassifier(epochs=4), grid, scoring="neg_log_loss", cv=2).fit(table, y)
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
     assert search.best_estimator_.artifact_.model.settings.n_factors == search.best_params_["n_factors"]
 
@@ -320,7 +320,7 @@ def test_parameters_are_the_settings_with_their_defaults(kind: Any) -> None:
 
 def test_a_clone_keeps_parameters_and_forgets_the_model() -> None:
     table, y = clicks(200)
-    model = FMClassifier(n_factors=3, fields={"ad_id": "categorical"}, n_epochs=1).fit(table, y)
+    model = FMClassifier(n_factors=3, fields={"ad_id": "categorical"}, epochs=1).fit(table, y)
     fresh = clone(model)
     assert fresh.get_params() == model.get_params()
     assert not hasattr(fresh, "artifact_")
@@ -335,8 +335,8 @@ def test_weight_zero_is_absence_bit_for_bit(kind: Any) -> None:
     y = y if kind in CLASSIFIERS else (y == "yes") * 2.5
     weight = np.random.default_rng(0).integers(0, 3, len(y))
     kept = weight > 0
-    weighted = kind(n_epochs=3).fit(table, y, sample_weight=weight)
-    removed = kind(n_epochs=3).fit(table[kept], y[kept], sample_weight=weight[kept])
+    weighted = kind(epochs=3).fit(table, y, sample_weight=weight)
+    removed = kind(epochs=3).fit(table[kept], y[kept], sample_weight=weight[kept])
     np.testing.assert_array_equal(weighted.predict(table), removed.predict(table))
     assert weighted.artifact_.encoder.counts.tolist() == removed.artifact_.encoder.counts.tolist()
 
@@ -344,8 +344,8 @@ def test_weight_zero_is_absence_bit_for_bit(kind: Any) -> None:
 def test_weights_count_as_copies_where_values_are_counted() -> None:
     table = pd.DataFrame({"city": ["a"] * 20 + ["b"] * 20 + ["once"]})
     y = [0] * 20 + [1] * 21
-    plain = LinearClassifier(n_epochs=1).fit(table, y)
-    weighted = LinearClassifier(n_epochs=1).fit(table, y, sample_weight=[1] * 40 + [2])
+    plain = LinearClassifier(epochs=1).fit(table, y)
+    weighted = LinearClassifier(epochs=1).fit(table, y, sample_weight=[1] * 40 + [2])
     assert "once" not in plain.linear_["city"]
     assert "once" in weighted.linear_["city"]
 
@@ -393,7 +393,7 @@ def test_the_eval_set_chooses_the_epoch() -> None:
 @pytest.mark.parametrize(("n", "fraction", "valid_rows"), [(999, 0.1, 0), (1000, 0.1, 100), (1000, 0.0, 0)])
 def test_small_data_are_not_divided(n: int, fraction: float, valid_rows: int) -> None:
     table, y = clicks(n)
-    model = LinearClassifier(n_epochs=4, patience=1, validation_fraction=fraction).fit(table, y)
+    model = LinearClassifier(epochs=4, patience=1, validation_fraction=fraction).fit(table, y)
     assert model.artifact_.training["valid_rows"] == valid_rows
     if not valid_rows:
         assert [record["epoch"] for record in model.history_] == [1, 2, 3, 4]
@@ -403,7 +403,7 @@ def test_small_data_are_not_divided(n: int, fraction: float, valid_rows: int) ->
 def test_a_rare_class_is_on_both_sides_of_the_division() -> None:
     X, y = np.random.default_rng(0).normal(size=(1000, 2)), np.arange(1000) % 100 == 0
     for seed in range(10):  # one class alone would be an error
-        LinearClassifier(n_epochs=1, monitor="auc", random_state=seed).fit(X, y)
+        LinearClassifier(epochs=1, monitor="auc", random_state=seed).fit(X, y)
 
 
 @pytest.mark.parametrize("bad", [5, (np.ones((2, 1)),), "ab"])
@@ -425,7 +425,7 @@ def test_the_same_seed_gives_the_same_model_on_any_number_of_threads() -> None:
     table, y = clicks(1500)
 
     def logits(**parameters: Any) -> Any:
-        return FMClassifier(n_epochs=2, **parameters).fit(table, y).decision_function(table)
+        return FMClassifier(epochs=2, **parameters).fit(table, y).decision_function(table)
 
     np.testing.assert_array_equal(logits(n_threads=1), logits(n_threads=2))
     np.testing.assert_array_equal(
@@ -440,7 +440,7 @@ def test_the_same_seed_gives_the_same_model_on_any_number_of_threads() -> None:
 
 def test_factors_by_field_and_value_make_up_the_logit() -> None:
     table, y = clicks()
-    model = FMClassifier(n_epochs=4).fit(table[["city", "ad_id"]], y)
+    model = FMClassifier(epochs=4).fit(table[["city", "ad_id"]], y)
     assert list(model.factors_) == ["city", "ad_id"]
     assert set(model.linear_["ad_id"]) == {"<unseen>", "<missing>", 100, 101, 102, 103}
     logit = (
@@ -459,7 +459,7 @@ def test_factors_by_field_and_value_make_up_the_logit() -> None:
 def test_scores_are_those_of_the_specification(kind: Any) -> None:
     table, y = clicks(1200)
     y = y if kind in CLASSIFIERS else np.random.default_rng(0).normal(5, 2, len(y))
-    model = kind(n_epochs=3, fields=TAGS).fit(table, y)
+    model = kind(epochs=3, fields=TAGS).fit(table, y)
     artifact = model.artifact_
     rows = artifact.encoder.encode(pl.from_pandas(table), labelled=False).rows
     expected = specification_logits(artifact.model, artifact.parameters, rows)
@@ -471,7 +471,7 @@ def test_scores_are_those_of_the_specification(kind: Any) -> None:
 def test_a_saved_model_scores_the_same(kind: Any, tmp_path: Path) -> None:
     table, y = clicks(1200)
     y = y if kind in CLASSIFIERS else (y == "yes") * 2.5
-    model = kind(n_epochs=3, fields=TAGS).fit(table, y)
+    model = kind(epochs=3, fields=TAGS).fit(table, y)
     model.save(tmp_path / "model")
     predictor = load(tmp_path / "model")
     expected = model.predict_proba(table)[:, 1] if kind in CLASSIFIERS else model.predict(table)
@@ -488,7 +488,7 @@ def test_a_saved_model_scores_the_same(kind: Any, tmp_path: Path) -> None:
 
 def test_a_model_of_a_sparse_matrix_can_be_saved(tmp_path: Path) -> None:
     X, y, _ = one_hot()
-    model = FMClassifier(n_epochs=2).fit(X, y)
+    model = FMClassifier(epochs=2).fit(X, y)
     model.save(tmp_path / "model")
     assert load(tmp_path / "model").artifact.n_features == X.shape[1]
 
@@ -496,7 +496,7 @@ def test_a_model_of_a_sparse_matrix_can_be_saved(tmp_path: Path) -> None:
 @pytest.mark.parametrize("through", [lambda m: pickle.loads(pickle.dumps(m)), copy.deepcopy])
 def test_pickled_and_copied_models_score_the_same(through: Any) -> None:
     table, y = clicks(300)
-    model = FMClassifier(n_epochs=2, fields=TAGS).fit(table, y)
+    model = FMClassifier(epochs=2, fields=TAGS).fit(table, y)
     twin = through(model)
     np.testing.assert_array_equal(twin.decision_function(table), model.decision_function(table))
     assert twin.factors_["city"]["Rome"].tolist() == model.factors_["city"]["Rome"].tolist()
@@ -537,7 +537,7 @@ def test_wrong_parameters_are_told_at_fit(parameters: Any, message: str) -> None
 
 def test_other_columns_than_in_training_are_refused() -> None:
     table, y = clicks(100)
-    model = LinearClassifier(n_epochs=1).fit(table, y)
+    model = LinearClassifier(epochs=1).fit(table, y)
     with pytest.raises(ValueError, match="feature names should match"):
         model.predict(table[["ad_id", "city", "age", "genres"]])
     with pytest.raises(ValueError, match="feature names should match"):
@@ -546,7 +546,7 @@ def test_other_columns_than_in_training_are_refused() -> None:
 
 def test_an_array_is_taken_for_the_columns_in_order() -> None:
     table, y = clicks(100)
-    model = LinearClassifier(n_epochs=2).fit(table[["city", "ad_id"]], y)
+    model = LinearClassifier(epochs=2).fit(table[["city", "ad_id"]], y)
     with pytest.warns(UserWarning, match="valid feature names"):
         came = model.decision_function(table[["city", "ad_id"]].to_numpy())
     np.testing.assert_array_equal(came, model.decision_function(table[["city", "ad_id"]]))
@@ -555,14 +555,14 @@ def test_an_array_is_taken_for_the_columns_in_order() -> None:
 def test_columns_with_numbers_for_names() -> None:
     X = np.random.default_rng(0).normal(size=(60, 2))
     y = (X[:, 0] > 0).astype(int)
-    model = LinearClassifier(n_epochs=2).fit(pd.DataFrame(X), y)
+    model = LinearClassifier(epochs=2).fit(pd.DataFrame(X), y)
     assert list(model.linear_) == ["0", "1"]
     np.testing.assert_array_equal(model.predict(pd.DataFrame(X)), model.predict(X))
 
 
 def test_the_target_may_have_the_name_of_a_column() -> None:
     table, y = clicks(100)
-    model = LinearClassifier(n_epochs=1).fit(table, y.rename("city"))
+    model = LinearClassifier(epochs=1).fit(table, y.rename("city"))
     assert model.artifact_.encoder.schema.target.name == "city_"
 
 

@@ -12,9 +12,9 @@ import pytest
 
 from anyfm.artifact import Artifact, save_artifact
 from anyfm.core.errors import ArtifactError, InputError
+from anyfm.core.rows import Rows
 from anyfm.models import FFM, MODELS, FFMSettings, specification_logits
 from anyfm.predictor import Predictor, load
-from anyfm.core.rows import Rows
 
 N_FEATURES, N_FIELDS = 120, 6
 

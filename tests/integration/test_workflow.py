@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 
 from anyfm.artifact import load_artifact, save_artifact
-from anyfm.datasets.synthetic import ad_clicks
 from anyfm.core.errors import InputError, SettingError
+from anyfm.datasets.synthetic import ad_clicks
 from anyfm.predictor import Predictor
 from anyfm.workflow import Validation, model_settings, prepare_table, train_encoded, train_table
 
@@ -20,7 +20,7 @@ def clicks():
 
 @pytest.fixture(scope="module")
 def trained(clicks):
-    return train_table(clicks, "click", settings={"n_epochs": 3, "n_factors": 4, "seed": 2})
+    return train_table(clicks, "click", settings={"epochs": 3, "n_factors": 4, "seed": 2})
 
 
 def test_the_validation_metrics_are_those_of_the_saved_model(trained, clicks):
@@ -52,8 +52,8 @@ def test_a_column_of_time_may_stay_a_field_on_purpose(clicks):
 
 def test_one_table_serves_many_models(clicks, trained):
     table = prepare_table(clicks, "click", seed=2)
-    settings = {"n_epochs": 3, "n_factors": 4, "seed": 2}
-    train_encoded(table, model="linear", settings={"n_epochs": 1})
+    settings = {"epochs": 3, "n_factors": 4, "seed": 2}
+    train_encoded(table, model="linear", settings={"epochs": 1})
     again = train_encoded(table, model="fm", settings=settings)
     for name, array in trained.artifact.parameters.items():
         np.testing.assert_array_equal(again.artifact.parameters[name], array)
@@ -118,12 +118,12 @@ def test_validation_that_makes_no_sense_is_refused(arguments, error, message):
 
 
 def test_settings_of_model_and_training_come_in_one_mapping_and_text_is_read():
-    assert model_settings("fm", {"n_factors": "4", "n_epochs": "2"}).n_factors == 4
+    assert model_settings("fm", {"n_factors": "4", "epochs": "2"}).n_factors == 4
     for settings in ({"n_factor": 4}, {"n_factors": "four"}, {"n_factors": 0}):
         with pytest.raises(SettingError, match="n_factor"):
             model_settings("fm", settings)
     with pytest.raises(SettingError, match="n_epochs must be"):
-        train_table({"a": [1], "y": [1]}, "y", settings={"n_epochs": 0})
+        train_table({"a": [1], "y": [1]}, "y", settings={"epochs": 0})
     with pytest.raises(SettingError, match="setting='n_factors'"):
         model_settings("linear", {"n_factors": 3})
 

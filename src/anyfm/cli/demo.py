@@ -14,8 +14,8 @@ from anyfm.core.errors import InputError, MissingDependencyError
 
 if TYPE_CHECKING:
     from anyfm.cli.showing import Output
-    from anyfm.predictor import Predictor
     from anyfm.data.readers import Frame
+    from anyfm.predictor import Predictor
     from anyfm.workflow import Table, TrainedModel
 
 _SEED = 1
@@ -130,7 +130,6 @@ def _prepare(example: Example, out: Path) -> tuple[Table, Frame]:
 def _train_all(output: Output, example: Example, table: Table, test: Frame, out: Path) -> dict[str, dict[str, float]]:
     """Train, save, load and measure every model; metrics on the test rows by model name."""
     from anyfm.artifact import save_artifact
-    from anyfm.core.settings import setting_names
     from anyfm.models import MODELS
     from anyfm.predictor import load
     from anyfm.training.callbacks import ProgressBar
@@ -138,7 +137,7 @@ def _train_all(output: Output, example: Example, table: Table, test: Frame, out:
 
     results = {}
     for name, kind in MODELS.items():
-        known = setting_names(kind.settings_type)
+        known = kind.settings_type.names()
         settings = {"seed": _SEED, **{key: value for key, value in example.settings.items() if key in known}}
         try:
             trained = train_encoded(table, model=name, settings=settings, callbacks=[ProgressBar()])

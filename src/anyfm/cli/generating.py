@@ -28,8 +28,8 @@ def generate(
 ) -> None:
     """Write a table of generated clicks, and beside it (OUT.truth.json) what was planted in it."""
     from anyfm.cli.showing import Output
-    from anyfm.datasets.synthetic import GENERATORS
     from anyfm.data.readers import write_table
+    from anyfm.datasets.synthetic import GENERATORS
 
     output = Output(as_json=as_json)
     made = GENERATORS[like.value](rows, seed=seed)

@@ -77,9 +77,9 @@ def _learnt(
 
     from anyfm.cli.showing import table
     from anyfm.core.errors import SettingError, got
+    from anyfm.data.readers import write_table
     from anyfm.explain.factors import factors_table
     from anyfm.explain.neighbours import nearest_values
-    from anyfm.data.readers import write_table
 
     result: dict[str, Any] = {"model": artifact.model.name}
     if nearest is not None:
@@ -106,8 +106,8 @@ def models(
 ) -> None:
     """List the models and their settings, with defaults and rules."""
     from anyfm.cli.showing import Output, settings_text, table
-    from anyfm.core.settings import TrainingSettings
     from anyfm.core.errors import SettingError, got
+    from anyfm.core.settings import TrainingSettings
     from anyfm.models import MODELS
     from anyfm.workflow import PRESETS
 

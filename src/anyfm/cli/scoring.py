@@ -15,9 +15,9 @@ from anyfm.core.errors import SettingError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from anyfm.predictor import Predictor
     from anyfm.core.rows import Rows
     from anyfm.data.readers import Frame
+    from anyfm.predictor import Predictor
 
 
 def evaluate(
@@ -66,8 +66,8 @@ def predict(
     """Score every row of a table: its probability, or for regression its prediction, in the order of the rows."""
     from anyfm.cli.showing import Output
     from anyfm.cli.training import read_options
-    from anyfm.predictor import load
     from anyfm.data.readers import write_table
+    from anyfm.predictor import load
 
     if as_json and out == "-":
         raise SettingError("--json needs --out FILE, since the scores themselves take standard output")

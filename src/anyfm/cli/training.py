@@ -288,7 +288,7 @@ def _show_result(output: Output, trained: TrainedModel, out: Path) -> None:
     from anyfm.cli.showing import metric_facts, seconds_text, settings_text
 
     history, seconds = trained.history, trained.seconds
-    reasons = {"patience": "no better since", "n_epochs": "all epochs done", "interrupted": "interrupted"}
+    reasons = {"patience": "no better since", "epochs": "all epochs done", "interrupted": "interrupted"}
     why = reasons.get(history.stop_reason or "", "")
     output.facts(
         [

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from anyfm.data.encoder import Encoded, EncodedField, Encoder, read_vocabulary, write_vocabulary
+from anyfm.data.encoding_report import EncodingReport, FieldReport
 from anyfm.data.inference import infer_schema
 from anyfm.data.readers import Frame, read_table, write_table
-from anyfm.data.encoding_report import EncodingReport, FieldReport
 from anyfm.data.schema import Field, Schema, Target, schema_from_toml
 
 __all__ = [

@@ -18,9 +18,9 @@ from anyfm.core.errors import ArtifactError, InputError, SettingError, got, loca
 from anyfm.core.rows import MAX_FEATURES, Floats, Rows
 from anyfm.data.coder import MISSING, UNSEEN, Coded, Coder
 from anyfm.data.dates import Clock, Part, unit_of
+from anyfm.data.encoding_report import EncodingReport, FieldReport
 from anyfm.data.inference import missing_column
 from anyfm.data.numeric import Bins, Scaled
-from anyfm.data.encoding_report import EncodingReport, FieldReport
 from anyfm.data.schema import Field, Schema
 from anyfm.data.tags import Tags
 from anyfm.data.target import code_target, code_weight

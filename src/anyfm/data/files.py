@@ -141,8 +141,6 @@ def renamed(frame: pl.DataFrame, names: Sequence[str] | None, file: str | None) 
         return frame
     if len(names) != frame.width or len(set(names)) != len(names):
         raise InputError(
-            located(
-                f"names must name each of the {frame.width} columns once, but there are {len(names)}", file=file
-            )
+            located(f"names must name each of the {frame.width} columns once, but there are {len(names)}", file=file)
         )
     return frame.rename(dict(zip(frame.columns, names, strict=True)))

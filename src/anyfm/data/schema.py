@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from anyfm.core.settings import Rule, Settings, choice, integer, optional, setting
 from anyfm.core.errors import InputError, SettingError, got, located
+from anyfm.core.settings import Rule, Settings, choice, integer, optional, setting
 from anyfm.data.dates import PARTS
 
 KINDS = ("categorical", "numeric", "scaled", "log", "tags", "boolean", "datetime", "ignore")
@@ -196,9 +196,7 @@ def overrides_of(given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         for setting_name in settings:
             if setting_name not in known:
                 raise SettingError(
-                    got(
-                        f"a setting of field {name!r} must be one of {', '.join(sorted(known))}", setting=setting_name
-                    )
+                    got(f"a setting of field {name!r} must be one of {', '.join(sorted(known))}", setting=setting_name)
                 )
         try:
             Field(**{"name": name, "kind": "datetime" if settings.get("parts") else "categorical", **settings})

@@ -164,9 +164,7 @@ def _shown_value(series: pl.Series, row: int) -> Any:
 
 def _refuse_missing(series: pl.Series) -> None:
     if is_list(series):
-        raise InputError(
-            located("a target must hold one value a row, but this column holds lists", column=series.name)
-        )
+        raise InputError(located("a target must hold one value a row, but this column holds lists", column=series.name))
     missing = np.flatnonzero(missing_mask(series))
     if len(missing):
         row = int(missing[0])

@@ -38,9 +38,7 @@ class TextFile:
         try:
             self.codec = codecs.lookup(encoding).name
         except LookupError:
-            raise SettingError(
-                f"encoding must be the name of a text encoding, got encoding={encoding!r}"
-            ) from None
+            raise SettingError(f"encoding must be the name of a text encoding, got encoding={encoding!r}") from None
 
     def source(self) -> Path | io.BytesIO:
         """What polars reads: the path where it can, else the bytes."""

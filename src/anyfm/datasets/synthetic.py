@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anyfm.core.settings import integer
 from anyfm.core.errors import SettingError, got
+from anyfm.core.settings import integer
 
 Doubles = NDArray[np.float64]
 Column = NDArray[Any] | list[Any]

@@ -17,15 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anyfm.core.native import kernels
+from anyfm.core.rows import Rows
 from anyfm.engines.base import State
 from anyfm.engines.recipe import Recipe
-from anyfm.models import Model
-from anyfm.core.rows import Rows
+from anyfm.models import BaseModel
 
 NAMES = ("attention_weights", "attention_bias", "attention_output", "projection")
 
 
-def make(model: Model, *, n_features: int, training: bool, n_threads: int) -> Any:
+def make(model: BaseModel, *, n_features: int, training: bool, n_threads: int) -> Any:
     """The kernel of `model`."""
     config = model.settings
     return kernels.afm(
@@ -54,10 +54,10 @@ class AttentionNetwork:
     Parameters
     ----------
     native : kernel
-    model : Model
+    model : BaseModel
     """
 
-    def __init__(self, native: Any, model: Model) -> None:
+    def __init__(self, native: Any, model: BaseModel) -> None:
         self._native, self._model = native, model
         self._specs = {name: model.parameter_specs(1, 1)[name].shape for name in NAMES}
         self._seed = 0

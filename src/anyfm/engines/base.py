@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anyfm.models import Model
 from anyfm.core.rows import Floats, Rows
+from anyfm.models import BaseModel
 
 State = dict[str, NDArray[Any]]
 
@@ -20,12 +20,12 @@ class Engine(ABC):
 
     Attributes
     ----------
-    model : Model
+    model : BaseModel
         With every setting decided that depends on the number of fields.
     n_features, n_fields : int
     """
 
-    model: Model
+    model: BaseModel
     n_features: int
     n_fields: int
 
@@ -47,7 +47,7 @@ class Engine(ABC):
 
     @abstractmethod
     def parameters(self) -> State:
-        """A copy of the parameters by name, shapes as in `Model.parameter_specs`, float32."""
+        """A copy of the parameters by name, shapes as in `BaseModel.parameter_specs`, float32."""
 
     @abstractmethod
     def state(self) -> State:

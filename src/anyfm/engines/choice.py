@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import importlib.util
 
-from anyfm.engines.base import Engine
 from anyfm.core.errors import MissingDependencyError, SettingError, got
-from anyfm.models import Model
+from anyfm.engines.base import Engine
+from anyfm.models import BaseModel
 
 ENGINES = ("auto", "native", "torch")
 
 
-def trains_natively(model: Model) -> bool:
+def trains_natively(model: BaseModel) -> bool:
     """Whether the native engine trains `model`: all but a DeepFM with batch normalisation."""
     return not getattr(model.settings, "batch_norm", False)
 
 
 def make_engine(
-    model: Model, *, n_features: int, n_fields: int, n_threads: int = 0, engine: str = "auto", device: str = "cpu"
+    model: BaseModel, *, n_features: int, n_fields: int, n_threads: int = 0, engine: str = "auto", device: str = "cpu"
 ) -> Engine:
     """The engine that trains `model` on this machine.
 
     Parameters
     ----------
-    model : Model
+    model : BaseModel
     n_features, n_fields : int
     n_threads : int
         0 means all cores of this process.

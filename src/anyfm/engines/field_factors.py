@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from anyfm.core.native import kernels
-from anyfm.engines.recipe import PriorGuess, Recipe
 from anyfm.core.errors import InputError, SettingError, got, located
-from anyfm.models import Model
+from anyfm.core.native import kernels
 from anyfm.core.rows import Rows
+from anyfm.engines.recipe import PriorGuess, Recipe
+from anyfm.models import BaseModel
 
 _log = logging.getLogger(__name__)
 _NO_PENALTY = 1e-30  # for libffm's rule, whose kernel takes 0 for "no partner in the row" (field_step.hpp)
@@ -38,18 +38,18 @@ def available_memory() -> int | None:
     return min(limits) if limits else None
 
 
-def table_bytes(model: Model, *, n_features: int, n_fields: int, training: bool) -> int:
+def table_bytes(model: BaseModel, *, n_features: int, n_fields: int, training: bool) -> int:
     """Bytes of the table of all features."""
     floats: int = kernels.ffm_floats(
         n_fields=n_fields,
         n_factors=model.settings.n_factors,
-        coordinates=model.settings.adagrad == "libffm",
+        coordinates=model.settings.optimizer == "libffm",
         training=training,
     )
     return n_features * floats * 4
 
 
-def needed_bytes(model: Model, *, n_features: int, n_fields: int, training: bool) -> int:
+def needed_bytes(model: BaseModel, *, n_features: int, n_fields: int, training: bool) -> int:
     """Bytes that scoring or training takes at most.
 
     Training keeps a copy of its best epoch, and for a moment that of the one before.
@@ -58,7 +58,7 @@ def needed_bytes(model: Model, *, n_features: int, n_fields: int, training: bool
     return 3 * table if training else table
 
 
-def memory_text(model: Model, *, n_features: int, n_fields: int, training: bool) -> str:
+def memory_text(model: BaseModel, *, n_features: int, n_fields: int, training: bool) -> str:
     """The same in words: sizes of the model, and gigabytes."""
     needed = needed_bytes(model, n_features=n_features, n_fields=n_fields, training=training)
     features = f"{n_features / 1e6:.3g} M" if n_features >= 1e6 else f"{n_features:,}"
@@ -67,7 +67,7 @@ def memory_text(model: Model, *, n_features: int, n_fields: int, training: bool)
     return f"FFM: {features} features × {n_fields} fields × {model.settings.n_factors} factors: {memory}{copies}"
 
 
-def make(model: Model, *, n_features: int, n_fields: int, training: bool, n_threads: int) -> Any:
+def make(model: BaseModel, *, n_features: int, n_fields: int, training: bool, n_threads: int) -> Any:
     """The kernel of `model`; SettingError if its tables do not fit the memory that is free."""
     config = model.settings
     needed = needed_bytes(model, n_features=n_features, n_fields=n_fields, training=training)
@@ -91,7 +91,7 @@ def make(model: Model, *, n_features: int, n_fields: int, training: bool, n_thre
         n_factors=config.n_factors,
         normalize=config.normalize,
         linear=config.linear,
-        coordinates=config.adagrad == "libffm",
+        coordinates=config.optimizer == "libffm",
         training=training,
         n_threads=n_threads,
     )
@@ -117,15 +117,15 @@ def prior_guess(made: Recipe) -> PriorGuess:
     return PriorGuess(start=start, hyper=start, lowest=start / 30, highest=start * 10)
 
 
-def _deviation(model: Model, made: Recipe) -> float:
+def _deviation(model: BaseModel, made: Recipe) -> float:
     """The standard deviation of the factors at their start."""
     config = model.settings
-    return float(config.init * (8 / config.n_factors) ** 0.25 / np.sqrt(prior_guess(made).start))
+    return float(config.init_scale * (8 / config.n_factors) ** 0.25 / np.sqrt(prior_guess(made).start))
 
 
-def accumulator_start(model: Model) -> float:
+def accumulator_start(model: BaseModel) -> float:
     """Where the sums of squared gradients of the factors start."""
-    return 1.0 if model.settings.adagrad == "libffm" else 0.1
+    return 1.0 if model.settings.optimizer == "libffm" else 0.1
 
 
 def _one_of_each(train: Rows) -> bool:
@@ -133,14 +133,14 @@ def _one_of_each(train: Rows) -> bool:
     return train.offsets is None and (train.fields is None or len(np.unique(train.fields)) == len(train.fields))
 
 
-def draw_start(native: Any, model: Model, made: Recipe, train: Rows, *, seed: int) -> None:
+def draw_start(native: Any, model: BaseModel, made: Recipe, train: Rows, *, seed: int) -> None:
     """Draw the factors evenly: around 0 with standard deviation init / √λ, or libffm's U(0, 1) / √n_factors.
 
     What no pair of the training rows uses starts at zero: a feature without an entry (except under libffm's rule), and
     the vector of a feature toward its own field where rows hold one feature of each field.
     """
     config = model.settings
-    libffm = config.adagrad == "libffm"
+    libffm = config.optimizer == "libffm"
     width = float(1 / np.sqrt(config.n_factors) if libffm else np.sqrt(12) * _deviation(model, made))
     native.start(
         seed=seed,
@@ -153,17 +153,17 @@ def draw_start(native: Any, model: Model, made: Recipe, train: Rows, *, seed: in
     )
 
 
-def start_precision(model: Model, made: Recipe, *, n_fields: int) -> list[float]:
+def start_precision(model: BaseModel, made: Recipe, *, n_fields: int) -> list[float]:
     """The precision of each pair of fields, row by row, before the first epoch."""
     fixed = model.settings.l2_factors
-    if fixed is not None and model.settings.adagrad == "libffm":
+    if fixed is not None and model.settings.optimizer == "libffm":
         fixed = max(fixed, _NO_PENALTY)
     return [prior_guess(made).start if fixed is None else fixed] * n_fields**2
 
 
 def set_penalties(
     native: Any,
-    model: Model,
+    model: BaseModel,
     made: Recipe,
     precision: list[float],
     *,

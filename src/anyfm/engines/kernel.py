@@ -6,17 +6,17 @@ from typing import Any
 
 import numpy as np
 
-from anyfm.core.native import kernels
-from anyfm.engines import attention, field_factors, perceptron
 from anyfm.core.errors import InputError, SettingError, got
-from anyfm.models import Model
+from anyfm.core.native import kernels
 from anyfm.core.rows import Floats, Rows
+from anyfm.engines import attention, field_factors, perceptron
+from anyfm.models import BaseModel
 
 # Rows below which scoring stays on the calling thread: waking the others would cost more.
 _THREADED_ROWS = 4096
 
 
-def make(model: Model, *, n_features: int, n_fields: int, training: bool, n_threads: int) -> Any:
+def make(model: BaseModel, *, n_features: int, n_fields: int, training: bool, n_threads: int) -> Any:
     """The kernel of `model`."""
     if model.name == "ffm":
         return field_factors.make(

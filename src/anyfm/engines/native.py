@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from anyfm.core.errors import SettingError, got
 from anyfm.core.native import kernels
+from anyfm.core.rows import Floats, Rows
+from anyfm.core.threads import available_threads
 from anyfm.engines import attention, field_factors, kernel, perceptron
 from anyfm.engines.base import Engine, State
 from anyfm.engines.recipe import PriorGuess, Recipe, recipe
-from anyfm.core.errors import SettingError, got
-from anyfm.models import Model
-from anyfm.core.rows import Floats, Rows
-from anyfm.core.threads import available_threads
+from anyfm.models import BaseModel
 
 # Where the sums of squared gradients start: of the linear weights, of the factors.
 _ACCUMULATOR_START = np.array([1.0, 0.1], np.float32)
@@ -29,13 +29,13 @@ class NativeEngine(Engine):
 
     Parameters
     ----------
-    model : Model
+    model : BaseModel
     n_features, n_fields : int
     n_threads : int
         0 means all cores of this process. The result does not depend on it.
     """
 
-    def __init__(self, model: Model, *, n_features: int, n_fields: int, n_threads: int = 0) -> None:
+    def __init__(self, model: BaseModel, *, n_features: int, n_fields: int, n_threads: int = 0) -> None:
         self.model = model = model.for_fields(n_fields)
         self.n_features = n_features
         self.n_fields = n_fields
@@ -93,7 +93,7 @@ class NativeEngine(Engine):
             if spec.per_feature and name != "linear":
                 target = self._column(name)
                 start = rng.standard_normal(target.shape, dtype=np.float32)
-                start *= np.float32(config.init * made.factor_deviation(config.n_factors))
+                start *= np.float32(config.init_scale * made.factor_deviation(config.n_factors))
                 start[made.counts == 0] = 0  # a feature never trained contributes nothing
                 target[:] = start
         if self._network is not None:
@@ -198,7 +198,7 @@ class NativeEngine(Engine):
         total = self._recipe.n_rows
         block = self._block_rows
         grid = -(-total // (_ANNEALING_STEPS * block)) * block
-        full = getattr(self.model.settings, "adagrad", "") == "libffm"
+        full = getattr(self.model.settings, "optimizer", "") == "libffm"
         rises = self.model.name == "deepfm" and self._epoch == 1
         first = 0
         while first < n_rows:
@@ -277,11 +277,11 @@ class NativeEngine(Engine):
             self._network.load_state(state)
 
 
-def _network(native: Any, model: Model, n_fields: int) -> attention.AttentionNetwork | perceptron.Perceptron | None:
+def _network(native: Any, model: BaseModel, n_fields: int) -> attention.AttentionNetwork | perceptron.Perceptron | None:
     """What is trained beside the features, if anything."""
     if model.name == "afm":
         return attention.AttentionNetwork(native, model)
-    if model.name == "deepfm" and model.settings.hidden_sizes:
+    if model.name == "deepfm" and model.settings.hidden_layer_sizes:
         return perceptron.Perceptron(native, model, n_fields)
     return None
 

@@ -15,16 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anyfm.core.native import kernels
+from anyfm.core.rows import Rows
 from anyfm.engines.base import State
 from anyfm.engines.recipe import Recipe
-from anyfm.models import Model
-from anyfm.core.rows import Rows
+from anyfm.models import BaseModel
 
 _BLOCK_ROWS = 240  # of one step of the features, at most: eight chunks of native/deepfm.hpp
 _LINES = ("values", "first", "second")
 
 
-def make(model: Model, *, n_features: int, n_fields: int, training: bool, n_threads: int) -> Any:
+def make(model: BaseModel, *, n_features: int, n_fields: int, training: bool, n_threads: int) -> Any:
     """The kernel of a DeepFM, without its numbers."""
     config = model.settings
     return kernels.deepfm(
@@ -32,13 +32,13 @@ def make(model: Model, *, n_features: int, n_fields: int, training: bool, n_thre
         n_fields=n_fields,
         n_factors=config.n_factors,
         activation=config.activation,
-        hidden=list(config.hidden_sizes) if training else [],
+        hidden=list(config.hidden_layer_sizes) if training else [],
         training=training,
         n_threads=n_threads,
     )
 
 
-def write(native: Any, model: Model, parameters: Mapping[str, NDArray[Any]]) -> None:
+def write(native: Any, model: BaseModel, parameters: Mapping[str, NDArray[Any]]) -> None:
     """Hand the perceptron to a kernel that scores, batch normalisation folded into its layers."""
     layers = model.layers(parameters)  # type: ignore[attr-defined]
     for weights, bias in layers:
@@ -47,12 +47,12 @@ def write(native: Any, model: Model, parameters: Mapping[str, NDArray[Any]]) -> 
         native.set_output(np.ascontiguousarray(parameters["output_weights"], np.float32))
 
 
-def block_rows(model: Model, made: Recipe) -> int:
+def block_rows(model: BaseModel, made: Recipe) -> int:
     """How many rows make one step of the features."""
-    return min(_BLOCK_ROWS, made.batch_rows(model.settings.batch_rows))
+    return min(_BLOCK_ROWS, made.batch_rows(model.settings.batch_size))
 
 
-def unit(model: Model, made: Recipe) -> float:
+def unit(model: BaseModel, made: Recipe) -> float:
     """What the first layer's inputs are counted in: the factors' prior deviation; hidden weights are over it."""
     return float(np.sqrt(made.factor_prior(model.settings.n_factors).start))
 
@@ -68,11 +68,11 @@ class Perceptron:
     Parameters
     ----------
     native : kernel
-    model : Model
+    model : BaseModel
     n_fields : int
     """
 
-    def __init__(self, native: Any, model: Model, n_fields: int) -> None:
+    def __init__(self, native: Any, model: BaseModel, n_fields: int) -> None:
         self._native, self._model = native, model
         specs = model.parameter_specs(1, n_fields)
         self._shapes = {name: specs[name].shape for name in specs if name.startswith(("hidden_", "output_"))}
@@ -82,8 +82,8 @@ class Perceptron:
         """Draw the perceptron and forget all steps."""
         self._seed = seed
         self._native.unit = unit(self._model, made)
-        self._native.trust = self._model.settings.deep_trust
-        self._native.set_blocks(block_rows(self._model, made), made.batch_rows(self._model.settings.batch_rows))
+        self._native.trust = self._model.settings.shrinkage
+        self._native.set_blocks(block_rows(self._model, made), made.batch_rows(self._model.settings.batch_size))
         shapes = self._shapes.values()
         start = [drawn(shape, rng) if len(shape) == 2 else np.zeros(shape, np.float32) for shape in shapes]
         self._write("values", np.concatenate([array.reshape(-1) for array in start]))
@@ -98,7 +98,7 @@ class Perceptron:
     def set_step(self, share: float) -> None:
         """Let the next steps be this share of the full ones."""
         config = self._model.settings
-        self._native.set_step(config.deep_learning_rate * share, config.l2_deep)
+        self._native.set_step(config.mlp_learning_rate * share, config.weight_decay)
 
     def parameters(self, *, scale: float) -> State:
         """The perceptron for a target that training saw divided by `scale`, its inputs being the model's factors."""

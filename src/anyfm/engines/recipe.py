@@ -75,7 +75,7 @@ class Recipe:
         return PriorGuess(start=start, hyper=start, lowest=start / 100, highest=start * 10, share=0.95)
 
     def factor_deviation(self, n_factors: int) -> float:
-        """The deviation of FM's factors at their start for ``init=1``."""
+        """The deviation of FM's factors at their start for ``init_scale=1``."""
         return float((8 / n_factors) ** 0.25 / np.sqrt(self.factor_prior(n_factors).start))
 
     def batch_rows(self, most: int) -> int:

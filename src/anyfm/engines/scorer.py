@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anyfm.engines import attention, field_factors, kernel, perceptron
 from anyfm.core.errors import InputError, got
-from anyfm.models import Model
 from anyfm.core.rows import Floats, Ids, Rows
 from anyfm.core.threads import available_threads
+from anyfm.engines import attention, field_factors, kernel, perceptron
+from anyfm.models import BaseModel
 
 
 class NativeScorer:
@@ -20,7 +20,7 @@ class NativeScorer:
 
     Parameters
     ----------
-    model : Model
+    model : BaseModel
     parameters : mapping of str to float32 array
         As `Engine.parameters` gives them.
     n_fields : int
@@ -29,7 +29,7 @@ class NativeScorer:
     """
 
     def __init__(
-        self, model: Model, parameters: Mapping[str, NDArray[Any]], *, n_fields: int, n_threads: int = 0
+        self, model: BaseModel, parameters: Mapping[str, NDArray[Any]], *, n_fields: int, n_threads: int = 0
     ) -> None:
         self.model = model
         self.n_features = len(parameters["linear"])

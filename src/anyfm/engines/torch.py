@@ -14,6 +14,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from anyfm.core.errors import SettingError, got
+from anyfm.core.rows import Floats, Rows
+from anyfm.core.threads import available_threads
 from anyfm.engines import field_factors
 from anyfm.engines.base import Engine, State
 from anyfm.engines.recipe import PriorGuess, Recipe, recipe
@@ -21,10 +24,7 @@ from anyfm.engines.torch_batch import BatchTensors, TrainingNoise, batch_of
 from anyfm.engines.torch_dense import DenseParameters, target_power, units
 from anyfm.engines.torch_device import threads_of_torch, usable
 from anyfm.engines.torch_ops import FactorStart, FeatureStore, Gradients, Group
-from anyfm.core.errors import SettingError, got
-from anyfm.models import Model
-from anyfm.core.rows import Floats, Rows
-from anyfm.core.threads import available_threads
+from anyfm.models import BaseModel
 
 Tensor = torch.Tensor
 _BATCH_ROWS = 4096  # at most, where the model has no setting of its own
@@ -42,7 +42,7 @@ class TorchEngine(Engine):
 
     Parameters
     ----------
-    model : Model
+    model : BaseModel
     n_features, n_fields : int
     n_threads : int
         0 means all cores of this process.
@@ -56,10 +56,10 @@ class TorchEngine(Engine):
     """
 
     def __init__(
-        self, model: Model, *, n_features: int, n_fields: int, n_threads: int = 0, device: str = "cpu"
+        self, model: BaseModel, *, n_features: int, n_fields: int, n_threads: int = 0, device: str = "cpu"
     ) -> None:
-        if getattr(model.settings, "adagrad", "vector") != "vector":
-            raise SettingError(got("libffm's rule is the native engine's alone", adagrad=model.settings.adagrad))
+        if getattr(model.settings, "optimizer", "adagrad") != "adagrad":
+            raise SettingError(got("libffm's rule is the native engine's alone", adagrad=model.settings.optimizer))
         self.model = model = model.for_fields(n_fields)
         self.n_features = n_features
         self.n_fields = n_fields
@@ -107,7 +107,7 @@ class TorchEngine(Engine):
         for group in self._groups:
             if group.name == "factors":
                 start = rng.standard_normal((self.n_features, group.width), dtype=np.float32)
-                start *= np.float32(config.init * made.factor_deviation(config.n_factors))
+                start *= np.float32(config.init_scale * made.factor_deviation(config.n_factors))
                 start[made.counts == 0] = 0  # a feature never trained contributes nothing
                 self._store.weights(group).copy_(torch.from_numpy(start))
             elif group.name == "field_factors":
@@ -155,7 +155,7 @@ class TorchEngine(Engine):
     @property
     def _batch_rows(self) -> int:
         assert self._recipe is not None
-        most: int = getattr(self.model.settings, "batch_rows", _BATCH_ROWS)
+        most: int = getattr(self.model.settings, "batch_size", _BATCH_ROWS)
         return self._recipe.batch_rows(most)
 
     @property
@@ -216,9 +216,9 @@ class TorchEngine(Engine):
         batch = batch_of(rows, index, normalize=getattr(config, "normalize", False), device=self._device)
         y = torch.from_numpy(rows.y[index] / np.float32(self._recipe.scale)).to(self._device)
         weight = None if rows.weight is None else torch.from_numpy(rows.weight[index]).to(self._device)
-        if getattr(config, "deep_trust", 0.0) > 0 and self._dense:
+        if getattr(config, "shrinkage", 0.0) > 0 and self._dense:
             counts = self._store.counts(batch.ids)
-            batch = replace(batch, deep_share=counts / (counts + config.deep_trust))
+            batch = replace(batch, deep_share=counts / (counts + config.shrinkage))
         self._draws[1] += 1
         noise = TrainingNoise(self._dense.kept, self._draws.tolist())
         gradients: Gradients = {}
@@ -249,7 +249,7 @@ class TorchEngine(Engine):
         config = self.model.settings
         if self.model.name == "afm":
             return config.attention_learning_rate, config.l2_attention
-        return config.deep_learning_rate, config.l2_deep
+        return config.mlp_learning_rate, config.weight_decay
 
     def _useful_threads(self, n_rows: int) -> int:
         """Of torch's own operations: one where a batch is so small that waking the others would cost more."""
@@ -366,7 +366,7 @@ def _scaled(array: NDArray[np.float32], by: float) -> NDArray[np.float32]:
     return scaled
 
 
-def _mixed(device: torch.device, dense: DenseParameters, model: Model) -> bool:
+def _mixed(device: torch.device, dense: DenseParameters, model: BaseModel) -> bool:
     """Whether matrix products of the perceptron are taken in bfloat16: where there are such, and they are large."""
     if model.name != "deepfm" or dense.flat.numel() < _MIXED_WEIGHTS:
         return False

@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from anyfm.core.native import kernels
-from anyfm.models import Batch
 from anyfm.core.rows import Rows
+from anyfm.models import Batch
 
 Tensor = torch.Tensor
 _MOMENTUM = 0.1  # of the running moments of batch normalisation

@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from anyfm.core.rows import Rows
 from anyfm.engines import perceptron
 from anyfm.engines.attention import mean_pairs
 from anyfm.engines.recipe import Recipe
-from anyfm.models import Model, ParameterSpec
-from anyfm.core.rows import Rows
+from anyfm.models import BaseModel, ParameterSpec
 
 Tensor = torch.Tensor
 _DECAY_1, _DECAY_2, _EPSILON = 0.9, 0.999, 1e-8
@@ -41,7 +41,7 @@ def target_power(name: str) -> float:
     return _POWERS.get(name, 0.0)
 
 
-def units(model: Model, made: Recipe, train: Rows) -> dict[str, float]:
+def units(model: BaseModel, made: Recipe, train: Rows) -> dict[str, float]:
     """By what a parameter is multiplied for the model's formula; 1 where not named."""
     if model.name == "deepfm":
         return {"hidden_0_weights": perceptron.unit(model, made)}
@@ -58,13 +58,13 @@ class DenseParameters:
 
     Parameters
     ----------
-    model : Model
+    model : BaseModel
     specs : mapping of str to ParameterSpec
         Of the model; the bias and the per-feature parameters are passed over.
     device : torch.device
     """
 
-    def __init__(self, model: Model, specs: Mapping[str, ParameterSpec], *, device: torch.device) -> None:
+    def __init__(self, model: BaseModel, specs: Mapping[str, ParameterSpec], *, device: torch.device) -> None:
         dense = {name: spec.shape for name, spec in specs.items() if not spec.per_feature and name != "bias"}
         is_kept = {name: name.endswith(("_mean", "_variance")) for name in dense}
         self._shapes = {name: shape for name, shape in dense.items() if not is_kept[name]}

@@ -17,9 +17,7 @@ def usable(device: str) -> torch.device:
         torch.zeros(1, device=made)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise SettingError(
-            got("device must be one that torch can use here", device=device, reason=reason)
-        ) from None
+        raise SettingError(got("device must be one that torch can use here", device=device, reason=reason)) from None
     return made
 
 

@@ -18,22 +18,22 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from anyfm.artifact import Artifact, save_artifact
-from anyfm.core.settings import Rule, TrainingSettings, integer, optional, real, setting_names
 from anyfm.core.errors import InputError, SettingError, got
+from anyfm.core.rows import Floats, Rows
+from anyfm.core.settings import Rule, TrainingSettings, integer, optional, real
 from anyfm.estimators.documentation import documented
 from anyfm.estimators.inputs import encode_table, frame_of, is_frame, is_sparse, matrix_rows
 from anyfm.estimators.keyed import ByFieldAndValue
+from anyfm.metrics.scored import probability
 from anyfm.models import MODELS
 from anyfm.predictor import Predictor
-from anyfm.core.rows import Floats, Rows
-from anyfm.metrics.scored import probability
 from anyfm.training.split import split_fraction
 from anyfm.workflow import train_rows
 
 if TYPE_CHECKING:
-    from anyfm.explain.contributions import Contributions
     from anyfm.data.encoder import Encoder
     from anyfm.data.readers import Frame
+    from anyfm.explain.contributions import Contributions
 
 MIN_ROWS_TO_DIVIDE = 1000
 """With fewer rows, a held-out part says too little of the best epoch to be worth its absence from training."""
@@ -179,7 +179,7 @@ class TableEstimator(BaseEstimator):  # type: ignore[misc]
         for name, rule in _PARAMETER_RULES.items():
             if not rule.holds(parameters[name]):
                 raise SettingError(got(f"{name} must be {rule.text}", **{name: parameters[name]}))
-        known = setting_names(MODELS[self._model].settings_type) | setting_names(TrainingSettings)
+        known = {*MODELS[self._model].settings_type.names(), *TrainingSettings.names()}
         state = parameters["random_state"]
         seed = state if isinstance(state, int) else int(check_random_state(state).randint(2**31 - 1))
         return {**{name: value for name, value in parameters.items() if name in known}, "seed": seed}
@@ -222,9 +222,7 @@ class TableEstimator(BaseEstimator):  # type: ignore[misc]
 
     def _checked_eval_set(self, eval_set: Any) -> _Data:
         if not isinstance(eval_set, (tuple, list)) or len(eval_set) not in (2, 3):
-            raise InputError(
-                got("eval_set must be (X, y) or (X, y, sample_weight)", eval_set=type(eval_set).__name__)
-            )
+            raise InputError(got("eval_set must be (X, y) or (X, y, sample_weight)", eval_set=type(eval_set).__name__))
         X, y, *weight = eval_set
         return self._checked(X, y, weight[0] if weight else None, reset=False)
 

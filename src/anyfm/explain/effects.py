@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anyfm.artifact import Artifact
-from anyfm.engines.scorer import NativeScorer
 from anyfm.core.errors import InputError
-from anyfm.explain.contributions import field_names
-from anyfm.explain.forms import Doubles
-from anyfm.explain.value_pairs import value_name
 from anyfm.core.rows import Rows
+from anyfm.engines.scorer import NativeScorer
+from anyfm.explain.contributions import field_names
+from anyfm.explain.value_pairs import value_name
 from anyfm.metrics.functions import mean_loss
+from anyfm.models.pairs import Doubles
 
 N_EFFECT_ROWS = 1000
 N_VALUES = 40

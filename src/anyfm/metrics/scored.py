@@ -145,6 +145,4 @@ def _refuse(bad: NDArray[np.bool_], values: NDArray[Any], rule: str) -> None:
     rows = np.flatnonzero(bad)
     if len(rows):
         row = int(rows[0])
-        raise InputError(
-            located(f"{rule}, got {len(rows)} rows break this", row=row + 1, value=values[row].item())
-        )
+        raise InputError(located(f"{rule}, got {len(rows)} rows break this", row=row + 1, value=values[row].item()))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from anyfm.models.afm import AFM, AFMSettings
-from anyfm.models.base import Batch, Model, ModelSettings, ParameterSpec, gather, specification_logits
+from anyfm.models.base import BaseModel, Batch, ModelSettings, ParameterSpec, gather, specification_logits
 from anyfm.models.deepfm import DeepFM, DeepFMSettings
 from anyfm.models.ffm import FFM, FFMSettings
 from anyfm.models.fm import FM, FMSettings
 from anyfm.models.linear import Linear, LinearSettings
 
-MODELS: dict[str, type[Model]] = {"linear": Linear, "fm": FM, "ffm": FFM, "afm": AFM, "deepfm": DeepFM}
+MODELS: dict[str, type[BaseModel]] = {"linear": Linear, "fm": FM, "ffm": FFM, "afm": AFM, "deepfm": DeepFM}
 
 __all__ = [
     "AFM",
@@ -17,14 +17,14 @@ __all__ = [
     "FM",
     "MODELS",
     "AFMSettings",
+    "BaseModel",
+    "Batch",
     "DeepFM",
     "DeepFMSettings",
     "FFMSettings",
     "FMSettings",
-    "Batch",
     "Linear",
     "LinearSettings",
-    "Model",
     "ModelSettings",
     "ParameterSpec",
     "gather",

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from anyfm.core.settings import flag, integer, optional, real, setting
-from anyfm.models.base import Batch, Model, ModelSettings, ParameterSpec, linear_terms
+from anyfm.models.base import BaseModel, Batch, ModelSettings, ParameterSpec, linear_terms
 from anyfm.models.operations import Array, pairs, relu, softmax
+from anyfm.models.pairs import Doubles, InnerProducts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,11 +32,11 @@ class AFMSettings(ModelSettings):
     l2_attention: float = setting(
         0.01, real(0), "L2 penalty of the attention network's weights and biases in the mean loss"
     )
-    init: float = setting(0.1, real(0), "standard deviation of the factors at the start, relative to their prior")
+    init_scale: float = setting(0.1, real(0), "standard deviation of the factors at the start, relative to their prior")
     normalize: bool = setting(False, flag(), "divide each row by its Euclidean norm")
 
 
-class AFM(Model):
+class AFM(BaseModel):
     r"""Attentional factorization machine (Xiao, Ye, He, Zhang, Wu, Chua, IJCAI 2017, equations 3 to 6).
 
     .. math::
@@ -65,6 +68,9 @@ class AFM(Model):
             "projection": ParameterSpec((k,), per_feature=False),
         }
 
+    def pair_terms(self) -> AttentionProducts:
+        return AttentionProducts(self)
+
     def logits(self, batch: Batch) -> Array:
         products = self._products(batch)  # (B, P, K)
         pooled = (self._weights(batch, products)[..., None] * products).sum(1)  # (B, K)
@@ -88,3 +94,27 @@ class AFM(Model):
         there = batch.present & (batch.values != 0)
         hidden = relu(products @ batch.parameters["attention_weights"] + batch.parameters["attention_bias"])
         return softmax(hidden @ batch.parameters["attention_output"], there[:, first] & there[:, second])
+
+
+class AttentionProducts(InnerProducts):
+    """a_ij · p·(u_i ⊙ u_j): the attention weight of a pair, and the term that it multiplies."""
+
+    has_weights = True
+
+    def __init__(self, model: AFM) -> None:
+        super().__init__(model.settings.n_factors)
+        self._model = model
+
+    def form(self, batch: Batch, one: Doubles, other: Doubles) -> Doubles:
+        return np.asarray((one * batch.parameters["projection"]) @ other.swapaxes(1, 2))
+
+    def weights(self, batch: Batch) -> Doubles:
+        n_rows, n_slots = batch.values.shape
+        weights = np.zeros((n_rows, n_slots, n_slots))
+        if n_slots >= 2:
+            first, second = np.triu_indices(n_slots, 1)
+            weights[:, first, second] = weights[:, second, first] = self._model.attention(batch)
+        return weights
+
+    def floats_per_row(self, n_slots: int, n_fields: int) -> int:
+        return n_slots * n_slots * 2 * (self._n_factors + int(self._model.settings.attention_factors))

@@ -10,9 +10,11 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from anyfm.core.settings import Settings, choice, setting
-from anyfm.models.operations import Array, library
 from anyfm.core.rows import Rows
+from anyfm.core.settings import Settings, choice, setting
+from anyfm.models.mlp import MLP
+from anyfm.models.operations import Array, library
+from anyfm.models.pairs import PairTerms
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +93,7 @@ class Batch:
         return library(of_slots).stack([of_field.sum(1) for of_field in fields], 1)
 
 
-class Model(ABC):
+class BaseModel(ABC):
     """One member of the family. Stateless: parameters live in the engine that trains them.
 
     Subclasses are final. They know no file, no loop and no device.
@@ -112,7 +114,16 @@ class Model(ABC):
     def logits(self, batch: Batch) -> Array:
         """The logit of each row, shape (B,); for regression, the prediction itself."""
 
-    def for_fields(self, n_fields: int) -> Model:
+    def pair_terms(self) -> PairTerms | None:
+        """The terms of pairs of entries; None for a model without pairs."""
+        return None
+
+    def mlp(self, parameters: Mapping[str, NDArray[Any]]) -> MLP | None:
+        """The part of the logit that is no sum over fields and pairs, as a function of the fields' summed vectors
+        (B, F K); None for a model without it."""
+        return None
+
+    def for_fields(self, n_fields: int) -> BaseModel:
         """This model with every setting decided that depends on the number of fields."""
         return self
 
@@ -161,7 +172,7 @@ def gather(
     return Batch(parameters=gathered, values=values, fields=fields, present=present, in_order=in_order)
 
 
-def specification_logits(model: Model, parameters: Mapping[str, NDArray[Any]], rows: Rows) -> NDArray[np.float64]:
+def specification_logits(model: BaseModel, parameters: Mapping[str, NDArray[Any]], rows: Rows) -> NDArray[np.float64]:
     """The model's logits in float64 numpy: slow, obvious, and what every engine is held to. Shape (n_rows,)."""
     specs = model.parameter_specs(n_features=len(parameters["linear"]), n_fields=_n_fields(parameters))
     normalize = bool(getattr(model.settings, "normalize", False))

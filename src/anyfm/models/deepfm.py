@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anyfm.core.settings import choice, flag, integer, optional, real, setting, sizes
-from anyfm.models.base import Batch, Model, ModelSettings, ParameterSpec, linear_terms
+from anyfm.core.settings import choice, flag, integer, layer_sizes, optional, real, setting
+from anyfm.models.base import BaseModel, Batch, ModelSettings, ParameterSpec, linear_terms
+from anyfm.models.mlp import MLP
 from anyfm.models.operations import Array, relu, sigmoid, sqrt, tanh
+from anyfm.models.pairs import InnerProducts
 
 ACTIVATIONS = {"relu": relu, "tanh": tanh, "sigmoid": sigmoid}
 EPSILON = 1e-5  # added to variances by batch normalisation
@@ -23,19 +25,19 @@ class DeepFMSettings(ModelSettings):
     """Settings of DeepFM."""
 
     n_factors: int = setting(16, integer(1, 256), "length of each feature's latent vector")
-    hidden: str | None = setting(
+    hidden_layer_sizes: tuple[int, ...] | None = setting(
         None,
-        optional(sizes()),
-        "neurons of the hidden layers, first to last; empty text: no layers, a factorization machine; none: by the "
-        "number of fields, 256,128 for up to 5, otherwise 64,32",
+        optional(layer_sizes()),
+        "neurons of the hidden layers, first to last; empty: no layers, a factorization machine; none: by the number "
+        "of fields, 256,128 for up to 5, otherwise 64,32",
     )
     activation: str = setting("relu", choice(*ACTIVATIONS), "of every hidden neuron")
     dropout: float = setting(0.2, real(0, 0.95), "share of the hidden neurons left out of each training row")
     batch_norm: bool = setting(False, flag(), "normalise each hidden neuron over the rows of a batch")
-    batch_rows: int = setting(4096, integer(2), "rows of one step of the perceptron, at most")
+    batch_size: int = setting(4096, integer(2), "rows of one step of the perceptron, at most")
     learning_rate: float = setting(0.4, real(0, above=True), "Adagrad's step, divided by the norm of an average row")
-    deep_learning_rate: float = setting(0.003, real(0, above=True), "Adam's step of the perceptron")
-    deep_trust: float | None = setting(
+    mlp_learning_rate: float = setting(0.003, real(0, above=True), "Adam's step of the perceptron")
+    shrinkage: float | None = setting(
         None,
         optional(real(0)),
         "occurrences of a feature at which half of the perceptron's gradient reaches its factors; none: by the number "
@@ -47,18 +49,13 @@ class DeepFMSettings(ModelSettings):
     l2_factors: float | None = setting(
         None, optional(real(0)), "L2 penalty of each factor in the summed loss; none: estimated for each field"
     )
-    l2_deep: float = setting(
+    weight_decay: float = setting(
         0.3, real(0), "decay of the hidden layers' weights: each step shrinks them by this times Adam's step"
     )
-    init: float = setting(0.1, real(0), "standard deviation of the factors at the start, relative to their prior")
-
-    @property
-    def hidden_sizes(self) -> tuple[int, ...]:
-        """Of a model that knows its number of fields (`DeepFM.for_fields`), or was told."""
-        return tuple(int(size) for size in (self.hidden or "").split(",") if size)
+    init_scale: float = setting(0.1, real(0), "standard deviation of the factors at the start, relative to their prior")
 
 
-class DeepFM(Model):
+class DeepFM(BaseModel):
     r"""DeepFM (Guo, Tang, Ye, Li, He, IJCAI 2017, equations 1 to 4).
 
     .. math::
@@ -84,14 +81,14 @@ class DeepFM(Model):
             "factors": ParameterSpec((n_features, self.settings.n_factors), per_feature=True),
         }
         n_inputs = n_fields * self.settings.n_factors
-        hidden_sizes = self.for_fields(n_fields).settings.hidden_sizes
+        hidden_layer_sizes = self.for_fields(n_fields).settings.hidden_layer_sizes
         of_norm = ("scale", "shift", "mean", "variance") if self.settings.batch_norm else ()
-        for layer, size in enumerate(hidden_sizes):
+        for layer, size in enumerate(hidden_layer_sizes):
             specs[f"hidden_{layer}_weights"] = ParameterSpec((n_inputs, size), per_feature=False)
             for name in ("bias", *of_norm):
                 specs[f"hidden_{layer}_{name}"] = ParameterSpec((size,), per_feature=False)
             n_inputs = size
-        if hidden_sizes:
+        if hidden_layer_sizes:
             specs["output_weights"] = ParameterSpec((n_inputs,), per_feature=False)
         return specs
 
@@ -99,10 +96,17 @@ class DeepFM(Model):
         """With few fields, a perceptron has little to read of a row but many values of each: it may be larger there,
         and frequent values alone should heed it."""
         few = n_fields <= FEW_FIELDS
-        hidden, trust = self.settings.hidden, self.settings.deep_trust
-        hidden = ("256,128" if few else "64,32") if hidden is None else hidden
+        hidden, trust = self.settings.hidden_layer_sizes, self.settings.shrinkage
+        hidden = ((256, 128) if few else (64, 32)) if hidden is None else hidden
         trust = (3000.0 if few else 300.0) if trust is None else trust
-        return DeepFM(replace(self.settings, hidden=hidden, deep_trust=trust))
+        return DeepFM(replace(self.settings, hidden_layer_sizes=hidden, shrinkage=trust))
+
+    def pair_terms(self) -> InnerProducts:
+        return InnerProducts(self.settings.n_factors)
+
+    def mlp(self, parameters: Mapping[str, NDArray[Any]]) -> MLP | None:
+        layers = self.layers(parameters)
+        return MLP(layers, parameters["output_weights"], self.settings.activation) if layers else None
 
     def logits(self, batch: Batch) -> Array:
         scaled = batch.parameters["factors"] * batch.values[..., None]  # (B, S, K)

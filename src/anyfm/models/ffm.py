@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from anyfm.core.settings import choice, flag, integer, optional, real, setting
-from anyfm.models.base import Batch, Model, ModelSettings, ParameterSpec, linear_terms
+from anyfm.models.base import BaseModel, Batch, ModelSettings, ParameterSpec, linear_terms
 from anyfm.models.operations import Array
+from anyfm.models.pairs import Doubles, PairTerms
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,13 +31,13 @@ class FFMSettings(ModelSettings):
     l2_factors: float | None = setting(
         None, optional(real(0)), "L2 penalty of each factor; none: estimated for each pair of fields"
     )
-    init: float = setting(0.1, real(0), "standard deviation of the factors at the start, relative to their prior")
+    init_scale: float = setting(0.1, real(0), "standard deviation of the factors at the start, relative to their prior")
     normalize: bool = setting(False, flag(), "divide each row by its Euclidean norm")
     linear: bool = setting(True, flag(), "whether the model has a bias and linear terms")
-    adagrad: str = setting(
-        "vector",
-        choice("vector", "libffm"),
-        "one accumulator for each vector, or libffm's rule: one for each coordinate, starting at 1, l2_factors a part "
+    optimizer: str = setting(
+        "adagrad",
+        choice("adagrad", "libffm"),
+        "adagrad: one accumulator for each vector; libffm: one for each coordinate, starting at 1, l2_factors a part "
         "of each row's gradient, factors starting from U(0, 1) / √n_factors",
     )
 
@@ -48,13 +49,13 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "l2_factors": 2e-5,
         "normalize": True,
         "linear": False,
-        "adagrad": "libffm",
+        "optimizer": "libffm",
     },
 }
 """Named settings: ``libffm`` is the model of the program libffm with that program's defaults."""
 
 
-class FFM(Model):
+class FFM(BaseModel):
     r"""Field-aware factorization machine (Juan, Zhuang, Chin, Lin, RecSys 2016, equation 4), with bias and linear part.
 
     .. math::
@@ -86,6 +87,9 @@ class FFM(Model):
         known: int | None = self.settings.n_factors
         return min(16, max(4, 4 * -(-16 // max(n_fields, 1)))) if known is None else known
 
+    def pair_terms(self) -> FieldAwareProducts:
+        return FieldAwareProducts(self.settings.n_factors)
+
     def logits(self, batch: Batch) -> Array:
         scaled = batch.parameters["field_factors"] * batch.values[..., None, None]  # (B, S, F, K)
         n_rows, n_slots = batch.values.shape
@@ -94,3 +98,24 @@ class FFM(Model):
         products = (toward * toward.swapaxes(1, 2)).sum(-1)
         pairs = 0.5 * (products.sum((1, 2)) - products.diagonal(0, 1, 2).sum(-1))
         return batch.parameters["bias"] + linear_terms(batch).sum(1) + pairs
+
+
+class FieldAwareProducts(PairTerms):
+    """⟨u_{i, f(j)}, u_{j, f(i)}⟩ of one vector per feature and field, the parameter `field_factors`."""
+
+    def __init__(self, n_factors: int) -> None:
+        self._n_factors = n_factors
+
+    def vectors(self, batch: Batch) -> Doubles:
+        return np.asarray(batch.parameters["field_factors"] * batch.values[..., None, None])
+
+    def form(self, batch: Batch, one: Doubles, other: Doubles) -> Doubles:
+        if batch.in_order and one.shape[1] == one.shape[2]:
+            return np.asarray(np.einsum("bijk,bjik->bij", one, other))
+        n_rows, n_slots = batch.values.shape
+        row, slot = np.arange(n_rows)[:, None, None], np.arange(n_slots)[:, None]
+        toward = batch.fields[:, None, :]  # [b, i, j]: the field of slot j
+        return np.asarray(np.einsum("bijk,bjik->bij", one[row, slot, toward], other[row, slot, toward]))
+
+    def floats_per_row(self, n_slots: int, n_fields: int) -> int:
+        return n_slots * (4 * n_slots + (4 * n_fields + n_slots) * self._n_factors)

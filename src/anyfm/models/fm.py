@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from anyfm.core.settings import flag, integer, optional, real, setting
-from anyfm.models.base import Batch, Model, ModelSettings, ParameterSpec, linear_terms
+from anyfm.models.base import BaseModel, Batch, ModelSettings, ParameterSpec, linear_terms
 from anyfm.models.operations import Array
+from anyfm.models.pairs import InnerProducts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,11 +22,11 @@ class FMSettings(ModelSettings):
     l2_factors: float | None = setting(
         None, optional(real(0)), "L2 penalty of each factor in the summed loss; none: estimated for each field"
     )
-    init: float = setting(0.1, real(0), "standard deviation of the factors at the start, relative to their prior")
+    init_scale: float = setting(0.1, real(0), "standard deviation of the factors at the start, relative to their prior")
     normalize: bool = setting(False, flag(), "divide each row by its Euclidean norm")
 
 
-class FM(Model):
+class FM(BaseModel):
     r"""Factorization machine (Rendle, "Factorization Machines", ICDM 2010, equations 1 and Lemma 3.1).
 
     .. math::
@@ -49,6 +50,9 @@ class FM(Model):
             "linear": ParameterSpec((n_features,), per_feature=True),
             "factors": ParameterSpec((n_features, self.settings.n_factors), per_feature=True),
         }
+
+    def pair_terms(self) -> InnerProducts:
+        return InnerProducts(self.settings.n_factors)
 
     def logits(self, batch: Batch) -> Array:
         scaled = batch.parameters["factors"] * batch.values[..., None]  # (B, S, K)

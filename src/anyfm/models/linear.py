@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from anyfm.core.settings import flag, optional, real, setting
-from anyfm.models.base import Batch, Model, ModelSettings, ParameterSpec, linear_terms
+from anyfm.models.base import BaseModel, Batch, ModelSettings, ParameterSpec, linear_terms
 from anyfm.models.operations import Array
 
 
@@ -20,7 +20,7 @@ class LinearSettings(ModelSettings):
     normalize: bool = setting(False, flag(), "divide each row by its Euclidean norm")
 
 
-class Linear(Model):
+class Linear(BaseModel):
     r"""Linear model.
 
     .. math:: z(x) = w_0 + \sum_i w_i x_i

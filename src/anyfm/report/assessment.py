@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anyfm.artifact import Artifact
-from anyfm.explain.contributions import field_names
-from anyfm.explain.forms import Doubles
-from anyfm.explain.value_pairs import Z_95, value_name
 from anyfm.core.rows import Rows
+from anyfm.explain.contributions import field_names
+from anyfm.explain.value_pairs import Z_95, value_name
 from anyfm.metrics import functions as metrics
 from anyfm.metrics.scored import Scored, probability
+from anyfm.models.pairs import Doubles
 
 N_POINTS = 200
 N_RESAMPLES = 200

@@ -124,7 +124,7 @@ def _model_choice(measurement: Measurement) -> str:
     options = "".join(
         f'<option value="{index}">{escaped(model.name)}</option>' for index, model in enumerate(measurement.models)
     )
-    return f'<label class="choose" id="model-choice" hidden>Model <select id="model">{options}</select></label>'
+    return f'<label class="choose" id="model-choice" hidden>BaseModel <select id="model">{options}</select></label>'
 
 
 def _script_hashes(template: str, plotly: str) -> str:

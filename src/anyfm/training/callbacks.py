@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any, TextIO
 
+from anyfm.core.rows import Rows
 from anyfm.core.settings import TrainingSettings
 from anyfm.engines.base import Engine
-from anyfm.core.rows import Rows
 from anyfm.training.history import History, Progress, Record
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class ProgressBar(Callback):
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-        self._n_epochs = config.n_epochs
+        self._n_epochs = config.epochs
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),

@@ -18,10 +18,10 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from anyfm.core.settings import TrainingSettings
-from anyfm.engines.base import Engine, State
 from anyfm.core.errors import ArtifactError, SettingError, got, located
 from anyfm.core.rows import Rows
+from anyfm.core.settings import TrainingSettings
+from anyfm.engines.base import Engine, State
 from anyfm.training.callbacks import Callback
 from anyfm.training.history import History, Progress
 
@@ -56,9 +56,7 @@ class Checkpoint:
         for name, value in now.items():
             then = self.identity.get(name)
             if value != then:
-                raise SettingError(
-                    got(f"to resume, {name} must be that of the checkpoint, {then!r}", **{name: value})
-                )
+                raise SettingError(got(f"to resume, {name} must be that of the checkpoint, {then!r}", **{name: value}))
 
 
 class Checkpointer(Callback):

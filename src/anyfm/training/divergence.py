@@ -7,11 +7,11 @@ from dataclasses import fields
 
 import numpy as np
 
-from anyfm.engines.base import Engine
 from anyfm.core.errors import DivergenceError
-from anyfm.models import Model
 from anyfm.core.rows import Rows
+from anyfm.engines.base import Engine
 from anyfm.metrics.functions import mean_loss
+from anyfm.models import BaseModel
 
 RUNAWAY_FACTOR = 10
 SAMPLE_ROWS = 4096
@@ -70,7 +70,7 @@ class DivergenceGuard:
         return DivergenceError(f"validation after epoch {epoch}: {error}. {self._advice}")
 
 
-def advice(model: Model, rows: Rows) -> str:
+def advice(model: BaseModel, rows: Rows) -> str:
     """What to change when training diverged, as sentences that name the settings and their present values."""
     names = {item.name for item in fields(model.settings)}
     hints = []
@@ -85,8 +85,8 @@ def advice(model: Model, rows: Rows) -> str:
         hints.append(f"Feature values reach {largest:.4g}: scale or bin that numeric field{normalize}")
     if model.settings.task == "regression" and rows.y is not None and float(np.abs(rows.y).max()) > 1000:
         hints.append(f"Targets reach {float(np.abs(rows.y).max()):.4g}: train on a scaled target or its logarithm")
-    if "init" in names and model.settings.init > 1:
-        hints.append(f"Lower init (now {model.settings.init:g})")
+    if "init_scale" in names and model.settings.init_scale > 1:
+        hints.append(f"Lower init_scale (now {model.settings.init_scale:g})")
     return ". ".join(hints)
 
 

@@ -26,7 +26,7 @@ class History:
         seconds (training only), rows_per_second, and with validation rows valid_seconds and each metric as
         valid_<metric>.
     stop_reason : str, optional
-        "n_epochs" (all were done), "patience" or "interrupted" (by Ctrl-C); None while training goes on.
+        "epochs" (all were done), "patience" or "interrupted" (by Ctrl-C); None while training goes on.
     """
 
     monitor: str | None = None
@@ -53,10 +53,10 @@ class History:
         return dict(self.records[self.best_epoch - 1]) if self.records else {}
 
     def reason_to_stop(self, config: TrainingSettings) -> str | None:
-        """ "n_epochs", "patience" or None: a function of the records alone, so that a resumed training agrees."""
+        """ "epochs", "patience" or None: a function of the records alone, so that a resumed training agrees."""
         if self.n_epochs - self.best_epoch >= config.patience:
             return "patience"
-        return "n_epochs" if self.n_epochs >= config.n_epochs else None
+        return "epochs" if self.n_epochs >= config.epochs else None
 
     def to_dict(self) -> dict[str, Any]:
         """Ready for JSON; `from_dict` is the way back."""

@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anyfm.core.settings import TrainingSettings
-from anyfm.engines.base import Engine
 from anyfm.core.errors import DivergenceError, InputError, SettingError, got
 from anyfm.core.rows import Rows
+from anyfm.core.settings import TrainingSettings
+from anyfm.engines.base import Engine
 from anyfm.metrics import functions as metrics
+from anyfm.metrics.scored import check_target, present_rows
 from anyfm.training.callbacks import Callback
 from anyfm.training.checkpoint import Checkpoint
 from anyfm.training.divergence import DivergenceGuard
 from anyfm.training.history import History, Progress, Record, monitored
-from anyfm.metrics.scored import check_target, present_rows
 
 SLICE_ROWS = 65_536  # rows handed to the engine at once: seldom enough to cost nothing, often enough for Ctrl-C
 
@@ -176,9 +176,7 @@ def _begin(
         resume.check(engine, train, config)
         came = resume.progress.history.monitor
         if came != monitor:
-            raise SettingError(
-                got(f"to resume, validation must watch what the checkpoint did, {came}", now=monitor)
-            )
+            raise SettingError(got(f"to resume, validation must watch what the checkpoint did, {came}", now=monitor))
     engine.prepare(train, seed=config.seed)
     state = start if resume is None else resume.state
     if state is not None:

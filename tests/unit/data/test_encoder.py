@@ -14,12 +14,7 @@ from hypothesis import strategies as st
 
 from anyfm.core.errors import ArtifactError, InputError, SettingError
 from anyfm.core.rows import Rows
-from anyfm.data import Encoder
-from anyfm.data import infer_schema
-from anyfm.data import read_table
-from anyfm.data import read_vocabulary
-from anyfm.data import write_vocabulary
-from anyfm.data import vocabulary
+from anyfm.data import Encoder, infer_schema, read_table, read_vocabulary, vocabulary, write_vocabulary
 
 from .tables import overrides, tables
 

@@ -8,8 +8,8 @@ import time
 import numpy as np
 import pytest
 
-from anyfm.datasets.synthetic import GENERATORS, MAIN_STRENGTHS, PAIR_STRENGTHS, ad_clicks, criteo_like
 from anyfm.core.errors import SettingError
+from anyfm.datasets.synthetic import GENERATORS, MAIN_STRENGTHS, PAIR_STRENGTHS, ad_clicks, criteo_like
 
 
 def one_hot(column):

@@ -10,9 +10,9 @@ from typer.testing import CliRunner
 
 from anyfm.artifact import save_artifact
 from anyfm.cli import app
+from anyfm.data.readers import write_table
 from anyfm.datasets.synthetic import ad_clicks
 from anyfm.predictor import load
-from anyfm.data.readers import write_table
 from anyfm.workflow import train_table
 
 
@@ -28,7 +28,7 @@ def folder(tmp_path_factory):
     write_table(made.columns, folder / "clicks.parquet")
     write_table({name: column for name, column in made.columns.items() if name != "click"}, folder / "new.csv")
     for name in ("linear", "fm"):
-        trained = train_table(made.columns, "click", model=name, settings={"n_epochs": 3})
+        trained = train_table(made.columns, "click", model=name, settings={"epochs": 3})
         save_artifact(trained.artifact, folder / name)
     return folder
 
@@ -125,7 +125,7 @@ def test_errors_are_plain_words(folder, monkeypatch, arguments, message):
 def test_explain_reads_text_of_ids_too(tmp_path):
     lines = [f"{i % 2} 0:{i % 3}:1 1:{3 + i % 4}:0.5" for i in range(60)]
     (tmp_path / "tr.ffm").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    anyfm("train", tmp_path / "tr.ffm", "--model", "fm", "--out", tmp_path / "m", "--set", "n_epochs=2")
+    anyfm("train", tmp_path / "tr.ffm", "--model", "fm", "--out", tmp_path / "m", "--set", "epochs=2")
     result = json.loads(anyfm("explain", tmp_path / "m", tmp_path / "tr.ffm", "--json").stdout.splitlines()[-1])
     assert next(pair["field"] for pair in result["pairs"]).startswith("field ")
     shown = anyfm("explain", tmp_path / "m", tmp_path / "tr.ffm", "--row", 2).stdout
@@ -137,7 +137,7 @@ def test_explain_reads_text_of_ids_too(tmp_path):
 def test_a_model_of_ids_gives_its_factors_and_neighbours_by_id(tmp_path):
     lines = [f"{i % 2} 0:{i % 3}:1 1:{3 + i % 4}:0.5" for i in range(60)]
     (tmp_path / "tr.ffm").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    anyfm("train", tmp_path / "tr.ffm", "--model", "ffm", "--out", tmp_path / "m", "--set", "n_epochs=2")
+    anyfm("train", tmp_path / "tr.ffm", "--model", "ffm", "--out", tmp_path / "m", "--set", "epochs=2")
     factors = tmp_path / "factors.parquet"
     asked = ("inspect", tmp_path / "m", "--nearest", "id=4", "--factors", factors, "--json")
     nearest = json.loads(anyfm(*asked).stdout.splitlines()[-1])["nearest"]

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from anyfm import _cpu
 from anyfm.core.native import isa, kernels
+from anyfm.core.rows import Rows
 from anyfm.engines.native import NativeEngine
 from anyfm.engines.scorer import NativeScorer
 from anyfm.models import FM, FMSettings
-from anyfm.core.rows import Rows
 
 
 def bound(ids: np.ndarray, n_rows: int, offsets: np.ndarray | None = None, **other: np.ndarray) -> object:

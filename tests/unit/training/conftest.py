@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from anyfm.engines.base import Engine, State
-from anyfm.models import FM, FMSettings, Linear, LinearSettings, Model, gather
 from anyfm.core.rows import Rows
+from anyfm.engines.base import Engine, State
+from anyfm.models import FM, BaseModel, FMSettings, Linear, LinearSettings, gather
 
 BATCH = 16
 
@@ -23,7 +23,7 @@ class NumpyEngine(Engine):
     reseeds (each row's gradient is dropped with chance 0.1), so that a checkpoint that forgets either is found out.
     """
 
-    def __init__(self, model: Model, *, n_features: int, n_fields: int) -> None:
+    def __init__(self, model: BaseModel, *, n_features: int, n_fields: int) -> None:
         self.model, self.n_features, self.n_fields = model, n_features, n_fields
         self._specs = model.parameter_specs(n_features, n_fields)
         self._parameters: State = {}
@@ -116,7 +116,7 @@ def engine_of() -> Callable[..., NumpyEngine]:
     def build(
         name: str = "fm", *, kind: type[NumpyEngine] = NumpyEngine, task: str = "binary", learning_rate: float = 0.5
     ) -> NumpyEngine:
-        model: Model = (
+        model: BaseModel = (
             FM(FMSettings(task=task, n_factors=2, learning_rate=learning_rate))
             if name == "fm"
             else Linear(LinearSettings(task=task, learning_rate=learning_rate))

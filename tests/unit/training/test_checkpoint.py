@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from anyfm.core.errors import ArtifactError, SettingError
 from anyfm.core.settings import TrainingSettings
 from anyfm.engines.native import NativeEngine
-from anyfm.core.errors import ArtifactError, SettingError
 from anyfm.models import FM, FMSettings
 from anyfm.training.callbacks import Callback
 from anyfm.training.checkpoint import FILE_NAME, Checkpoint, Checkpointer, load_checkpoint, save_checkpoint
@@ -23,7 +23,7 @@ TIMES = ("seconds", "valid_seconds", "rows_per_second")
 
 
 def config(**settings):
-    return TrainingSettings(**{"n_epochs": 5, "patience": 100, **settings})
+    return TrainingSettings(**{"epochs": 5, "patience": 100, **settings})
 
 
 def same(one, other):
@@ -65,7 +65,7 @@ def test_stopping_and_resuming_changes_no_bit(case, tmp_path, stop_after, valida
     valid = valid if validated else None
     whole, last_of_whole, last_of_parts = make(), LastState(), LastState()
     expected = fit(whole, train, valid, config(), callbacks=[last_of_whole])
-    fit(make(), train, valid, config(n_epochs=stop_after), callbacks=[Checkpointer(tmp_path)])
+    fit(make(), train, valid, config(epochs=stop_after), callbacks=[Checkpointer(tmp_path)])
     resumed = make()  # as a new process would
     history = fit(resumed, train, valid, config(), resume=load_checkpoint(tmp_path), callbacks=[last_of_parts])
     assert without_times(history) == without_times(expected)
@@ -78,12 +78,12 @@ def test_resuming_after_every_epoch_is_the_same_too(case, tmp_path):
     make, train, valid = case
     whole, last_of_whole, last_of_parts = make(), LastState(), LastState()
     expected = fit(whole, train, valid, config(), callbacks=[last_of_whole])
-    fit(make(), train, valid, config(n_epochs=1), callbacks=[Checkpointer(tmp_path)])
+    fit(make(), train, valid, config(epochs=1), callbacks=[Checkpointer(tmp_path)])
     for n_epochs in (2, 3, 4, 5):
         parts = make()
         resume = load_checkpoint(tmp_path)
         callbacks = [Checkpointer(tmp_path), last_of_parts]
-        history = fit(parts, train, valid, config(n_epochs=n_epochs), resume=resume, callbacks=callbacks)
+        history = fit(parts, train, valid, config(epochs=n_epochs), resume=resume, callbacks=callbacks)
     assert without_times(history) == without_times(expected)
     assert same(last_of_parts.state, last_of_whole.state)
     assert same(parts.state(), whole.state())
@@ -91,13 +91,13 @@ def test_resuming_after_every_epoch_is_the_same_too(case, tmp_path):
 
 def test_patience_counts_on_over_a_stop(rows_of, engine_of, tmp_path):
     train, valid = rows_of(60, seed=0), rows_of(300, seed=1)
-    settings = config(n_epochs=50, patience=3)
+    settings = config(epochs=50, patience=3)
     make = lambda: engine_of("fm", learning_rate=1.0)  # noqa: E731
     whole = make()
     expected = fit(whole, train, valid, settings)
     assert expected.stop_reason == "patience"
     # Stop between the best epoch and the end, so that only the checkpoint knows the best parameters.
-    stopped = dataclasses.replace(settings, n_epochs=expected.best_epoch + 1)
+    stopped = dataclasses.replace(settings, epochs=expected.best_epoch + 1)
     fit(make(), train, valid, stopped, callbacks=[Checkpointer(tmp_path)])
     resumed = make()
     history = fit(resumed, train, valid, settings, resume=load_checkpoint(tmp_path))
@@ -107,7 +107,7 @@ def test_patience_counts_on_over_a_stop(rows_of, engine_of, tmp_path):
 
 def test_a_training_that_is_over_does_no_more_and_gives_its_best(rows_of, engine_of, tmp_path):
     train, valid = rows_of(60, seed=0), rows_of(300, seed=1)
-    settings = config(n_epochs=50, patience=2)
+    settings = config(epochs=50, patience=2)
     whole = engine_of("fm", learning_rate=1.0)
     expected = fit(whole, train, valid, settings, callbacks=[Checkpointer(tmp_path)])
     again = engine_of("fm", learning_rate=1.0)
@@ -238,7 +238,7 @@ def test_other_safetensors_files_are_refused(tmp_path, metadata, text):
 
 def test_resuming_with_anything_else_is_refused_by_name(rows_of, engine_of, tmp_path):
     train, valid = rows_of(60, seed=0), rows_of(60, seed=1)
-    fit(engine_of(), train, valid, config(n_epochs=1), callbacks=[Checkpointer(tmp_path)])
+    fit(engine_of(), train, valid, config(epochs=1), callbacks=[Checkpointer(tmp_path)])
     resume = load_checkpoint(tmp_path)
     y = train.y.copy()
     y[3] = 1 - y[3]
@@ -263,5 +263,5 @@ def test_resuming_with_anything_else_is_refused_by_name(rows_of, engine_of, tmp_
         fit(engine_of(), train, None, config(), resume=resume)
     with pytest.raises(SettingError, match="both were given"):
         fit(engine_of(), train, valid, config(), resume=resume, start=resume.state)
-    allowed = config(n_epochs=2, patience=1, n_threads=3)
+    allowed = config(epochs=2, patience=1, n_threads=3)
     assert fit(engine_of(), train, valid, allowed, resume=resume).n_epochs == 2

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from anyfm.core.errors import DivergenceError, InputError, SettingError
+from anyfm.core.rows import Rows
 from anyfm.core.settings import TrainingSettings
 from anyfm.engines.base import Engine
-from anyfm.core.errors import DivergenceError, InputError, SettingError
-from anyfm.models import FM, FMSettings, Linear
-from anyfm.core.rows import Rows
 from anyfm.metrics import functions as metrics
+from anyfm.models import FM, FMSettings, Linear
 from anyfm.training.callbacks import Callback
 from anyfm.training.divergence import advice
 from anyfm.training.history import History
@@ -27,7 +27,7 @@ TIMES = ("seconds", "valid_seconds", "rows_per_second")
 
 
 def config(**settings):
-    return TrainingSettings(**{"n_epochs": 4, "patience": 100, **settings})
+    return TrainingSettings(**{"epochs": 4, "patience": 100, **settings})
 
 
 def same(one, other):
@@ -94,13 +94,13 @@ def evaluate_constant(task, rows, logits):
 def test_training_learns_and_the_history_says_so(rows_of, engine_of, name, task):
     train, valid = rows_of(800, seed=0, task=task), rows_of(400, seed=1, task=task)
     engine = engine_of(name, task=task, learning_rate=0.4 if (name, task) == ("fm", "binary") else 0.1)
-    history = fit(engine, train, valid, config(n_epochs=6))
+    history = fit(engine, train, valid, config(epochs=6))
     key = "valid_logloss" if task == "binary" else "valid_rmse"
     first, last = history.records[0], history.records[-1]
     assert last["train_loss"] < first["train_loss"]
     assert history.best[key] < first[key]
     assert history.monitor == key
-    assert history.stop_reason == "n_epochs"
+    assert history.stop_reason == "epochs"
     assert [record["epoch"] for record in history.records] == [1, 2, 3, 4, 5, 6]
     assert all(record["rows_per_second"] == pytest.approx(800 / record["seconds"]) for record in history.records)
     share = valid.y.mean()
@@ -111,7 +111,7 @@ def test_training_learns_and_the_history_says_so(rows_of, engine_of, name, task)
 def test_the_engine_is_left_at_its_best_epoch(rows_of, engine_of):
     train, valid = rows_of(60, seed=0), rows_of(300, seed=1)
     recorder, engine = Recorder(), engine_of("fm", learning_rate=1.0)
-    history = fit(engine, train, valid, config(n_epochs=12), callbacks=[recorder])
+    history = fit(engine, train, valid, config(epochs=12), callbacks=[recorder])
     assert 1 <= history.best_epoch < 12, "the data were chosen so that the model overfits"
     assert same(engine.state(), recorder.states[history.best_epoch - 1])
     assert not same(engine.state(), recorder.states[-1])
@@ -141,9 +141,9 @@ def test_without_validation_all_epochs_run_and_the_last_is_kept(rows_of, engine_
 )
 def test_patience_counts_epochs_since_the_best(rows_of, scripted, qualities, patience, n_run, best):
     engine = scripted(qualities)
-    history = fit(engine, rows_of(40, seed=0), rows_of(40, seed=1), config(n_epochs=6, patience=patience))
+    history = fit(engine, rows_of(40, seed=0), rows_of(40, seed=1), config(epochs=6, patience=patience))
     assert (history.n_epochs, history.best_epoch) == (n_run, best)
-    assert history.stop_reason == ("patience" if n_run - best >= patience else "n_epochs")
+    assert history.stop_reason == ("patience" if n_run - best >= patience else "epochs")
     assert engine.parameters()["bias"][0] == best
 
 
@@ -167,7 +167,7 @@ def test_each_epoch_sees_every_row_once_in_an_order_of_its_own(rows_of, engine_o
             return super().step(rows, order)
 
     train = rows_of(100, seed=0)
-    fit(engine_of(kind=Watching), train, config=config(n_epochs=2, seed=7), slice_rows=32)
+    fit(engine_of(kind=Watching), train, config=config(epochs=2, seed=7), slice_rows=32)
     assert [len(order) for order in seen] == [32, 32, 32, 4] * 2
     first, second = np.concatenate(seen[:4]), np.concatenate(seen[4:])
     np.testing.assert_array_equal(np.sort(first), np.arange(100))
@@ -196,7 +196,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not(rows_of, engine_
 def test_train_loss_is_the_weighted_mean_of_each_loss_before_its_step(rows_of, engine_of):
     train = rows_of(200, seed=0, weighted=True)
     start = engine_of(learning_rate=1e-9)  # so small that no step changes a loss
-    history = fit(start, train, config=config(n_epochs=1))
+    history = fit(start, train, config=config(epochs=1))
     expected = metrics.logloss(train.y, start.logits(train), train.weight)
     assert history.records[0]["train_loss"] == pytest.approx(expected, rel=1e-5)
     assert expected != pytest.approx(metrics.logloss(train.y, start.logits(train)), rel=1e-4)
@@ -262,10 +262,10 @@ class Counting(Engine):
 def test_a_start_state_is_where_epoch_one_begins(rows_of, engine_of):
     train = rows_of(200, seed=0)
     first = engine_of()
-    fit(first, train, config=config(n_epochs=3))
+    fit(first, train, config=config(epochs=3))
     warm, cold = engine_of(), engine_of()
-    warm_history = fit(warm, train, config=config(n_epochs=1, seed=5), start=first.state())
-    cold_history = fit(cold, train, config=config(n_epochs=1, seed=5))
+    warm_history = fit(warm, train, config=config(epochs=1, seed=5), start=first.state())
+    cold_history = fit(cold, train, config=config(epochs=1, seed=5))
     assert warm_history.records[0]["epoch"] == 1
     assert warm_history.records[0]["train_loss"] < cold_history.records[0]["train_loss"]
 
@@ -298,8 +298,8 @@ def test_ctrl_c_keeps_the_best_finished_epoch(rows_of, engine_of, numpy_engine, 
     train, valid = rows_of(100, seed=0), rows_of(100, seed=1) if validated else None
     whole, engine = engine_of(), engine_of(kind=interrupting(numpy_engine, at_step=3 * 2 + 2))
     recorder = Recorder()
-    expected = fit(whole, train, valid, config(n_epochs=3), slice_rows=64)
-    history = fit(engine, train, valid, config(n_epochs=9), slice_rows=64, callbacks=[recorder])
+    expected = fit(whole, train, valid, config(epochs=3), slice_rows=64)
+    history = fit(engine, train, valid, config(epochs=9), slice_rows=64, callbacks=[recorder])
     assert history.stop_reason == "interrupted"
     assert without_times(history) == without_times(expected)
     assert same(engine.state(), whole.state())
@@ -310,7 +310,7 @@ def test_ctrl_c_keeps_the_best_finished_epoch(rows_of, engine_of, numpy_engine, 
 def test_ctrl_c_in_validation_drops_the_epoch_that_was_not_measured(rows_of, engine_of, numpy_engine):
     train, valid = rows_of(100, seed=0), rows_of(100, seed=1)
     whole, engine = engine_of(), engine_of(kind=interrupting(numpy_engine, at_logits=4))  # one call is the guard's
-    fit(whole, train, valid, config(n_epochs=2))
+    fit(whole, train, valid, config(epochs=2))
     history = fit(engine, train, valid, config())
     assert (history.stop_reason, history.n_epochs) == ("interrupted", 2)
     assert same(engine.state(), whole.state())
@@ -345,7 +345,7 @@ def test_ctrl_c_in_the_first_epoch_is_passed_on(rows_of, engine_of, numpy_engine
 def test_a_learning_rate_far_too_high_is_told_with_its_remedy(rows_of, engine_of):
     engine = engine_of("fm", task="regression", learning_rate=50.0)
     with pytest.raises(DivergenceError, match=r"epoch \d+.* Lower learning_rate \(now 50\), for example to 10"):
-        fit(engine, rows_of(500, seed=0, task="regression"), config=config(n_epochs=50))
+        fit(engine, rows_of(500, seed=0, task="regression"), config=config(epochs=50))
 
 
 def test_a_loss_that_runs_away_is_told_before_it_overflows(rows_of, engine_of, numpy_engine):
@@ -360,7 +360,7 @@ def test_a_loss_that_runs_away_is_told_before_it_overflows(rows_of, engine_of, n
 def test_a_bad_start_that_gets_better_is_no_divergence(rows_of, engine_of):
     rows = rows_of(300, seed=0, task="regression")
     tiny = rows.labelled(rows.y * np.float32(1e-4))  # the drawn factors are far larger than these targets
-    history = fit(engine_of(task="regression", learning_rate=0.05), tiny, config=config(n_epochs=5))
+    history = fit(engine_of(task="regression", learning_rate=0.05), tiny, config=config(epochs=5))
     assert history.records[-1]["train_loss"] < history.records[0]["train_loss"]
 
 
@@ -402,12 +402,12 @@ def test_a_parameter_broken_by_the_very_last_step_is_found(rows_of, engine_of, n
             return loss
 
     with pytest.raises(DivergenceError, match="parameters 'linear' that are not finite"):
-        fit(engine_of(kind=Breaking), rows_of(100, seed=0), config=config(n_epochs=1))
+        fit(engine_of(kind=Breaking), rows_of(100, seed=0), config=config(epochs=1))
 
 
 def test_a_start_that_is_not_finite_is_told_before_training(rows_of, engine_of):
     state = engine_of()
-    fit(state, rows_of(50, seed=0), config=config(n_epochs=1))
+    fit(state, rows_of(50, seed=0), config=config(epochs=1))
     broken = state.state()
     broken["bias"][:] = np.nan
     with pytest.raises(DivergenceError, match="starts from"):
@@ -419,7 +419,7 @@ def test_advice_names_large_values_targets_and_starts(rows_of):
     values = np.ones(rows.ids.shape, np.float32)
     values[3, 2] = -4e5
     rows = dataclasses.replace(rows, values=values).labelled(rows.y + np.float32(2e4))
-    text = advice(FM(FMSettings(task="regression", learning_rate=0.5, init=3.0)), rows)
+    text = advice(FM(FMSettings(task="regression", learning_rate=0.5, init_scale=3.0)), rows)
     assert "learning_rate (now 0.5), for example to 0.1" in text
     assert "4e+05" in text
     assert "normalize=true" in text
@@ -436,7 +436,7 @@ def test_advice_names_large_values_targets_and_starts(rows_of):
 def test_callbacks_hear_everything_in_order(rows_of, engine_of):
     recorder = Recorder()
     train, valid = rows_of(100, seed=0), rows_of(50, seed=1)
-    history = fit(engine_of(), train, valid, config(n_epochs=2), callbacks=[recorder], slice_rows=64)
+    history = fit(engine_of(), train, valid, config(epochs=2), callbacks=[recorder], slice_rows=64)
     assert recorder.names() == ["train_begin", *["batch_end", "batch_end", "epoch_end"] * 2, "train_end"]
     batches = [event for name, event in recorder.events if name == "batch_end"]
     assert [(event["epoch"], event["n_done"], event["n_rows"]) for event in batches] == [
@@ -466,7 +466,7 @@ def test_an_error_in_a_callback_ends_training_and_all_are_told(rows_of, engine_o
 
 def test_epochs_are_logged_and_nothing_is_printed(rows_of, engine_of, caplog, capsys):
     with caplog.at_level(logging.INFO, logger="anyfm"):
-        fit(engine_of(), rows_of(50, seed=0), config=config(n_epochs=2))
+        fit(engine_of(), rows_of(50, seed=0), config=config(epochs=2))
     assert [record.message[:7] for record in caplog.records] == ["epoch 1", "epoch 2", "stopped"]
     assert capsys.readouterr() == ("", "")
 
@@ -483,7 +483,7 @@ def test_history_is_data(rows_of, engine_of):
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=12), st.integers(1, 5), st.sampled_from(["loss", "auc"]))
 def test_where_patience_ends_is_as_a_naive_loop_has_it(scores, patience, monitor):
     key, sign = ("valid_auc", -1) if monitor == "auc" else ("valid_logloss", 1)
-    settings = TrainingSettings(n_epochs=len(scores), patience=patience)
+    settings = TrainingSettings(epochs=len(scores), patience=patience)
     history = History(monitor=key)
     for epoch, score in enumerate(scores, start=1):
         if history.reason_to_stop(settings) is not None:
@@ -498,7 +498,7 @@ def test_where_patience_ends_is_as_a_naive_loop_has_it(scores, patience, monitor
             break
     assert history.n_epochs == stopped
     assert history.best[key] * sign == best
-    assert history.reason_to_stop(settings) == ("patience" if waited == patience else "n_epochs")
+    assert history.reason_to_stop(settings) == ("patience" if waited == patience else "epochs")
 
 
 # ---- what is refused
@@ -558,7 +558,7 @@ def test_rows_without_entries_are_legal():
 
 def test_evaluate_does_not_depend_on_the_slices(rows_of, engine_of):
     rows, engine = rows_of(100, seed=0, weighted=True), engine_of()
-    fit(engine, rows, config=config(n_epochs=1))
+    fit(engine, rows, config=config(epochs=1))
     scores = [evaluate(engine, rows, slice_rows=n) for n in (1, 7, 100, 1000)]
     assert all(one == other for one, other in itertools.pairwise(scores))
     assert scores[0] == metrics.evaluate("binary", rows.y, engine.logits(rows), rows.weight)

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anyfm.core.atomic import replaced_directory
-from anyfm.data.text.reader import TextRows, read_text, text_format, write_text
 from anyfm.core.errors import ArtifactError, InputError, SettingError, got, located
 from anyfm.core.rows import Ids, Rows
+from anyfm.data.text.reader import TextRows, read_text, text_format, write_text
 
 if TYPE_CHECKING:
     from anyfm.data.encoder import EncodedField, Encoder

@@ -33,9 +33,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anyfm.core.native import kernels
 from anyfm.core.atomic import replaced_file
 from anyfm.core.errors import InputError, SettingError, got, located
+from anyfm.core.native import kernels
 from anyfm.core.rows import MAX_FEATURES, Rows
 from anyfm.core.threads import available_threads
 

@@ -8,11 +8,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from anyfm.data.text.convert import convert, load_vocabulary, save_vocabulary, vocabulary_beside
-from anyfm.data.text.reader import read_text
 from anyfm.core.errors import ArtifactError, InputError, SettingError
 from anyfm.data.encoder import Encoder
 from anyfm.data.inference import infer_schema
+from anyfm.data.text.convert import convert, load_vocabulary, save_vocabulary, vocabulary_beside
+from anyfm.data.text.reader import read_text
 
 
 def table(n: int = 200, *, tags: bool = False) -> pl.DataFrame:

@@ -9,10 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anyfm.data.text.reader import read_text, text_format, write_text
 from anyfm.core.errors import InputError, SettingError
 from anyfm.core.rows import Rows
-
+from anyfm.data.text.reader import read_text, text_format, write_text
 from tests.fuzz.text_compare import INTEGERS, NUMBERS, attempt, disagreement, native
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False, width=32)
