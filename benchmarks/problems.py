@@ -72,6 +72,6 @@ PROBLEMS = {
         Problem("fm", 8),
         Problem("ffm", 4),
         Problem("afm", 16, epochs=1, n_rows=50_000),
-        Problem("deepfm", 16, epochs=1, hidden_layer_sizes="400,400,400"),
+        Problem("deepfm", 16, epochs=1, hidden_layer_sizes=(400, 400, 400)),
     )
 }

@@ -48,14 +48,14 @@ def models(task: str = "binary") -> dict[str, BaseModel]:
 def deep_models(task: str = "binary") -> dict[str, BaseModel]:
     """DeepFM in the forms whose code differs; with batch normalisation torch alone trains it."""
     forms = {
-        "deepfm": {"hidden_layer_sizes": "400,400,400"},
-        "deepfm-1": {"n_factors": 1, "hidden_layer_sizes": "1"},
-        "deepfm-none": {"hidden_layer_sizes": ""},
-        "deepfm-norm": {"n_factors": 5, "hidden_layer_sizes": "9,70", "batch_norm": True, "dropout": 0.2},
-        "deepfm-tanh": {"n_factors": 3, "hidden_layer_sizes": "65", "activation": "tanh", "weight_decay": 0.1},
+        "deepfm": {"hidden_layer_sizes": (400, 400, 400)},
+        "deepfm-1": {"n_factors": 1, "hidden_layer_sizes": (1,)},
+        "deepfm-none": {"hidden_layer_sizes": ()},
+        "deepfm-norm": {"n_factors": 5, "hidden_layer_sizes": (9, 70), "batch_norm": True, "dropout": 0.2},
+        "deepfm-tanh": {"n_factors": 3, "hidden_layer_sizes": (65,), "activation": "tanh", "weight_decay": 0.1},
         "deepfm-sigmoid": {
             "n_factors": 7,
-            "hidden_layer_sizes": "20,4",
+            "hidden_layer_sizes": (20, 4),
             "activation": "sigmoid",
             "dropout": 0.2,
             "batch_size": 40,

@@ -174,7 +174,7 @@ def test_afm_starts_as_fm(kind: str) -> None:
     [
         (AFM(AFMSettings(n_factors=8, attention_factors=17, dropout=0.0)), "dense", (0, slice(-25, -8))),
         (
-            DeepFM(DeepFMSettings(hidden_layer_sizes="9,4", activation="tanh", dropout=0.0)),
+            DeepFM(DeepFMSettings(hidden_layer_sizes=(9, 4), activation="tanh", dropout=0.0)),
             "perceptron_values",
             slice(-4, None),
         ),

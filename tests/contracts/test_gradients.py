@@ -251,11 +251,11 @@ def deep(**settings: object) -> DeepFM:
 @pytest.mark.parametrize(
     "settings",
     [
-        {"hidden_layer_sizes": "9,4", "n_factors": 3},
-        {"hidden_layer_sizes": "70,5,3", "n_factors": 6, "activation": "tanh"},
-        {"hidden_layer_sizes": "17", "n_factors": 4, "activation": "sigmoid", "task": "regression"},
-        {"hidden_layer_sizes": "", "n_factors": 5},
-        {"hidden_layer_sizes": "8,6", "n_factors": 3, "shrinkage": 20.0},
+        {"hidden_layer_sizes": (9, 4), "n_factors": 3},
+        {"hidden_layer_sizes": (70, 5, 3), "n_factors": 6, "activation": "tanh"},
+        {"hidden_layer_sizes": (17,), "n_factors": 4, "activation": "sigmoid", "task": "regression"},
+        {"hidden_layer_sizes": (), "n_factors": 5},
+        {"hidden_layer_sizes": (8, 6), "n_factors": 3, "shrinkage": 20.0},
     ],
     ids=str,
 )

@@ -105,7 +105,7 @@ def test_ffm_does_not_depend_on_how_fields_are_numbered(kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("zero", ["output_weights", "hidden"])
 def test_deepfm_with_a_zero_perceptron_is_fm(zero: str, kind: str) -> None:
-    deep, fm = DeepFM(DeepFMSettings(n_factors=6, hidden_layer_sizes="7,3")), FM(FMSettings(n_factors=6))
+    deep, fm = DeepFM(DeepFMSettings(n_factors=6, hidden_layer_sizes=(7, 3))), FM(FMSettings(n_factors=6))
     p, data = parameters_for(deep), rows(kind)
     for name in p:
         if name.startswith(zero):
@@ -118,7 +118,7 @@ def test_deepfm_with_a_zero_perceptron_is_fm(zero: str, kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_deepfm_without_hidden_layers_is_fm(kind: str) -> None:
     p, data = parameters_for(FM(FMSettings(n_factors=6))), rows(kind)
-    deep = DeepFM(DeepFMSettings(n_factors=6, hidden_layer_sizes=""))
+    deep = DeepFM(DeepFMSettings(n_factors=6, hidden_layer_sizes=()))
     assert deep.parameter_specs(N_FEATURES, N_FIELDS).keys() == p.keys()
     expected = specification_logits(FM(FMSettings(n_factors=6)), p, data)
     np.testing.assert_array_equal(specification_logits(deep, p, data), expected)

@@ -47,7 +47,7 @@ def test_deepfm_has_a_perceptron_by_the_number_of_fields_unless_told(n_fields: i
     engine = make_engine(DeepFM(), **sizes)
     assert (engine.model.settings.hidden, engine.model.settings.shrinkage) == (hidden, trust)
     assert [f"{len(engine.parameters()[f'hidden_{layer}_bias'])}" for layer in range(2)] == hidden.split(",")
-    told = make_engine(DeepFM(DeepFMSettings(hidden_layer_sizes="", shrinkage=0.0)), **sizes)
+    told = make_engine(DeepFM(DeepFMSettings(hidden_layer_sizes=(), shrinkage=0.0)), **sizes)
     assert (told.model.settings.hidden, told.model.settings.shrinkage) == ("", 0.0)
 
 

@@ -324,7 +324,7 @@ def test_rare_features_feel_less_of_the_perceptron() -> None:
     """The share is n / (n + shrinkage) of a feature with n occurrences; at 0 all features feel all of it."""
     train, moved = rows("fixed", 400), {}
     for trust in (0.0, 50.0, 1e12):
-        model = DeepFM(DeepFMSettings(hidden_layer_sizes="8", dropout=0.0, shrinkage=trust, learning_rate=1e-6))
+        model = DeepFM(DeepFMSettings(hidden_layer_sizes=(8,), dropout=0.0, shrinkage=trust, learning_rate=1e-6))
         engine = engine_for(model)
         engine.prepare(train, seed=0)
         for _ in range(20):  # the output leaves zero

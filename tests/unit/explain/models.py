@@ -18,8 +18,8 @@ VARIANTS = {
     "ffm": [{"n_factors": 3, "normalize": True}, {"linear": False}],
     "afm": [{"n_factors": 3, "attention_factors": 2}],
     "deepfm": [
-        {"n_factors": 3, "hidden_layer_sizes": "8,4", "batch_norm": True},
-        {"hidden_layer_sizes": "6", "activation": "tanh"},
+        {"n_factors": 3, "hidden_layer_sizes": (8, 4), "batch_norm": True},
+        {"hidden_layer_sizes": (6,), "activation": "tanh"},
     ],
 }
 CASES = [(name, settings) for name in MODELS for settings in ({}, *VARIANTS[name])]

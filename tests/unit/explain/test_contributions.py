@@ -83,7 +83,7 @@ def test_attention_weighs_the_term():
 
 class TestDeepFM:
     def test_the_fm_half_is_exact(self):
-        deep, given = artifact("deepfm", n_factors=8, hidden_layer_sizes="6"), rows("fixed")
+        deep, given = artifact("deepfm", n_factors=8, hidden_layer_sizes=(6,)), rows("fixed")
         shallow = replace(
             deep,
             model=model("fm", n_factors=8),
@@ -99,7 +99,7 @@ class TestDeepFM:
     def test_the_residual_is_small_and_falls_with_more_steps(self, activation):
         from anyfm.explain.deep import perceptron
 
-        made = artifact("deepfm", n_factors=4, hidden_layer_sizes="16,8", activation=activation)
+        made = artifact("deepfm", n_factors=4, hidden_layer_sizes=(16, 8), activation=activation)
         network = perceptron(made.model, made.parameters)
         vectors = np.random.default_rng(0).normal(size=(50, N_FIELDS, 4))
         coarse, fine = (np.abs(network.attribute(vectors, n_steps=n).residual).mean() for n in (4, 64))
@@ -110,7 +110,7 @@ class TestDeepFM:
     def test_a_linear_perceptron_is_attributed_without_residual(self):
         from anyfm.explain.deep import perceptron
 
-        made = artifact("deepfm", n_factors=2, hidden_layer_sizes="3")
+        made = artifact("deepfm", n_factors=2, hidden_layer_sizes=(3,))
         made.parameters["hidden_0_bias"][:] = 1000  # ReLU never bends
         network = perceptron(made.model, made.parameters)
         part = network.attribute(np.random.default_rng(0).normal(size=(20, N_FIELDS, 2)))
@@ -184,7 +184,7 @@ def test_the_tidy_table_adds_up(predictor, top):
 @pytest.mark.parametrize("top", [0, 3, 9])
 def test_what_is_left_out_is_summed_by_kind(top):
     """The terms of one row and the tidy table say the same, and no term is counted twice."""
-    found = explain_rows(artifact("deepfm", hidden_layer_sizes="4"), rows("fixed", n_rows=6))
+    found = explain_rows(artifact("deepfm", hidden_layer_sizes=(4,)), rows("fixed", n_rows=6))
     frame = found.table(top=top)
     for row in range(6):
         terms = found.terms(row, top=top)

@@ -216,7 +216,7 @@ def every_combination():
 @pytest.mark.parametrize("name", ["fm", "ffm", "deepfm"])
 def test_interactions_by_exchange_are_those_of_the_analysis_of_variance(name):
     """Of a model of pairs they are its pairs; of DeepFM all that two fields do together, third fields included."""
-    deep = {"hidden_layer_sizes": "6", "activation": "tanh"} if name == "deepfm" else {}
+    deep = {"hidden_layer_sizes": (6,), "activation": "tanh"} if name == "deepfm" else {}
     made, given = artifact(name, n_factors=3, **deep), every_combination()
     if deep:
         made.parameters["output_weights"] *= 4
