@@ -94,6 +94,11 @@ def text() -> Rule:
     return Rule("text", lambda value: isinstance(value, str) and bool(value), str)
 
 
+def separator() -> Rule:
+    """Text between columns; in text "\\t" and "tab" are a tab."""
+    return Rule("text", text().holds, lambda given: "\t" if given in ("\\t", "tab") else given)
+
+
 def texts() -> Rule:
     """A tuple of texts; in text separated by commas."""
 
@@ -235,7 +240,9 @@ class DataSettings(Settings):
     format: str = setting("auto", text(), "format of the file; auto: by its suffix")
     header: bool = setting(True, flag(), "whether the first line of a delimited file holds the column names")
     column_names: tuple[str, ...] | None = setting(None, optional(texts()), "column names, separated by commas")
-    separator: str | None = setting(None, optional(text()), "what separates columns in a delimited file; \\t for a tab")
+    separator: str | None = setting(
+        None, optional(separator()), "what separates columns in a delimited file; \\t for a tab"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
