@@ -168,12 +168,13 @@ def train(
         Training diverged; the message says which setting to lower.
     """
     began = time.perf_counter()
+    _check_resume(checkpoint, resume)
     given = settings if target is None else {**settings, "target": target}
     if given.get("valid") is not None and "valid_fraction" in given:
         raise SettingError("validation rows come from valid or from valid_fraction, but both are given")
-    kinds = (DataSettings, ValidationSettings, TrainingSettings)
-    own, *others = _parse(model, preset, given, *kinds, keywords=_KEYWORDS)
-    data, validation, training = others
+    own, data, validation, training = _parse(
+        model, preset, given, DataSettings, ValidationSettings, TrainingSettings, also=_KEYWORDS
+    )
     _check_fields(model, text_format_of(source, data.format))
     prepared = prepare(source, data, validation, seed=training.seed)
     if on_data is not None:
@@ -199,6 +200,7 @@ def fit(
         Settings of the model and of `TrainingSettings` by name. The task is that of the data.
     """
     began = time.perf_counter() - sum(data.seconds.values())
+    _check_resume(checkpoint, resume)
     own, training = _parse(model, preset, settings or {}, TrainingSettings)
     return _fit(data, model, own, training, callbacks, checkpoint=checkpoint, resume=resume, began=began)
 
@@ -256,15 +258,11 @@ def memory_text(
 
 
 def _parse(
-    model: str, preset: str | None, settings: Mapping[str, Any], *kinds: type[Settings], keywords: Sequence[str] = ()
+    model: str, preset: str | None, settings: Mapping[str, Any], *kinds: type[Settings], also: Sequence[str] = ()
 ) -> list[Any]:
     """The model's settings and one object of each of `kinds`, from `settings` over those of the preset."""
-    own = _model_class(model).settings_type
-    known = {name for kind in (own, *kinds) for name in kind.names()}
-    for name in settings:
-        if name not in known:
-            raise SettingError(unknown_name(name, {*known, *keywords}, what=f"setting of {model}"))
-    return parse_settings({**_preset(model, preset), **settings}, own, *kinds)
+    values = {**_preset(model, preset), **settings}
+    return parse_settings(values, _model_class(model).settings_type, *kinds, what=f"setting of {model}", also=also)
 
 
 def _model_class(model: str) -> type[BaseModel]:
@@ -276,7 +274,7 @@ def _model_class(model: str) -> type[BaseModel]:
 def _preset(model: str, preset: str | None) -> Mapping[str, Any]:
     if preset is None:
         return {}
-    presets = PRESETS.get(model, {})
+    presets = PRESETS.get(_model_class(model).name, {})
     if preset not in presets:
         known = ", ".join(f"{name} (of {owner})" for owner, named in PRESETS.items() for name in named)
         raise SettingError(got(f"the preset must be one of {known}", preset=preset, model=model))
@@ -289,6 +287,11 @@ def _check_fields(model: str, format: str | None) -> None:
             got(f"{model} needs the field of every entry, which only libffm files hold", format=format)
             + ". Give a libffm file (field:id:value), or train fm or linear."
         )
+
+
+def _check_resume(checkpoint: str | Path | None, resume: bool) -> None:
+    if resume and checkpoint is None:
+        raise SettingError("resume needs checkpoint, the directory to continue from")
 
 
 # --- preparation --------------------------------------------------------------------------------------------------
@@ -478,8 +481,6 @@ def _fit(
 
     if checkpoint is not None:
         callbacks = [*callbacks, Checkpointer(checkpoint)]
-    elif resume:
-        raise SettingError("resume needs checkpoint, the directory to continue from")
     continues = resume and checkpoint is not None and Path(checkpoint, FILE_NAME).is_file()
     _check_fields(model, data.format)
     engine = make_engine(

@@ -280,7 +280,7 @@ class TableEstimator(BaseEstimator):  # type: ignore[misc]
 
 
 class Classifier(ClassifierMixin, TableEstimator):  # type: ignore[misc]
-    """Two classes, by logloss."""
+    """Base of the classifiers: two classes, logistic loss."""
 
     _task = TASKS["binary"]
     classes_: NDArray[Any]
@@ -326,7 +326,7 @@ class Classifier(ClassifierMixin, TableEstimator):  # type: ignore[misc]
 
 
 class Regressor(RegressorMixin, TableEstimator):  # type: ignore[misc]
-    """A number, by squared loss."""
+    """Base of the regressors: a number, squared loss."""
 
     _task = TASKS["regression"]
 
