@@ -31,7 +31,7 @@ def main(name: str, n_threads: int, validate: bool) -> None:
     import numpy as np
 
     from anyfm.core.rows import Rows
-    from anyfm.engines.choice import make_engine
+    from anyfm.engines.registry import make_engine
     from anyfm.metrics.functions import logloss
     from anyfm.models import MODELS
     from anyfm.training.loop import epoch_order

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from anyfm.artifact import Artifact, load_artifact
 from anyfm.core.rows import Floats, Ids, Rows
-from anyfm.engines.scorer import NativeScorer
+from anyfm.engines.scorer import make_scorer
 
 if TYPE_CHECKING:
     from anyfm.data.encoder import Encoded
@@ -43,9 +43,7 @@ class Predictor:
         self.artifact = artifact
         self.task: str = artifact.model.settings.task
         self._encoder = artifact.encoder
-        self._scorer = NativeScorer(
-            artifact.model, artifact.parameters, n_fields=artifact.n_fields, n_threads=n_threads
-        )
+        self._scorer = make_scorer(artifact.model, artifact.parameters, n_fields=artifact.n_fields, n_threads=n_threads)
         self._binary = self.task == "binary"
 
     @property

@@ -17,9 +17,8 @@ from anyfm.core.errors import SettingError, got
 from anyfm.core.rows import Rows
 from anyfm.core.settings import NOT_RECORDED, TrainingSettings, parse_settings
 from anyfm.data.text.reader import Source, source_format
-from anyfm.engines.choice import make_engine
+from anyfm.engines.registry import make_engine
 from anyfm.models import MODELS
-from anyfm.models.ffm import PRESETS as FFM_PRESETS
 from anyfm.prepare import DEFAULT_FRACTION, MIN_COUNT, Table, TextTable, Validation, prepare_table, prepare_text
 from anyfm.training.callbacks import Callback
 from anyfm.training.history import History
@@ -48,7 +47,7 @@ __all__ = [
     "with_preset",
 ]
 
-PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {"ffm": FFM_PRESETS}
+PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {name: kind.presets for name, kind in MODELS.items()}
 """Named settings by model."""
 
 _TIMES = ("seconds", "rows_per_second", "valid_seconds")
@@ -282,11 +281,9 @@ def train_rows(
 
 def training_memory(model: str, settings: Mapping[str, Any], *, n_features: int, n_fields: int) -> str | None:
     """In words, the memory that training an FFM takes, computed before any is taken; None for the other models."""
-    from anyfm.engines.field_factors import memory_text
+    from anyfm.engines.memory import memory_text
 
-    if model != "ffm":
-        return None
-    member = MODELS[model](model_settings(model, settings)).for_fields(n_fields)
+    member = MODELS[_known_model(model)](model_settings(model, settings)).resolve(n_fields)
     return memory_text(member, n_features=n_features, n_fields=n_fields, training=True)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from anyfm.models.base import Batch
+    from anyfm.models.batch import Batch
 
 Doubles = NDArray[np.float64]
 

@@ -10,7 +10,7 @@ import pytest
 from anyfm.core.errors import MissingDependencyError, SettingError
 from anyfm.core.rows import Rows
 from anyfm.core.settings import TrainingSettings
-from anyfm.engines.choice import make_engine
+from anyfm.engines.registry import make_engine
 from anyfm.models import FFM, MODELS, BaseModel, DeepFM, DeepFMSettings, FFMSettings
 from anyfm.workflow import train_rows
 

@@ -1,7 +1,7 @@
 """The per-feature parameters of the torch engine: gathered for a batch, and stepped where the batch touched them.
 
-On the CPU both are native operations (native/sparse_store.hpp), elsewhere plain torch expressions, to which the tests
-hold the native ones. Only touched features are ever read or written.
+On the CPU both are native operations (native/models/sparse_store.hpp), elsewhere torch expressions, to which the tests
+hold the native ones. Only features of the batch are read or written.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import torch
 from numpy.typing import NDArray
 
 from anyfm.core.native import kernels
-from anyfm.engines.recipe import PriorGuess
 from anyfm.models import ParameterSpec
 
 Tensor = torch.Tensor
@@ -168,7 +167,7 @@ class FeatureStore:
         weight : tensor of shape (B,), optional
             The rows' weights.
         learning_rate, crowding : float
-            As native/adagrad.hpp has them.
+            As native/optim/adagrad.hpp has them.
         """
         if self._plain:
             self._step_plainly(ids, gradients, weight, learning_rate=learning_rate, crowding=crowding)
@@ -213,38 +212,33 @@ class FeatureStore:
             records[:, columns] = stepped.reshape(len(features), group.width)
         self.records[features] = records
 
-    def set_penalties(
+    def set_priors(
         self,
         field_of: NDArray[np.int32],
-        precisions: list[list[float]],
-        priors: Sequence[tuple[PriorGuess, float | None]],
+        priors: Sequence[Any],
         *,
-        noise: float,
+        dispersion: float,
         crowding: float,
         estimate: bool,
-    ) -> list[list[float]]:
-        """Set every penalty from its field's precision, estimated anew if asked for (native/evidence.hpp).
+        n_epochs: int,
+    ) -> None:
+        """Set every penalty from its field's λ, estimated first if asked for (native/optim/priors.hpp).
 
-        `precisions` and `priors` hold one item for every vector of a record, in the order of `groups`; a prior is its
-        guess and the setting that fixes it. Gives the precisions used. Once an epoch, so that on other devices the
-        records come to the CPU and go back.
+        `priors` holds a kernels.Prior for every vector of a record, in the order of `groups`. Once an epoch, so that on
+        other devices the records are copied to the CPU and back.
         """
         records = self.records.cpu()
         native = self._native if self._native is not None else self._bound(records)
-        used: list[list[float]] = native.penalties(
+        native.set_priors(
             field_of=field_of,
-            precisions=precisions,
-            guesses=[prior.hyper for prior, _ in priors],
-            strengths=[prior.strength if fixed is None else np.inf for prior, fixed in priors],
-            bounds=[(prior.lowest, prior.highest) for prior, _ in priors],
-            shares=[prior.share for prior, _ in priors],
-            noise=noise,
+            priors=priors,
+            dispersion=dispersion,
             crowding=crowding,
             estimate=estimate,
+            n_epochs=n_epochs,
         )
         if self._native is None:
             self.records.copy_(records)
-        return used
 
 
 class _Gather(torch.autograd.Function):
@@ -264,36 +258,3 @@ class _Gather(torch.autograd.Function):
 def _summed(numbers: Tensor, place: Tensor, n: int) -> Tensor:
     """Sums of the rows of `numbers` by their place in 0 … n − 1."""
     return torch.zeros((n, *numbers.shape[1:]), device=numbers.device).index_add_(0, place, numbers)
-
-
-class FactorStart:
-    """What `field_factors.draw_start` starts, by the same rule as the native kernel's `start` with other draws."""
-
-    _CHUNK = 65_536  # features whose factors are drawn at a time
-
-    def __init__(self, store: FeatureStore, group: Group, n_fields: int) -> None:
-        self._weights = store.weights(group)
-        self._n_fields = n_fields
-
-    def start(
-        self,
-        *,
-        seed: int,
-        low: float,
-        width: float,
-        accumulator: float,  # set with the store's others
-        drawn: NDArray[np.bool_],
-        field_of: NDArray[np.int32],
-        without_own: bool,
-    ) -> None:
-        rng = np.random.default_rng(seed)
-        n_features, n_floats = self._weights.shape
-        for first in range(0, n_features, self._CHUNK):
-            n = min(self._CHUNK, n_features - first)
-            start = rng.random((n, self._n_fields, n_floats // self._n_fields), dtype=np.float32)
-            start *= np.float32(width)
-            start += np.float32(low)
-            start[~drawn[first : first + n]] = 0
-            if without_own:
-                start[np.arange(n), field_of[first : first + n]] = 0
-            self._weights[first : first + n] = torch.from_numpy(start.reshape(n, -1)).to(self._weights.device)
