@@ -76,6 +76,8 @@ class NativeEngine(GradientEngine):
         self._native.dense_steps = 0
 
     def _read_dense(self) -> dict[str, Floats]:
+        if not self._dense:
+            return {}
         flat, first, found = self._dense_line(0), 0, {}
         for name, spec in self._dense.items():
             found[name] = flat[first : first + spec.size].reshape(spec.shape).copy()
