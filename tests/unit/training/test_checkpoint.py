@@ -22,7 +22,7 @@ from anyfm.training.loop import fit
 TIMES = ("seconds", "valid_seconds", "rows_per_second")
 
 
-def config(**settings):
+def settings_of(**settings):
     return TrainingSettings(**{"epochs": 5, "patience": 100, **settings})
 
 
@@ -64,10 +64,10 @@ def test_stopping_and_resuming_changes_no_bit(case, tmp_path, stop_after, valida
     make, train, valid = case
     valid = valid if validated else None
     whole, last_of_whole, last_of_parts = make(), LastState(), LastState()
-    expected = fit(whole, train, valid, config(), callbacks=[last_of_whole])
-    fit(make(), train, valid, config(epochs=stop_after), callbacks=[Checkpointer(tmp_path)])
+    expected = fit(whole, train, valid, settings_of(), callbacks=[last_of_whole])
+    fit(make(), train, valid, settings_of(epochs=stop_after), callbacks=[Checkpointer(tmp_path)])
     resumed = make()  # as a new process would
-    history = fit(resumed, train, valid, config(), resume=load_checkpoint(tmp_path), callbacks=[last_of_parts])
+    history = fit(resumed, train, valid, settings_of(), resume=load_checkpoint(tmp_path), callbacks=[last_of_parts])
     assert without_times(history) == without_times(expected)
     assert same(last_of_parts.state, last_of_whole.state)
     assert same(resumed.state(), whole.state())
@@ -77,13 +77,13 @@ def test_stopping_and_resuming_changes_no_bit(case, tmp_path, stop_after, valida
 def test_resuming_after_every_epoch_is_the_same_too(case, tmp_path):
     make, train, valid = case
     whole, last_of_whole, last_of_parts = make(), LastState(), LastState()
-    expected = fit(whole, train, valid, config(), callbacks=[last_of_whole])
-    fit(make(), train, valid, config(epochs=1), callbacks=[Checkpointer(tmp_path)])
+    expected = fit(whole, train, valid, settings_of(), callbacks=[last_of_whole])
+    fit(make(), train, valid, settings_of(epochs=1), callbacks=[Checkpointer(tmp_path)])
     for n_epochs in (2, 3, 4, 5):
         parts = make()
         resume = load_checkpoint(tmp_path)
         callbacks = [Checkpointer(tmp_path), last_of_parts]
-        history = fit(parts, train, valid, config(epochs=n_epochs), resume=resume, callbacks=callbacks)
+        history = fit(parts, train, valid, settings_of(epochs=n_epochs), resume=resume, callbacks=callbacks)
     assert without_times(history) == without_times(expected)
     assert same(last_of_parts.state, last_of_whole.state)
     assert same(parts.state(), whole.state())
@@ -91,11 +91,11 @@ def test_resuming_after_every_epoch_is_the_same_too(case, tmp_path):
 
 def test_patience_counts_on_over_a_stop(rows_of, engine_of, tmp_path):
     train, valid = rows_of(60, seed=0), rows_of(300, seed=1)
-    settings = config(epochs=50, patience=3)
+    settings = settings_of(epochs=50, patience=3)
     make = lambda: engine_of("fm", learning_rate=1.0)  # noqa: E731
     whole = make()
     expected = fit(whole, train, valid, settings)
-    assert expected.stop_reason == "patience"
+    assert expected.stop_reason == "early_stopping"
     # Stop between the best epoch and the end, so that only the checkpoint knows the best parameters.
     stopped = dataclasses.replace(settings, epochs=expected.best_epoch + 1)
     fit(make(), train, valid, stopped, callbacks=[Checkpointer(tmp_path)])
@@ -107,7 +107,7 @@ def test_patience_counts_on_over_a_stop(rows_of, engine_of, tmp_path):
 
 def test_a_training_that_is_over_does_no_more_and_gives_its_best(rows_of, engine_of, tmp_path):
     train, valid = rows_of(60, seed=0), rows_of(300, seed=1)
-    settings = config(epochs=50, patience=2)
+    settings = settings_of(epochs=50, patience=2)
     whole = engine_of("fm", learning_rate=1.0)
     expected = fit(whole, train, valid, settings, callbacks=[Checkpointer(tmp_path)])
     again = engine_of("fm", learning_rate=1.0)
@@ -117,16 +117,16 @@ def test_a_training_that_is_over_does_no_more_and_gives_its_best(rows_of, engine
 
 def test_a_training_cut_off_within_an_epoch_resumes_from_the_one_before(rows_of, engine_of, tmp_path):
     class Cut(Callback):
-        def on_batch_end(self, *, epoch, **_):
+        def on_step_end(self, *, epoch, **_):
             if epoch == 3:
                 raise RuntimeError("power cut")
 
     train = rows_of(150, seed=0)
     whole, resumed = engine_of(), engine_of()
-    fit(whole, train, config=config())
+    fit(whole, train, settings=settings_of())
     with pytest.raises(RuntimeError):
-        fit(engine_of(), train, config=config(), callbacks=[Checkpointer(tmp_path), Cut()], slice_rows=32)
-    fit(resumed, train, config=config(), resume=load_checkpoint(tmp_path))
+        fit(engine_of(), train, settings=settings_of(), callbacks=[Checkpointer(tmp_path), Cut()], rows_per_step=32)
+    fit(resumed, train, settings=settings_of(), resume=load_checkpoint(tmp_path))
     assert same(resumed.state(), whole.state())
 
 
@@ -140,7 +140,9 @@ def test_checkpoints_come_every_few_epochs_and_at_the_end(rows_of, engine_of, tm
             else:
                 epochs.append(0)
 
-    fit(engine_of(), rows_of(50, seed=0), config=config(), callbacks=[Checkpointer(tmp_path, every=2), Reading()])
+    fit(
+        engine_of(), rows_of(50, seed=0), settings=settings_of(), callbacks=[Checkpointer(tmp_path, every=2), Reading()]
+    )
     assert epochs == [0, 2, 2, 4, 5]
     with pytest.raises(SettingError, match="every must be an integer of at least 1, got every=0"):
         Checkpointer(tmp_path, every=0)
@@ -238,30 +240,30 @@ def test_other_safetensors_files_are_refused(tmp_path, metadata, text):
 
 def test_resuming_with_anything_else_is_refused_by_name(rows_of, engine_of, tmp_path):
     train, valid = rows_of(60, seed=0), rows_of(60, seed=1)
-    fit(engine_of(), train, valid, config(epochs=1), callbacks=[Checkpointer(tmp_path)])
+    fit(engine_of(), train, valid, settings_of(epochs=1), callbacks=[Checkpointer(tmp_path)])
     resume = load_checkpoint(tmp_path)
     y = train.y.copy()
     y[3] = 1 - y[3]
     cases = [
-        (engine_of("linear"), train, config(), "model must be that of the checkpoint, 'fm', got model='linear'"),
+        (engine_of("linear"), train, settings_of(), "model must be that of the checkpoint, 'fm', got model='linear'"),
         (
             engine_of(learning_rate=0.01),
             train,
-            config(),
+            settings_of(),
             "learning_rate must be that of the checkpoint, 0.5, got learning_rate=0.01",
         ),
-        (engine_of(), train.slice(0, 50), config(), "n_rows must be that of the checkpoint, 60, got n_rows=50"),
-        (engine_of(), train.labelled(y), config(), "rows_crc32 must be"),
-        (engine_of(), train.take(np.arange(60)[::-1]), config(), "rows_crc32 must be"),
-        (engine_of(), train, config(seed=1), "seed must be that of the checkpoint, 0, got seed=1"),
-        (engine_of(), train, config(monitor="auc"), "monitor must be that of the checkpoint, 'loss'"),
+        (engine_of(), train.slice(0, 50), settings_of(), "n_rows must be that of the checkpoint, 60, got n_rows=50"),
+        (engine_of(), train.labelled(y), settings_of(), "rows_crc32 must be"),
+        (engine_of(), train.take(np.arange(60)[::-1]), settings_of(), "rows_crc32 must be"),
+        (engine_of(), train, settings_of(seed=1), "seed must be that of the checkpoint, 0, got seed=1"),
+        (engine_of(), train, settings_of(monitor="auc"), "monitor must be that of the checkpoint, 'loss'"),
     ]
     for engine, rows, settings, text in cases:
         with pytest.raises(SettingError, match=f"to resume, {text}"):
             fit(engine, rows, valid, settings, resume=resume)
-    with pytest.raises(SettingError, match="what the checkpoint did, valid_logloss, got now=None"):
-        fit(engine_of(), train, None, config(), resume=resume)
-    with pytest.raises(SettingError, match="both were given"):
-        fit(engine_of(), train, valid, config(), resume=resume, start=resume.state)
-    allowed = config(epochs=2, patience=1, n_threads=3)
+    with pytest.raises(SettingError, match="must monitor valid_logloss, as before, got monitor=None"):
+        fit(engine_of(), train, None, settings_of(), resume=resume)
+    with pytest.raises(SettingError, match="got both"):
+        fit(engine_of(), train, valid, settings_of(), resume=resume, start=resume.state)
+    allowed = settings_of(epochs=2, patience=1, n_threads=3)
     assert fit(engine_of(), train, valid, allowed, resume=resume).n_epochs == 2
