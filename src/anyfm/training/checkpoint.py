@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import zlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,14 +47,15 @@ class Checkpoint:
     progress: Progress
     identity: dict[str, Any]
 
-    def check(self, engine: Engine, train: Rows, settings: TrainingSettings) -> None:
+    def check(self, engine: Engine, train: Rows, settings: TrainingSettings, monitor: str | None) -> None:
         """Raise SettingError, naming the difference, unless training may resume with these.
 
-        The number of epochs, the patience and the number of threads may differ.
+        The number of epochs, the patience and the number of threads may differ; `monitor` is the history's.
         """
-        for name, value in identity(engine, train, settings).items():
-            if value != self.identity.get(name):
-                rule = f"to resume, {name} must be that of the checkpoint, {self.identity.get(name)!r}"
+        before = {**self.identity, "monitor": self.progress.history.monitor}
+        for name, value in {**identity(engine, train, settings), "monitor": monitor}.items():
+            if value != before.get(name):
+                rule = f"to resume, {name} must be that of the checkpoint, {before.get(name)!r}"
                 raise SettingError(got(rule, **{name: value}))
 
 
@@ -94,7 +94,6 @@ def identity(engine: Engine, train: Rows, settings: TrainingSettings) -> dict[st
         "n_features": engine.n_features,
         "n_fields": engine.n_fields,
         "seed": settings.seed,
-        "monitor": settings.monitor,
         "n_rows": train.n_rows,
         "rows_crc32": _crc32(train),
     }
@@ -113,20 +112,13 @@ def save_checkpoint(directory: str | os.PathLike[str], checkpoint: Checkpoint) -
     Equal checkpoints give equal bytes. Returns the file's path.
     """
     history, best = checkpoint.progress
-    # The best epoch is mostly the last one: then its state is stored once.
-    best_name = "none" if best is None else "state" if history.best_epoch == history.n_epochs else "best"
-    states = {"state": checkpoint.state, **({"best": best} if best is not None and best_name == "best" else {})}
-    # safetensors writes the memory of an array as it is, so it must be in C order.
-    tensors = {
-        f"{prefix}/{name}": np.asarray(array, order="C")
-        for prefix, state in states.items()
-        for name, array in state.items()
-    }
+    tensors = _prefixed("state", checkpoint.state)
+    if best is not None and history.best_epoch != history.n_epochs:  # otherwise it is the same as the last state
+        tensors |= _prefixed("best", best)
     header = {
         "format_version": FORMAT_VERSION,
         "identity": checkpoint.identity,
         "history": history.to_dict(),
-        "best": best_name,
     }
     path = Path(directory) / FILE_NAME
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -152,16 +144,21 @@ def load_checkpoint(directory: str | os.PathLike[str]) -> Checkpoint:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
         version = header["format_version"]
         if version == FORMAT_VERSION:
-            best = None if header["best"] == "none" else _state(header["best"], tensors)
-            progress = Progress(History.from_dict(header["history"]), best)
-            return Checkpoint(_state("state", tensors), progress, header["identity"])
+            state = _without_prefix("state", tensors)
+            best = _without_prefix("best", tensors) or state
+            return Checkpoint(state, Progress(History.from_dict(header["history"]), best), header["identity"])
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ArtifactError(located(f"the checkpoint cannot be read: {error!r}", file=str(path))) from error
     rule = got(f"the checkpoint's format_version must be {FORMAT_VERSION}", format_version=version)
     raise ArtifactError(located(rule, file=str(path)))
 
 
-def _state(prefix: str, tensors: Mapping[str, np.ndarray[Any, Any]]) -> State:
+def _prefixed(prefix: str, state: State) -> State:
+    # safetensors writes the memory of an array as it is, so it must be in C order.
+    return {f"{prefix}/{name}": np.asarray(array, order="C") for name, array in state.items()}
+
+
+def _without_prefix(prefix: str, tensors: State) -> State:
     return {name.removeprefix(f"{prefix}/"): array for name, array in tensors.items() if name.startswith(f"{prefix}/")}
 
 

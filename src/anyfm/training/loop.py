@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +21,8 @@ from anyfm.training.checkpoint import Checkpoint
 from anyfm.training.divergence import DivergenceGuard
 from anyfm.training.history import History, Progress, Record
 
-ROWS_PER_STEP = 65_536  # so many that a call costs nothing, so few that Ctrl-C and the progress bar respond
+ROWS_PER_STEP = 65_536
+"""Rows per call of ``engine.step``: enough that a call costs nothing, few enough that Ctrl-C and the bar respond."""
 
 logger = logging.getLogger("anyfm.training")
 
@@ -35,8 +35,6 @@ def fit(
     *,
     callbacks: Sequence[Callback] = (),
     resume: Checkpoint | None = None,
-    start: Mapping[str, NDArray[Any]] | None = None,
-    rows_per_step: int = ROWS_PER_STEP,
 ) -> History:
     """Train an engine with early stopping, and leave it with the parameters of its best epoch.
 
@@ -61,10 +59,6 @@ def fit(
     callbacks : sequence of Callback
     resume : Checkpoint, optional
         Continue from there: k epochs give the same bits as i epochs and, resumed, k − i.
-    start : State, optional
-        Begin at epoch 1 from this engine state instead of a drawn one, to train on with new data.
-    rows_per_step : int
-        Rows per call of ``engine.step``; where an engine works in batches, a multiple of its batch size.
 
     Returns
     -------
@@ -82,13 +76,13 @@ def fit(
         The settings do not fit the task or the checkpoint.
     """
     settings = settings or TrainingSettings()
-    train = usable_rows(train, engine, "training")
+    train = _usable_rows(train, engine, "training")
     metric = _monitored_metric(settings, engine.model.task, valid)
     if valid is not None:
-        valid = usable_rows(valid, engine, "validation")
+        valid = _usable_rows(valid, engine, "validation")
         _check_defined(metric, valid)
     monitor = None if valid is None else f"valid_{metric}"
-    progress = _begin(engine, train, settings, monitor, resume=resume, start=start)
+    progress = _begin(engine, train, settings, monitor, resume)
     guard = DivergenceGuard(engine, train)
     try:
         for callback in callbacks:
@@ -96,11 +90,9 @@ def fit(
         try:
             while (reason := progress.history.reason_to_stop(settings)) is None:
                 epoch = progress.history.n_epochs + 1
-                record = run_epoch(
-                    engine, train, epoch, settings.seed, guard, callbacks=callbacks, rows_per_step=rows_per_step
-                )
+                record = run_epoch(engine, train, epoch, settings.seed, guard, callbacks)
                 if valid is not None:
-                    record |= _validate(engine, valid, epoch, guard, rows_per_step=rows_per_step)
+                    record |= _validate(engine, valid, epoch, guard)
                 progress = progress.after(record, engine)
                 _end_epoch(engine, progress, callbacks)
         except KeyboardInterrupt:
@@ -119,22 +111,15 @@ def fit(
 
 
 def run_epoch(
-    engine: Engine,
-    train: Rows,
-    epoch: int,
-    seed: int,
-    guard: DivergenceGuard,
-    *,
-    callbacks: Sequence[Callback] = (),
-    rows_per_step: int = ROWS_PER_STEP,
+    engine: Engine, train: Rows, epoch: int, seed: int, guard: DivergenceGuard, callbacks: Sequence[Callback]
 ) -> Record:
     """Pass once over the training rows, in the order of this seed and epoch, and return the epoch's record."""
     order = epoch_order(train.n_rows, seed, epoch)
     began = time.perf_counter()
     engine.begin_epoch(epoch)
     loss = weight = seconds = 0.0
-    for first in range(0, train.n_rows, rows_per_step):
-        index = order[first : first + rows_per_step]
+    for first in range(0, train.n_rows, ROWS_PER_STEP):
+        index = order[first : first + ROWS_PER_STEP]
         loss += engine.step(train, index)
         weight += len(index) if train.weight is None else float(train.weight[index].sum(dtype=np.float64))
         seconds = max(time.perf_counter() - began, 1e-9)
@@ -152,12 +137,12 @@ def run_epoch(
     return {"epoch": epoch, "train_loss": loss / weight, "seconds": seconds, "rows_per_second": train.n_rows / seconds}
 
 
-def evaluate(engine: Engine, rows: Rows, *, rows_per_step: int = ROWS_PER_STEP) -> dict[str, float]:
+def evaluate(engine: Engine, rows: Rows) -> dict[str, float]:
     """The metrics of the engine's task on rows with targets, by name; see `metrics.evaluate`."""
     if rows.y is None:
         raise InputError("rows to evaluate on must have targets")
-    starts = range(0, rows.n_rows, rows_per_step)
-    parts = [engine.logits(rows.slice(first, first + rows_per_step)) for first in starts]
+    starts = range(0, rows.n_rows, ROWS_PER_STEP)
+    parts = [engine.logits(rows.slice(first, first + ROWS_PER_STEP)) for first in starts]
     logits = np.concatenate(parts) if parts else np.empty(0, np.float32)
     return evaluate_logits(engine.model.task, rows.y, logits, rows.weight)
 
@@ -167,7 +152,7 @@ def epoch_order(n_rows: int, seed: int, epoch: int) -> NDArray[np.int64]:
     return np.random.default_rng([seed, epoch]).permutation(n_rows).astype(np.int64, copy=False)
 
 
-def usable_rows(rows: Rows, engine: Engine, name: str) -> Rows:
+def _usable_rows(rows: Rows, engine: Engine, name: str) -> Rows:
     """The rows without those of weight 0, checked for the engine's task and number of features."""
     if rows.y is None:
         raise InputError(f"the {name} rows must have targets, got y=None")
@@ -181,33 +166,22 @@ def usable_rows(rows: Rows, engine: Engine, name: str) -> Rows:
 
 
 def _begin(
-    engine: Engine,
-    train: Rows,
-    settings: TrainingSettings,
-    monitor: str | None,
-    *,
-    resume: Checkpoint | None,
-    start: Mapping[str, NDArray[Any]] | None,
+    engine: Engine, train: Rows, settings: TrainingSettings, monitor: str | None, resume: Checkpoint | None
 ) -> Progress:
     """Prepare the engine, and return the progress so far: none, or that of the checkpoint."""
-    if resume is not None and start is not None:
-        raise SettingError("training must begin from a checkpoint or from a state, got both")
     if resume is not None:
-        resume.check(engine, train, settings)
-        before = resume.progress.history.monitor
-        if before != monitor:
-            raise SettingError(got(f"to resume, training must monitor {before}, as before", monitor=monitor))
+        resume.check(engine, train, settings, monitor)
     engine.prepare(train, seed=settings.seed)
-    state = start if resume is None else resume.state
-    if state is not None:
-        engine.load_state(state)
-    return Progress(History(monitor=monitor)) if resume is None else resume.progress
+    if resume is None:
+        return Progress(History(monitor=monitor))
+    engine.load_state(resume.state)
+    return resume.progress
 
 
-def _validate(engine: Engine, valid: Rows, epoch: int, guard: DivergenceGuard, *, rows_per_step: int) -> Record:
+def _validate(engine: Engine, valid: Rows, epoch: int, guard: DivergenceGuard) -> Record:
     began = time.perf_counter()
     try:
-        scores = evaluate(engine, valid, rows_per_step=rows_per_step)
+        scores = evaluate(engine, valid)
     except DivergenceError as error:
         raise guard.explain(error, epoch=epoch) from error
     seconds = time.perf_counter() - began

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from anyfm.core.rows import Rows
 from anyfm.engines.base import Engine, State
 from anyfm.models import FM, BaseModel, FMSettings, Linear, LinearSettings, gather
+from anyfm.training import loop
 
 BATCH = 16
 
@@ -101,6 +102,11 @@ def make_rows(n_rows: int, *, seed: int, task: str = "binary", weighted: bool = 
     weight = rng.integers(1, 4, n_rows).astype(np.float32) if weighted else None
     ids = (local + N_VALUES * np.arange(N_FIELDS)).astype(np.int32)
     return Rows(ids=ids, y=y.astype(np.float32), weight=weight)
+
+
+@pytest.fixture
+def set_rows_per_step(monkeypatch) -> Callable[[int], None]:
+    return lambda n_rows: monkeypatch.setattr(loop, "ROWS_PER_STEP", n_rows)
 
 
 @pytest.fixture

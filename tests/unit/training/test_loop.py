@@ -6,8 +6,10 @@ import dataclasses
 import itertools
 import json
 import logging
+import re
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -160,7 +162,7 @@ def test_monitoring_auc_looks_at_the_order_alone(rows_of, scripted):
     assert (by_loss.monitor, by_loss.best_epoch) == ("valid_logloss", 3)
 
 
-def test_each_epoch_sees_every_row_once_in_an_order_of_its_own(rows_of, engine_of, numpy_engine):
+def test_each_epoch_sees_every_row_once_in_its_own_order(rows_of, engine_of, numpy_engine, set_rows_per_step):
     seen = []
 
     class Watching(numpy_engine):
@@ -169,7 +171,8 @@ def test_each_epoch_sees_every_row_once_in_an_order_of_its_own(rows_of, engine_o
             return super().step(rows, order)
 
     train = rows_of(100, seed=0)
-    fit(engine_of(kind=Watching), train, settings=settings_of(epochs=2, seed=7), rows_per_step=32)
+    set_rows_per_step(32)
+    fit(engine_of(kind=Watching), train, settings=settings_of(epochs=2, seed=7))
     assert [len(order) for order in seen] == [32, 32, 32, 4] * 2
     first, second = np.concatenate(seen[:4]), np.concatenate(seen[4:])
     np.testing.assert_array_equal(np.sort(first), np.arange(100))
@@ -204,12 +207,12 @@ def test_train_loss_is_the_weighted_mean_of_each_loss_before_its_step(rows_of, e
     assert expected != pytest.approx(metrics.logloss(train.y, start.logits(train)), rel=1e-4)
 
 
-def test_train_loss_does_not_depend_on_the_slices(rows_of, engine_of):
+def test_train_loss_does_not_depend_on_the_rows_per_step(rows_of, engine_of, set_rows_per_step):
     train = rows_of(200, seed=0, weighted=True)
-    losses = [
-        fit(engine_of(), train, settings=settings_of(), rows_per_step=n).records[-1]["train_loss"]
-        for n in (16, 64, 1000)
-    ]
+    losses = []
+    for n_rows in (16, 64, 1000):
+        set_rows_per_step(n_rows)
+        losses.append(fit(engine_of(), train, settings=settings_of())[-1]["train_loss"])
     assert losses == pytest.approx([losses[0]] * 3, rel=1e-12)
 
 
@@ -264,17 +267,6 @@ class Counting(Engine):
         pass
 
 
-def test_a_start_state_is_where_epoch_one_begins(rows_of, engine_of):
-    train = rows_of(200, seed=0)
-    first = engine_of()
-    fit(first, train, settings=settings_of(epochs=3))
-    warm, cold = engine_of(), engine_of()
-    warm_history = fit(warm, train, settings=settings_of(epochs=1, seed=5), start=first.state())
-    cold_history = fit(cold, train, settings=settings_of(epochs=1, seed=5))
-    assert warm_history.records[0]["epoch"] == 1
-    assert warm_history.records[0]["train_loss"] < cold_history.records[0]["train_loss"]
-
-
 # ---- interrupts
 
 
@@ -299,12 +291,13 @@ def interrupting(numpy_engine, *, at_step=None, at_logits=None):
 
 
 @pytest.mark.parametrize("validated", [True, False])
-def test_ctrl_c_keeps_the_best_finished_epoch(rows_of, engine_of, numpy_engine, validated):
+def test_ctrl_c_keeps_the_best_finished_epoch(rows_of, engine_of, numpy_engine, set_rows_per_step, validated):
+    set_rows_per_step(64)
     train, valid = rows_of(100, seed=0), rows_of(100, seed=1) if validated else None
     whole, engine = engine_of(), engine_of(kind=interrupting(numpy_engine, at_step=3 * 2 + 2))
     recorder = Recorder()
-    expected = fit(whole, train, valid, settings_of(epochs=3), rows_per_step=64)
-    history = fit(engine, train, valid, settings_of(epochs=9), rows_per_step=64, callbacks=[recorder])
+    expected = fit(whole, train, valid, settings_of(epochs=3))
+    history = fit(engine, train, valid, settings_of(epochs=9), callbacks=[recorder])
     assert history.stop_reason == "interrupted"
     assert without_times(history) == without_times(expected)
     assert same(engine.state(), whole.state())
@@ -331,16 +324,11 @@ def test_ctrl_c_in_a_callback_after_the_epoch_keeps_that_epoch(rows_of, engine_o
     assert (history.stop_reason, history.n_epochs, history.best_epoch) == ("interrupted", 2, 2)
 
 
-def test_ctrl_c_in_the_first_epoch_is_passed_on(rows_of, engine_of, numpy_engine):
-    recorder = Recorder()
+def test_ctrl_c_in_the_first_epoch_is_passed_on(rows_of, engine_of, numpy_engine, set_rows_per_step):
+    recorder, engine = Recorder(), engine_of(kind=interrupting(numpy_engine, at_step=2))
+    set_rows_per_step(16)
     with pytest.raises(KeyboardInterrupt):
-        fit(
-            engine_of(kind=interrupting(numpy_engine, at_step=2)),
-            rows_of(100, seed=0),
-            settings=settings_of(),
-            rows_per_step=16,
-            callbacks=[recorder],
-        )
+        fit(engine, rows_of(100, seed=0), settings=settings_of(), callbacks=[recorder])
     assert recorder.names() == ["train_begin", "step_end", "train_end"]
 
 
@@ -370,7 +358,7 @@ def test_a_bad_start_that_gets_better_is_no_divergence(rows_of, engine_of):
 
 
 @pytest.mark.parametrize("loss", [np.nan, np.inf, -np.inf])
-def test_a_loss_that_is_not_finite_is_an_error_in_its_slice(rows_of, engine_of, numpy_engine, loss):
+def test_a_loss_that_is_not_finite_is_an_error_in_its_slice(rows_of, engine_of, numpy_engine, loss, set_rows_per_step):
     class Breaking(numpy_engine):
         steps = 0
 
@@ -379,14 +367,9 @@ def test_a_loss_that_is_not_finite_is_an_error_in_its_slice(rows_of, engine_of, 
             return float(loss) if self.steps == 6 else super().step(rows, order)
 
     recorder = Recorder()
+    set_rows_per_step(32)
     with pytest.raises(DivergenceError, match=rf"became {loss} in epoch 2, by row 64\. Lower learning_rate"):
-        fit(
-            engine_of(kind=Breaking),
-            rows_of(100, seed=0),
-            settings=settings_of(),
-            rows_per_step=32,
-            callbacks=[recorder],
-        )
+        fit(engine_of(kind=Breaking), rows_of(100, seed=0), settings=settings_of(), callbacks=[recorder])
     assert recorder.names()[-1] == "train_end"
     assert recorder.events[-1][1]["history"].stop_reason is None
 
@@ -416,13 +399,14 @@ def test_a_parameter_broken_by_the_very_last_step_is_found(rows_of, engine_of, n
         fit(engine_of(kind=Breaking), rows_of(100, seed=0), settings=settings_of(epochs=1))
 
 
-def test_a_start_that_is_not_finite_is_told_before_training(rows_of, engine_of):
-    state = engine_of()
-    fit(state, rows_of(50, seed=0), settings=settings_of(epochs=1))
-    broken = state.state()
-    broken["bias"][:] = np.nan
-    with pytest.raises(DivergenceError, match="initial parameters"):
-        fit(engine_of(), rows_of(50, seed=0), settings=settings_of(), start=broken)
+def test_initial_parameters_that_are_not_finite_are_found_before_training(rows_of, engine_of, numpy_engine):
+    class Broken(numpy_engine):
+        def prepare(self, train, *, seed):
+            super().prepare(train, seed=seed)
+            self._parameters["bias"][:] = np.nan
+
+    with pytest.raises(DivergenceError, match=r"the initial parameters give logits that are not finite\. Lower"):
+        fit(engine_of(kind=Broken), rows_of(50, seed=0), settings=settings_of())
 
 
 def test_advice_names_large_values_targets_and_starts(rows_of):
@@ -444,10 +428,11 @@ def test_advice_names_large_values_targets_and_starts(rows_of):
 # ---- callbacks and history
 
 
-def test_callbacks_hear_everything_in_order(rows_of, engine_of):
+def test_every_hook_is_called_in_order(rows_of, engine_of, set_rows_per_step):
+    set_rows_per_step(64)
     recorder = Recorder()
     train, valid = rows_of(100, seed=0), rows_of(50, seed=1)
-    history = fit(engine_of(), train, valid, settings_of(epochs=2), callbacks=[recorder], rows_per_step=64)
+    history = fit(engine_of(), train, valid, settings_of(epochs=2), callbacks=[recorder])
     assert recorder.names() == ["train_begin", *["step_end", "step_end", "epoch_end"] * 2, "train_end"]
     batches = [event for name, event in recorder.events if name == "step_end"]
     assert [(event["epoch"], event["n_done"], event["n_rows"]) for event in batches] == [
@@ -488,7 +473,35 @@ def test_history_is_data(rows_of, engine_of):
     assert history.to_dict()["best_epoch"] == history.best_epoch
     assert history.best == history.records[history.best_epoch - 1]
     empty = History(monitor="valid_auc")
-    assert (empty.best_epoch, empty.best, empty.n_epochs) == (0, {}, 0)
+    assert (empty.best_epoch, empty.best, empty.n_epochs, list(empty)) == (0, {}, 0, [])
+
+
+def test_history_is_a_sequence_of_records_that_pandas_reads(rows_of, engine_of):
+    history = fit(engine_of(), rows_of(50, seed=0), rows_of(50, seed=1), settings_of())
+    assert len(history) == history.n_epochs == 4
+    assert list(history) == list(history.records)
+    assert history[-1] == history.records[3]
+    frame = pd.DataFrame(history.records)
+    assert list(frame["epoch"]) == [1, 2, 3, 4]
+    assert frame.equals(pd.DataFrame(list(history)))
+
+
+def test_history_is_shown_in_a_line_and_as_a_table_of_twenty_epochs():
+    scores = [0.5 - 0.01 * (epoch == 37) for epoch in range(1, 101)]
+    records = tuple({"epoch": i + 1, "train_loss": 0.25, "valid_logloss": score} for i, score in enumerate(scores))
+    history = History("valid_logloss", records, "early_stopping")
+    assert repr(history) == "<History: 100 epochs; best epoch 37, valid_logloss 0.49000; early stopping>"
+    page = history._repr_html_()
+    lines = re.findall("<tr><(td|th)>([0-9]+)</", page)
+    epochs = [int(epoch) for _, epoch in lines]
+    assert len(epochs) == 20
+    assert epochs == sorted(epochs)
+    assert {1, 37, 100} <= set(epochs)
+    assert [int(epoch) for tag, epoch in lines if tag == "th"] == [37]
+    assert "<th>train_loss</th>" in page
+    assert all(f"<td>{epoch}</td>" in History(None, records[:19])._repr_html_() for epoch in range(1, 19))
+    assert repr(History()) == "<History: 0 epochs>"
+    assert "<td>" not in History()._repr_html_()
 
 
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=12), st.integers(1, 5), st.sampled_from(["loss", "auc"]))
@@ -590,9 +603,12 @@ def test_rows_without_entries_are_legal():
     assert fit(Counting(), empty, empty, settings_of()).n_epochs == 4
 
 
-def test_evaluate_does_not_depend_on_the_slices(rows_of, engine_of):
+def test_evaluate_does_not_depend_on_the_rows_per_step(rows_of, engine_of, set_rows_per_step):
     rows, engine = rows_of(100, seed=0, weighted=True), engine_of()
     fit(engine, rows, settings=settings_of(epochs=1))
-    scores = [evaluate(engine, rows, rows_per_step=n) for n in (1, 7, 100, 1000)]
+    scores = []
+    for n_rows in (1, 7, 100, 1000):
+        set_rows_per_step(n_rows)
+        scores.append(evaluate(engine, rows))
     assert all(one == other for one, other in itertools.pairwise(scores))
     assert scores[0] == metrics.evaluate(get_task("binary"), rows.y, engine.logits(rows), rows.weight)
