@@ -14,8 +14,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from anyfm import metrics
+from anyfm.core.task import get_task
 from anyfm.data.schema import Field
-from anyfm.metrics import functions as metrics
 from anyfm.prepare import Table
 
 MOST_TREES, PATIENCE = 1000, 30
@@ -63,7 +64,7 @@ def boosted(
         )
         runs.append((next(iter(trees.best_score["valid_0"].values())), trees))
     loss, best = min(runs, key=lambda run: run[0])
-    scores = metrics.evaluate(table.task, y_test, best.predict(columns[2], raw_score=True))
+    scores = metrics.evaluate(get_task(table.task), y_test, best.predict(columns[2], raw_score=True))
     return scores | {"valid": float(np.sqrt(loss)) if regression else float(loss)}
 
 

@@ -24,9 +24,10 @@ import polars as pl
 from scipy.sparse import csr_matrix
 from sklearn.linear_model import LogisticRegression, Ridge
 
+from anyfm import metrics
 from anyfm.core.rows import Rows
+from anyfm.core.task import get_task
 from anyfm.datasets.movielens import LIKED
-from anyfm.metrics import functions as metrics
 from anyfm.models import MODELS
 from anyfm.predictor import Predictor
 from anyfm.workflow import Table, Validation, prepare_table, train_encoded
@@ -165,7 +166,7 @@ def peer(table: Table, test: Rows) -> dict[str, float]:
             warnings.simplefilter("ignore")
             logits = LogisticRegression(C=1.0, max_iter=500).fit(x, table.train.y).decision_function(x_test)
     assert test.y is not None
-    return metrics.evaluate(table.task, test.y, logits)
+    return metrics.evaluate(get_task(table.task), test.y, logits)
 
 
 def encoded(problem: Problem, train: pl.DataFrame, valid: pl.DataFrame) -> Table:

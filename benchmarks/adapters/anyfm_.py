@@ -32,7 +32,7 @@ def main(name: str, n_threads: int, validate: bool) -> None:
 
     from anyfm.core.rows import Rows
     from anyfm.engines.registry import make_engine
-    from anyfm.metrics.functions import logloss
+    from anyfm.metrics import logloss
     from anyfm.models import MODELS
     from anyfm.training.loop import epoch_order
 

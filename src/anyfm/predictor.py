@@ -169,10 +169,11 @@ class Predictor:
 
     def evaluate(self, table: Any) -> dict[str, float]:
         """The metrics of the model's task on a table with the target, or on rows with y; see `metrics.evaluate`."""
-        from anyfm.metrics import functions as metrics
+        from anyfm.core.task import get_task
+        from anyfm.metrics import evaluate
 
         rows = table if isinstance(table, Rows) else self.encode(table, labelled=True).rows
-        return metrics.evaluate(self.task, _target(rows), self.logits(rows), rows.weight)
+        return evaluate(get_task(self.task), _target(rows), self.logits(rows), rows.weight)
 
     def explain(self, table: Any) -> Contributions:
         """Every row's logit as the sum of its terms: bias, fields, pairs of fields.

@@ -13,7 +13,7 @@ from anyfm.cli import app
 from anyfm.core.errors import InputError, SettingError
 from anyfm.data.text.reader import read_text
 from anyfm.engines import field_factors
-from anyfm.metrics.functions import auc
+from anyfm.metrics import auc
 from anyfm.models import FFM, FFMSettings, specification_logits
 from anyfm.models.ffm import PRESETS
 from anyfm.predictor import Predictor

@@ -35,7 +35,7 @@ from anyfm.estimators import (
     LinearClassifier,
     LinearRegressor,
 )
-from anyfm.metrics.functions import auc
+from anyfm.metrics import auc
 from anyfm.models import MODELS, specification_logits
 from anyfm.models.ffm import PRESETS
 from anyfm.predictor import load

@@ -24,7 +24,7 @@ from anyfm.core.settings import Rule, TrainingSettings, integer, optional, real
 from anyfm.estimators.documentation import documented
 from anyfm.estimators.inputs import encode_table, frame_of, is_frame, is_sparse, matrix_rows
 from anyfm.estimators.keyed import ByFieldAndValue
-from anyfm.metrics.scored import probability
+from anyfm.metrics import probability
 from anyfm.models import MODELS
 from anyfm.predictor import Predictor
 from anyfm.training.split import split_fraction

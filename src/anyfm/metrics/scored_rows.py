@@ -1,24 +1,25 @@
-"""Scored rows: targets, logits and weights side by side, checked once, as every metric wants them."""
+"""Targets, logits and weights of rows, checked once: the input of every metric."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from anyfm.core.errors import DivergenceError, InputError, SettingError, got, located
+from anyfm.core.task import Task, get_task, refuse_rows
 
 Doubles = NDArray[np.float64]
 
 
 class Ties(NamedTuple):
-    """Rows of equal logit put together, by rising logit; all arrays have shape (n_distinct,).
+    """Rows grouped by equal logit, by rising logit; all arrays have shape (n_distinct,).
 
-    Rows of one logit are never told apart, so that whatever is computed from here depends neither on the order of
-    the rows nor on whether a row was copied or weighted.
+    What is computed from the groups depends neither on the order of the rows nor on whether a row is repeated or
+    weighted.
     """
 
     logits: Doubles
@@ -28,32 +29,31 @@ class Ties(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Scored:
-    """Checked float64 arrays of shape (n_rows,); rows of weight 0 are gone.
+class ScoredRows:
+    """Checked float64 arrays of shape (n_rows,), without the rows of weight 0. Made by `ScoredRows.of`."""
 
-    Make it with `Scored.of`.
-    """
-
+    task: Task
     y: Doubles
     logits: Doubles
     weight: Doubles
 
     @classmethod
-    def of(cls, y: ArrayLike, logits: ArrayLike, weight: ArrayLike | None = None, *, task: str = "binary") -> Scored:
-        """Check and convert; rows of weight 0 are left out unseen, whatever they hold.
+    def of(cls, task: Task, y: ArrayLike, logits: ArrayLike, weight: ArrayLike | None = None) -> ScoredRows:
+        """Check and convert; rows of weight 0 are left out and may hold anything.
 
         Parameters
         ----------
+        task : Task
+            Its rule for targets is checked.
         y, logits, weight : array of shape (n_rows,)
-            Targets (0 or 1 for the task "binary"), logits (the predictions themselves for "regression"), and row
-            weights; no weights means all ones.
+            Targets, logits (for regression the predictions themselves) and row weights, by default 1.
 
         Raises
         ------
         SettingError
             The arrays differ in length or are not one-dimensional.
         InputError
-            A target or weight is not usable (the row is named), or no row of positive weight is left.
+            A target or weight breaks its rule (the row is named), or no row has positive weight.
         DivergenceError
             A logit is not a finite number.
         """
@@ -64,21 +64,20 @@ class Scored:
                 got("y and logits must be one-dimensional and equally long", y=targets.shape, logits=scores.shape)
             )
         present = present_rows(weight, len(targets))
-        check_target(targets, present, task=task)
+        task.check_target(targets, present)
         bad = np.flatnonzero(present & ~np.isfinite(scores))
         if len(bad):
             row = int(bad[0])
-            problem = f"logits must be finite numbers, got {len(bad)} of {len(scores)} are not"
+            problem = f"logits must be finite numbers, but {len(bad)} of {len(scores)} are not"
             raise DivergenceError(located(problem, row=row + 1, value=float(scores[row])))
         weights = np.ones(len(targets)) if weight is None else np.asarray(weight, np.float64)
         if present.all():
-            return cls(targets, scores, weights)
-        return cls(targets[present], scores[present], weights[present])
+            return cls(task, targets, scores, weights)
+        return cls(task, targets[present], scores[present], weights[present])
 
-    @cached_property
-    def total(self) -> float:
-        """The total weight."""
-        return float(self.weight.sum())
+    def mean(self, quantity: Doubles) -> float:
+        """The weighted mean of a quantity of shape (n_rows,)."""
+        return float((quantity * self.weight).sum() / self.weight.sum())
 
     @cached_property
     def mean_target(self) -> float:
@@ -86,8 +85,19 @@ class Scored:
         return self.mean(self.y)
 
     @cached_property
+    def mean_loss(self) -> float:
+        """The weighted mean of the task's reported loss: logloss, or the squared error."""
+        return self.mean(self.task.reported_loss(self.logits, self.y))
+
+    @cached_property
+    def predictions(self) -> Doubles:
+        """Probabilities for binary tasks, numbers for regression; shape (n_rows,)."""
+        predictions: Doubles = self.task.predictions(self.logits)
+        return predictions
+
+    @cached_property
     def ties(self) -> Ties:
-        """The rows by rising logit, equal logits together. O(n log n)."""
+        """The rows grouped by equal logit. O(n log n)."""
         order = np.argsort(self.logits, kind="stable")
         logits, weight = self.logits[order], self.weight[order]
         starts = np.flatnonzero(np.concatenate([[True], logits[1:] != logits[:-1]]))
@@ -98,51 +108,31 @@ class Scored:
             n_rows=np.diff(starts, append=len(logits)).astype(np.int64),
         )
 
-    def mean(self, quantity: Doubles) -> float:
-        """The weighted mean of a quantity of shape (n_rows,)."""
-        return float((quantity * self.weight).sum()) / self.total
-
 
 def probability(logits: ArrayLike) -> Doubles:
     """The logistic function 1 / (1 + exp(−z)) in float64, without overflow for any finite z."""
-    z = np.asarray(logits, np.float64)
-    small = np.exp(-np.abs(z))
-    result: Doubles = np.where(z >= 0, 1.0, small) / (1.0 + small)
-    return result
+    probabilities: Doubles = get_task("binary").predictions(np.asarray(logits, np.float64))
+    return probabilities
 
 
 def present_rows(weight: ArrayLike | None, n_rows: int) -> NDArray[np.bool_]:
-    """Which rows count (bool, shape (n_rows,)): those whose weight is not 0.
+    """Which rows have a weight other than 0; bool, shape (n_rows,).
 
     Raises
     ------
     SettingError
         The weights are not one number per row.
     InputError
-        A weight is negative or not finite (the row is named), or no row counts.
+        A weight is negative or not finite (the row is named), or all are 0.
     """
     present = np.ones(n_rows, bool)
     if weight is not None:
         weights = np.asarray(weight)
         if weights.shape != (n_rows,):
             raise SettingError(got(f"weight must have shape ({n_rows},)", weight=weights.shape))
-        _refuse(~(np.isfinite(weights) & (weights >= 0)), weights, "a row weight must be a finite number of at least 0")
+        usable = np.isfinite(weights) & (weights >= 0)
+        refuse_rows(~usable, weights, "a row weight must be a finite number of at least 0")
         present = weights > 0
     if not present.any():
         raise InputError(got("at least one row of positive weight is needed", n_rows=n_rows))
     return present
-
-
-def check_target(y: NDArray[Any], present: NDArray[np.bool_], *, task: str) -> None:
-    """Raise InputError, naming the row, unless targets are 0 or 1 ("binary") or finite ("regression") where present."""
-    if task == "binary":
-        _refuse(present & (y != 0) & (y != 1), y, "the target of a binary task must be 0 or 1")
-    else:
-        _refuse(present & ~np.isfinite(y), y, "the target of a regression must be a finite number")
-
-
-def _refuse(bad: NDArray[np.bool_], values: NDArray[Any], rule: str) -> None:
-    rows = np.flatnonzero(bad)
-    if len(rows):
-        row = int(rows[0])
-        raise InputError(located(f"{rule}, got {len(rows)} rows break this", row=row + 1, value=values[row].item()))
