@@ -7,13 +7,12 @@ Values are parsed and checked when a settings object is made, so an object that 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeVar
 
-from anyfm.core.errors import SettingError, got, shown
+from anyfm.core.errors import SettingError, got, nearest_name, shown
 from anyfm.core.task import METRIC_NAMES
 
 S = TypeVar("S", bound="Settings")
@@ -94,6 +93,11 @@ def flag() -> Rule:
 def text() -> Rule:
     """Any text that is not empty."""
     return Rule("text", lambda value: isinstance(value, str) and bool(value), str)
+
+
+def separator() -> Rule:
+    """Text between columns; in text "\\t" and "tab" are a tab."""
+    return Rule("text", text().holds, lambda given: "\t" if given in ("\\t", "tab") else given)
 
 
 def texts() -> Rule:
@@ -210,8 +214,8 @@ def _parsed(name: str, value: Any, rule: Rule) -> Any:
 def unknown_name(name: str, known: Iterable[str], *, what: str) -> str:
     """The text of the error for a name that is not among the known ones: it suggests the nearest."""
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=1)
-    hint = f"Did you mean {near[0]}?" if near else f"Known are {', '.join(names)}."
+    near = nearest_name(name, names)
+    hint = f"Known are {', '.join(names)}." if near is None else f"Did you mean {near}?"
     return f"{name!r} is not a known {what}. {hint}"
 
 
@@ -237,7 +241,9 @@ class DataSettings(Settings):
     format: str = setting("auto", text(), "format of the file; auto: by its suffix")
     header: bool = setting(True, flag(), "whether the first line of a delimited file holds the column names")
     column_names: tuple[str, ...] | None = setting(None, optional(texts()), "column names, separated by commas")
-    separator: str | None = setting(None, optional(text()), "what separates columns in a delimited file; \\t for a tab")
+    separator: str | None = setting(
+        None, optional(separator()), "what separates columns in a delimited file; \\t for a tab"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from anyfm.workflow import train_table
 
 from anyfm.artifact import save_artifact
 from anyfm.core.errors import InputError, MissingDependencyError, SettingError
@@ -21,7 +22,6 @@ from anyfm.report.assessment import binary_curves, errors_by_value, estimates
 from anyfm.report.markup import terms
 from anyfm.report.measured import measure, model_names
 from anyfm.report.page import write_report
-from anyfm.workflow import train_table
 from tests.unit.report import browser
 
 HOSTILE = [
