@@ -14,8 +14,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from anyfm import metrics
 from anyfm.data.schema import Field
-from anyfm.metrics import functions as metrics
 from anyfm.pipeline import PreparedData
 
 MOST_TREES, PATIENCE = 1000, 30
@@ -64,7 +64,7 @@ def boosted(
         )
         runs.append((next(iter(trees.best_score["valid_0"].values())), trees))
     loss, best = min(runs, key=lambda run: run[0])
-    scores = metrics.evaluate(data.task.name, y_test, best.predict(columns[2], raw_score=True))
+    scores = metrics.evaluate(data.task, y_test, best.predict(columns[2], raw_score=True))
     return scores | {"valid": float(np.sqrt(loss)) if regression else float(loss)}
 
 

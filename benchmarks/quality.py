@@ -24,10 +24,10 @@ import polars as pl
 from scipy.sparse import csr_matrix
 from sklearn.linear_model import LogisticRegression, Ridge
 
+from anyfm import metrics
 from anyfm.core.rows import Rows
 from anyfm.core.settings import DataSettings, ValidationSettings
 from anyfm.datasets.movielens import LIKED
-from anyfm.metrics import functions as metrics
 from anyfm.models import MODELS
 from anyfm.pipeline import PreparedData, fit, prepare
 from benchmarks import boosted
@@ -164,7 +164,7 @@ def peer(data: PreparedData, test: Rows) -> dict[str, float]:
             warnings.simplefilter("ignore")
             logits = LogisticRegression(C=1.0, max_iter=500).fit(x, data.train.y).decision_function(x_test)
     assert test.y is not None
-    return metrics.evaluate(data.task.name, test.y, logits)
+    return metrics.evaluate(data.task, test.y, logits)
 
 
 def encoded(problem: Problem, train: pl.DataFrame, valid: pl.DataFrame) -> PreparedData:

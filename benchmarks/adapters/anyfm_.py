@@ -35,8 +35,8 @@ def main(name: str, n_threads: int, validate: bool) -> None:
     import numpy as np
 
     from anyfm.core.rows import Rows
-    from anyfm.engines.choice import make_engine
-    from anyfm.metrics.functions import logloss
+    from anyfm.engines.registry import make_engine
+    from anyfm.metrics import logloss
     from anyfm.models import MODELS
     from anyfm.training.loop import epoch_order
 

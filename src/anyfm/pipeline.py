@@ -30,8 +30,7 @@ from anyfm.core.task import Task, get_task
 from anyfm.data.text.reader import FORMATS as TEXT_FORMATS
 from anyfm.data.text.reader import TextRows, read_text
 from anyfm.model import Model, text_format_of
-from anyfm.models import MODELS, BaseModel, ModelSettings
-from anyfm.models.ffm import PRESETS as FFM_PRESETS
+from anyfm.models import MODELS, ModelSettings
 from anyfm.training import loop
 from anyfm.training.split import split_by, split_fraction
 
@@ -42,9 +41,6 @@ if TYPE_CHECKING:
     from anyfm.data.schema import Schema
     from anyfm.training.callbacks import Callback
     from anyfm.training.history import History
-
-PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {"ffm": FFM_PRESETS}
-"""Named settings by model."""
 
 _KEYWORDS = ("target", "model", "preset", "on_data", "callbacks", "checkpoint", "resume")
 _TABLE_ONLY = ("target", "positive", "weight", "fields", "min_count", "n_bins", "header", "column_names", "separator")
@@ -141,7 +137,7 @@ def train(
     model : str
         One of `anyfm.models.MODELS`.
     preset : str, optional
-        One of the model's `PRESETS`, such as "libffm" of the model "ffm".
+        One of the model's presets, such as "libffm" of the model "ffm".
     on_data : callable, optional
         Called with the prepared data before training begins.
     callbacks : sequence of Callback
@@ -241,17 +237,14 @@ def prepare(
 def memory_text(
     model: str, settings: Mapping[str, Any], *, n_features: int, n_fields: int, preset: str | None = None
 ) -> str | None:
-    """The memory that training takes, in words, if the model has vectors for each field; None for other models.
-
-    It is computed before any memory is taken.
-    """
-    from anyfm.engines import field_factors
+    """The memory that training takes as text, computed before any is allocated; None for a model without a kernel."""
+    from anyfm.engines import memory
 
     own, _ = _parse(model, preset, settings, TrainingSettings)
-    known = MODELS[model](own).for_fields(n_fields)
-    if "field_factors" not in known.parameter_specs(1, 1):
+    resolved = MODELS[model](own).resolve(n_fields)
+    if resolved.kernel is None:
         return None
-    return field_factors.memory_text(known, n_features=n_features, n_fields=n_fields, training=True)
+    return memory.memory_text(resolved, n_features=n_features, n_fields=n_fields, training=True)
 
 
 # --- settings -----------------------------------------------------------------------------------------------------
@@ -262,21 +255,15 @@ def _parse(
 ) -> list[Any]:
     """The model's settings and one object of each of `kinds`, from `settings` over those of the preset."""
     values = {**_preset(model, preset), **settings}
-    return parse_settings(values, _model_class(model).settings_type, *kinds, what=f"setting of {model}", also=also)
-
-
-def _model_class(model: str) -> type[BaseModel]:
-    if model not in MODELS:
-        raise SettingError(unknown_name(model, MODELS, what="model"))
-    return MODELS[model]
+    return parse_settings(values, MODELS[model].settings_type, *kinds, what=f"setting of {model}", also=also)
 
 
 def _preset(model: str, preset: str | None) -> Mapping[str, Any]:
     if preset is None:
         return {}
-    presets = PRESETS.get(_model_class(model).name, {})
+    presets = MODELS[model].presets
     if preset not in presets:
-        known = ", ".join(f"{name} (of {owner})" for owner, named in PRESETS.items() for name in named)
+        known = ", ".join(f"{name} (of {owner})" for owner in MODELS for name in MODELS[owner].presets)
         raise SettingError(got(f"the preset must be one of {known}", preset=preset, model=model))
     return presets[preset]
 
@@ -476,12 +463,11 @@ def _fit(
     resume: bool,
     began: float,
 ) -> Model:
-    from anyfm.engines.choice import make_engine
-    from anyfm.training.checkpoint import FILE_NAME, Checkpointer, load_checkpoint
+    from anyfm.engines.registry import make_engine
+    from anyfm.training.checkpoint import Checkpointer, resume_from
 
     if checkpoint is not None:
         callbacks = [*callbacks, Checkpointer(checkpoint)]
-    continues = resume and checkpoint is not None and Path(checkpoint, FILE_NAME).is_file()
     _check_fields(model, data.format)
     engine = make_engine(
         MODELS[model](replace(settings, task=data.task.name)),
@@ -497,7 +483,7 @@ def _fit(
         data.valid,
         training,
         callbacks=callbacks,
-        resume=load_checkpoint(checkpoint) if continues and checkpoint is not None else None,
+        resume=resume_from(checkpoint) if resume and checkpoint is not None else None,
     )
     artifact = Artifact(
         model=engine.model,

@@ -6,6 +6,9 @@ import json
 
 import numpy as np
 import pytest
+from anyfm.predictor import Predictor
+from anyfm.prepare import Validation, prepare_text
+from anyfm.workflow import train_encoded, train_table, train_text, training_memory
 from typer.testing import CliRunner
 
 from anyfm.artifact import load_artifact, save_artifact
@@ -13,12 +16,8 @@ from anyfm.cli import app
 from anyfm.core.errors import InputError, SettingError
 from anyfm.data.text.reader import read_text
 from anyfm.engines import field_factors
-from anyfm.metrics.functions import auc
+from anyfm.metrics import auc
 from anyfm.models import FFM, FFMSettings, specification_logits
-from anyfm.models.ffm import PRESETS
-from anyfm.predictor import Predictor
-from anyfm.prepare import Validation, prepare_text
-from anyfm.workflow import train_encoded, train_table, train_text, training_memory
 
 runner = CliRunner()
 N_FIELDS, FIELD_SIZE = 4, 6
@@ -119,7 +118,7 @@ def test_the_preset_is_libffm_s_model_and_set_overrules_it(texts, tmp_path):
     assert artifact.model.name == "ffm"
     assert {
         **artifact.model.settings.to_dict(),
-        **PRESETS["libffm"],
+        **FFM.presets["libffm"],
         "n_factors": 3,
     } == artifact.model.settings.to_dict()
     assert not artifact.parameters["linear"].any()

@@ -25,10 +25,9 @@ import anyfm
 from anyfm.core.errors import InputError, SettingError
 from anyfm.core.settings import DataSettings, TrainingSettings, ValidationSettings
 from anyfm.estimators import FFMClassifier, FMClassifier, FMRegressor, LinearClassifier, LinearRegressor
-from anyfm.metrics.functions import auc
+from anyfm.metrics import auc
 from anyfm.model import load
 from anyfm.models import FM, MODELS, specification_logits
-from anyfm.models.ffm import PRESETS
 from tests import estimator_stub
 
 CLASSIFIERS = [getattr(anyfm, f"{model.__name__}Classifier") for model in MODELS.values()]
@@ -260,7 +259,7 @@ def test_field_factors_make_up_the_logit() -> None:
 
 def test_libffm_s_settings_are_a_preset() -> None:
     table, y = clicks()
-    model = FFMClassifier(**PRESETS["libffm"], epochs=3).fit(table[["city", "ad_id"]], y)
+    model = FFMClassifier(**MODELS["ffm"].presets["libffm"], epochs=3).fit(table[["city", "ad_id"]], y)
     assert model.model_.settings.optimizer == "libffm"
     assert model.bias_ == 0
     assert model.score(table[["city", "ad_id"]], y) > 0.9
@@ -333,14 +332,15 @@ def test_type_checkers_read_what_the_classes_have() -> None:
 
 def test_a_registered_model_has_estimators_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     class Tiny(FM):
-        """A model of another package."""
-
         name = "tiny"
+        title = "Tiny machine"
 
-    monkeypatch.setitem(MODELS, "tiny", Tiny)
-    model = anyfm.TinyClassifier(n_factors=2, epochs=1)
+    monkeypatch.setattr(MODELS, "_models", {**MODELS._models, "tiny": Tiny})
+    table, y = clicks(200)
+    model = anyfm.TinyClassifier(n_factors=2, epochs=1).fit(table, y)
+    assert (model.model_.name, model.factors_["city"]["Rome"].shape) == ("tiny", (2,))
     assert "TinyRegressor" in dir(anyfm)
-    assert "A model of another package." in type(model).__doc__
+    assert type(model).__doc__.startswith("Tiny machine for two classes")
     assert (type(model).__module__, type(model).__qualname__) == ("anyfm.estimators", "TinyClassifier")
     assert type(model)._model == "tiny"
     with pytest.raises(AttributeError, match="no attribute 'UnknownClassifier'"):

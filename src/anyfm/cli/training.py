@@ -286,10 +286,10 @@ def _show_size(output: Output, table: Table | TextTable, options: dict[str, Any]
 
 def _show_result(output: Output, trained: TrainedModel, out: Path) -> None:
     from anyfm.cli.showing import metric_facts, seconds_text, settings_text
+    from anyfm.training.history import STOP_REASONS
 
     history, seconds = trained.history, trained.seconds
-    reasons = {"patience": "no better since", "epochs": "all epochs done", "interrupted": "interrupted"}
-    why = reasons.get(history.stop_reason or "", "")
+    why = STOP_REASONS.get(history.stop_reason or "", "")
     output.facts(
         [
             ("model", trained.artifact.model.name),

@@ -9,14 +9,14 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 import pytest
+from anyfm.predictor import Predictor
+from anyfm.workflow import train_table
 
 from anyfm.core.errors import InputError, SettingError
 from anyfm.engines.scorer import NativeScorer
 from anyfm.explain.contributions import explain, explain_rows
 from anyfm.models import MODELS
 from anyfm.models.base import gather
-from anyfm.predictor import Predictor
-from anyfm.workflow import train_table
 from tests.unit.explain.models import CASES, FIELD_SIZE, KINDS, N_FIELDS, artifact, model, rows
 
 
