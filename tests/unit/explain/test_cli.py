@@ -12,8 +12,8 @@ from anyfm.artifact import save_artifact
 from anyfm.cli import app
 from anyfm.data.readers import write_table
 from anyfm.datasets.synthetic import ad_clicks
-from anyfm.predictor import load
-from anyfm.workflow import train_table
+from anyfm.model import load
+from anyfm.pipeline import train
 
 
 def anyfm(*arguments, status=0):
@@ -28,7 +28,7 @@ def folder(tmp_path_factory):
     write_table(made.columns, folder / "clicks.parquet")
     write_table({name: column for name, column in made.columns.items() if name != "click"}, folder / "new.csv")
     for name in ("linear", "fm"):
-        trained = train_table(made.columns, "click", model=name, settings={"epochs": 3})
+        trained = train(made.columns, "click", model=name, epochs=3)
         save_artifact(trained.artifact, folder / name)
     return folder
 

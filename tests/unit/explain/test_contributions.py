@@ -9,14 +9,13 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 import pytest
-from anyfm.predictor import Predictor
-from anyfm.workflow import train_table
 
 from anyfm.core.errors import InputError, SettingError
 from anyfm.engines.scorer import NativeScorer
 from anyfm.explain.contributions import explain, explain_rows
 from anyfm.models import MODELS
 from anyfm.models.base import gather
+from anyfm.pipeline import train
 from tests.unit.explain.models import CASES, FIELD_SIZE, KINDS, N_FIELDS, artifact, model, rows
 
 
@@ -128,7 +127,7 @@ def predictor():
         "click": rng.integers(0, 2, n),
     }
     fields = {"tags": {"kind": "tags", "separator": "|"}, "colour": "categorical", "size": "numeric"}
-    return Predictor(train_table(columns, "click", fields=fields, settings={"epochs": 2}).artifact), columns
+    return train(columns, "click", fields=fields, epochs=2), columns
 
 
 def test_names_and_original_values(predictor):

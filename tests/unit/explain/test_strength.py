@@ -8,8 +8,6 @@ from itertools import combinations
 import numpy as np
 import polars as pl
 import pytest
-from anyfm.predictor import Predictor
-from anyfm.workflow import train_table
 
 from anyfm.artifact import Artifact
 from anyfm.core.errors import InputError
@@ -22,7 +20,9 @@ from anyfm.explain.interactions import whole_interaction
 from anyfm.explain.strength import strengths
 from anyfm.explain.summary import summarize
 from anyfm.explain.value_pairs import value_pairs
+from anyfm.model import Model
 from anyfm.models import MODELS
+from anyfm.pipeline import train
 from tests.unit.explain.models import CASES, FIELD_SIZE, KINDS, artifact, rows
 
 PAIRED = [case for case in CASES if case[0] != "linear"]
@@ -98,7 +98,7 @@ def made():
 
 
 def learnt(made, model):
-    trained = train_table(made.columns, "click", model=model, settings={"epochs": 15})
+    trained = train(made.columns, "click", model=model, epochs=15)
     given = trained.artifact.encoder.encode(read_table(made.columns), labelled=True).rows
     return trained.artifact, sample(given, 30_000)
 
@@ -292,4 +292,4 @@ def test_factors_are_keyed_by_field_and_value(planted):
         stored = artifact_.parameters["field_factors"][:, 0]
         assert row["toward"] == "gender"
     assert [row[f"factor_{k + 1}"] for k in range(stored.shape[1])] == stored[feature].tolist()
-    assert Predictor(artifact_).factors().equals(frame)
+    assert Model(artifact_).factors().equals(frame)
