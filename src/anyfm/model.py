@@ -159,15 +159,15 @@ class Model:
         SettingError, InputError
             The model was trained on a table, a file is not of the format, or it lacks the fields that the model needs.
         """
-        from anyfm.data.text.reader import read_text, source_format
+        from anyfm.data.text.reader import FORMATS, read_text, source_format
 
         artifact = self.artifact
         if artifact.encoder is not None:
             raise InputError(
                 "this model was trained on a table and assigns ids itself, so it cannot read ids. Give it a table"
             )
-        if format == "auto" and text_format_of(source) is None:
-            format = artifact.training.get("format", "auto")
+        if format == "auto" and text_format_of(source) is None and artifact.training.get("format") in FORMATS:
+            format = artifact.training["format"]
         format = source_format(source, format)
         with_fields = artifact.model.needs_fields
         if with_fields and format == "libsvm":

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from anyfm.data.encoder import Encoded, Encoder
     from anyfm.data.encoding_report import EncodingReport
     from anyfm.data.readers import Frame
-    from anyfm.data.schema import Schema
+    from anyfm.data.schema import Field, Schema
     from anyfm.training.callbacks import Callback
     from anyfm.training.history import History
 
@@ -76,18 +76,18 @@ class TextReport:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PreparedData:
-    """Rows ready for training: read, divided and encoded once, for any number of models.
+    """Rows ready for training: read, split and encoded once, for any number of models.
 
     Parameters
     ----------
     train, valid : Rows
         `valid` is None where nothing is held out.
-    encoder : Encoder, optional
-        What encoded a table; None for text files of ids.
     n_features, n_fields : int
     task : Task
     format : str
-        "table", "libsvm" or "libffm".
+        "table", "libsvm" or "libffm"; "matrix" for the sparse matrix of an estimator.
+    encoder : Encoder, optional
+        What encoded a table; None for text files of ids.
     negative_label : int, optional
         Of text files of a binary task: 0 or -1, the label of the negative class in the file.
     reports : dict of str to EncodingReport or TextReport
@@ -98,14 +98,14 @@ class PreparedData:
 
     train: Rows
     valid: Rows | None
-    encoder: Encoder | None
     n_features: int
     n_fields: int
     task: Task
     format: str
-    negative_label: int | None
-    reports: dict[str, EncodingReport | TextReport]
-    seconds: dict[str, float]
+    encoder: Encoder | None = None
+    negative_label: int | None = None
+    reports: dict[str, EncodingReport | TextReport] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
 
     @property
     def schema(self) -> Schema | None:
@@ -208,7 +208,7 @@ def prepare(
     *,
     seed: int = 0,
 ) -> PreparedData:
-    """Read, divide and encode training data. Nothing is learned from validation rows.
+    """Read, split and encode training data. Nothing is learned from validation rows.
 
     Parameters
     ----------
@@ -319,7 +319,7 @@ def _prepare_table(source: Any, data: DataSettings, validation: ValidationSettin
     frame = read_table(source, **options)
     training, held_out = frame, None
     if validation.valid is None and validation.valid_fraction > 0:
-        training, held_out = _divide(frame, data.target, validation, seed=seed)
+        training, held_out = _split(frame, data.target, validation, seed=seed)
     clock.add("read")
     try:
         encoder, encoded = fit_encode(training)
@@ -338,12 +338,11 @@ def _prepare_table(source: Any, data: DataSettings, validation: ValidationSettin
     return PreparedData(
         train=encoded.rows,
         valid=None if encoded_valid is None else encoded_valid.rows,
-        encoder=encoder,
         n_features=encoder.n_features,
         n_fields=encoder.n_fields,
         task=get_task(encoder.schema.target.task),
         format="table",
-        negative_label=None,
+        encoder=encoder,
         reports={name: part.report for name, part in parts.items()},
         seconds=clock.seconds,
     )
@@ -354,14 +353,14 @@ def with_n_bins(schema: Schema, n_bins: int | None, fields: Mapping[str, Any]) -
     if n_bins is None:
         return schema
 
-    def binned(field: Any) -> Any:
-        given = fields.get(field.name)
-        return field if isinstance(given, Mapping) and "n_bins" in given else replace(field, n_bins=n_bins)
+    def binned(one: Field) -> Field:
+        given = fields.get(one.name)
+        return one if isinstance(given, Mapping) and "n_bins" in given else replace(one, n_bins=n_bins)
 
     return replace(schema, fields=tuple(map(binned, schema.fields)))
 
 
-def _divide(frame: Frame, target: str, validation: ValidationSettings, *, seed: int) -> tuple[Frame, Frame]:
+def _split(frame: Frame, target: str, validation: ValidationSettings, *, seed: int) -> tuple[Frame, Frame]:
     from anyfm.data.inference import missing_column
 
     for role, column in (("target", target), ("valid_by", validation.valid_by)):
@@ -377,7 +376,7 @@ def _divide(frame: Frame, target: str, validation: ValidationSettings, *, seed: 
 def _prepare_text(
     source: Any, format: str, data: DataSettings, validation: ValidationSettings, *, seed: int
 ) -> PreparedData:
-    """Read and divide text files. A validation file is read in the sizes of the training file: entries beyond them are
+    """Read and split text files. A validation file is read in the sizes of the training file: entries beyond them are
     dropped and counted."""
     _refuse_table_settings(data, validation)
     clock = _Clock()
@@ -402,7 +401,6 @@ def _prepare_text(
     return PreparedData(
         train=train,
         valid=valid,
-        encoder=None,
         n_features=text.n_features,
         n_fields=text.n_fields,
         task=get_task(text.task),
