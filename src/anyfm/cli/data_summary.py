@@ -1,0 +1,101 @@
+"""How prepared data is shown: fields with their kinds, the target, and what encoding met in the rows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from anyfm.cli.output import Output
+    from anyfm.data.encoder import Encoder
+    from anyfm.data.encoding_report import EncodingReport
+    from anyfm.data.schema import Schema
+    from anyfm.pipeline import PreparedData, TextReport
+
+_N_LISTED = 8
+_PARTS = {"train": "training", "valid": "validation"}
+_TEXT_REPORT = {
+    "unseen_entries": "entries were left out, their id or field is unknown to the model",
+    "blank_lines": "lines without a row were skipped",
+    "shared_ids": "ids occur in several fields",
+}
+
+
+def show_data(output: Output, data: PreparedData, *, memory: str | None = None) -> None:
+    """Show what training starts from, on standard error."""
+    if data.encoder is not None:
+        show_schema(output, data.encoder, notes=True)
+    valid = "none" if data.valid is None else f"{data.valid.n_rows:,}"
+    facts = [
+        label_fact(data),
+        ("rows", f"{data.train.n_rows:,} for training, {valid} for validation"),
+        ("features", f"{data.n_features:,} in {data.n_fields} fields"),
+    ]
+    if memory is not None:
+        facts.append(("memory", memory))
+    facts += [(_PARTS[name], line) for name, report in data.reports.items() for line in report_lines(report)]
+    output.note_facts(facts)
+
+
+def show_schema(output: Output, encoder: Encoder, *, notes: bool = False) -> None:
+    """Show the kind of every field, why, and how many features it has."""
+    sizes = feature_counts(encoder)
+    rows, ignored = [], []
+    for place, item in enumerate(encoder.schema.fields):
+        size = f"{sum(sizes[name] for name in item.field_names):,}" if item.field_names else ""
+        rows.append((item.name, item.kind, size, item.reason))
+        if not item.field_names:
+            ignored.append(place)
+    output.table(("field", "kind", "features", "reason"), rows, numbers=["features"], notes=notes, dim=ignored)
+
+
+def feature_counts(encoder: Encoder) -> dict[str, int]:
+    """How many features each field has, unseen and missing included."""
+    offsets = encoder.field_offsets
+    return {name: int(offsets[i + 1] - offsets[i]) for i, name in enumerate(encoder.field_names)}
+
+
+def label_fact(data: PreparedData) -> tuple[str, str]:
+    if data.encoder is not None:
+        return "target", target_text(data.encoder.schema)
+    return "label", f"{data.negative_label} or 1" if data.task.is_classification else "a number"
+
+
+def target_text(schema: Schema) -> str:
+    target = schema.target
+    if target is None:
+        return "none"
+    return f"{target.name} (a number)" if target.positive is None else f"{target.name} (positive class: {target.positive!r})"
+
+
+def note_report(output: Output, report: EncodingReport | TextReport) -> None:
+    """Say what was unseen and missing in data to score."""
+    output.note_facts([("data", line) for line in report_lines(report)])
+
+
+def report_lines(report: EncodingReport | TextReport) -> list[str]:
+    """What was unseen and missing in a table, or left out of a text file, in words."""
+    from anyfm.pipeline import TextReport
+
+    if isinstance(report, TextReport):
+        return [f"{count:,} {_TEXT_REPORT[name]}" for name, count in report.to_dict().items() if count]
+    lines = []
+    for what, attribute in (("unseen or rare", "n_unseen"), ("missing", "n_missing")):
+        counts = [(getattr(field, attribute), field.n_entries, field.name) for field in report.fields]
+        found = sorted((entry for entry in counts if entry[0]), reverse=True)
+        if found:
+            listed = ", ".join(f"{field} {n:,} ({n / n_entries:.1%})" for n, n_entries, field in found[:_N_LISTED])
+            more = f" and {len(found) - _N_LISTED} more fields" if len(found) > _N_LISTED else ""
+            lines.append(f"{what} values: {listed}{more}")
+    return lines
+
+
+def report_dict(report: EncodingReport | TextReport) -> dict[str, Any]:
+    """The same for JSON."""
+    from anyfm.pipeline import TextReport
+
+    if isinstance(report, TextReport):
+        return dict(report.to_dict())
+    return {
+        "unseen": {field.name: field.n_unseen for field in report.fields if field.n_unseen},
+        "missing": {field.name: field.n_missing for field in report.fields if field.n_missing},
+    }
