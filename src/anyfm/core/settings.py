@@ -7,13 +7,12 @@ Values are parsed and checked when a settings object is made, so an object that 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeVar
 
-from anyfm.core.errors import SettingError, got, shown
+from anyfm.core.errors import SettingError, got, nearest_name, shown
 
 S = TypeVar("S", bound="Settings")
 
@@ -221,8 +220,8 @@ def _parsed(name: str, value: Any, rule: Rule) -> Any:
 def unknown_name(name: str, known: Iterable[str], *, what: str) -> str:
     """The text of the error for a name that is not among the known ones: it suggests the nearest."""
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=1)
-    hint = f"Did you mean {near[0]}?" if near else f"Known are {', '.join(names)}."
+    near = nearest_name(name, names)
+    hint = f"Known are {', '.join(names)}." if near is None else f"Did you mean {near}?"
     return f"{name!r} is not a known {what}. {hint}"
 
 

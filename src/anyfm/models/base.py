@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from anyfm.core.rows import Rows
 from anyfm.core.settings import Settings, choice, setting
+from anyfm.core.task import Task, get_task
 from anyfm.models.mlp import MLP
 from anyfm.models.operations import Array, library
 from anyfm.models.pairs import PairTerms
@@ -105,6 +106,11 @@ class BaseModel(ABC):
 
     def __init__(self, config: ModelSettings | None = None) -> None:
         self.settings: Any = config if config is not None else self.settings_type()
+
+    @property
+    def task(self) -> Task:
+        """What is predicted."""
+        return get_task(self.settings.task)
 
     @abstractmethod
     def parameter_specs(self, n_features: int, n_fields: int) -> dict[str, ParameterSpec]:
