@@ -1,4 +1,4 @@
-"""How prepared data is shown: fields with their kinds, the target, and what encoding met in the rows."""
+"""How data are shown: fields with their kinds, the target, and what encoding met in the rows."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     from anyfm.data.schema import Schema
     from anyfm.pipeline import PreparedData, TextReport
 
+    Report = EncodingReport | TextReport
+
 _N_LISTED = 8
-_PARTS = {"train": "training", "valid": "validation"}
 _TEXT_REPORT = {
     "unseen_entries": "entries were left out, their id or field is unknown to the model",
     "blank_lines": "lines without a row were skipped",
@@ -20,59 +21,57 @@ _TEXT_REPORT = {
 }
 
 
-def show_data(output: Output, data: PreparedData, *, memory: str | None = None) -> None:
+def show_data(output: Output, data: PreparedData, *, memory: str | None) -> None:
     """Show what training starts from, on standard error."""
     if data.encoder is not None:
         show_schema(output, data.encoder, notes=True)
+        target = ("target", target_text(data.encoder.schema))
+    else:
+        target = ("label", f"{data.negative_label} or 1" if data.task.is_classification else "a number")
     valid = "none" if data.valid is None else f"{data.valid.n_rows:,}"
     facts = [
-        label_fact(data),
+        target,
         ("rows", f"{data.train.n_rows:,} for training, {valid} for validation"),
         ("features", f"{data.n_features:,} in {data.n_fields} fields"),
     ]
     if memory is not None:
         facts.append(("memory", memory))
-    facts += [(_PARTS[name], line) for name, report in data.reports.items() for line in report_lines(report)]
-    output.note_facts(facts)
+    names = {"train": "training", "valid": "validation"}
+    output.facts(
+        [*facts, *((names[part], line) for part, report in data.reports.items() for line in report_lines(report))],
+        notes=True,
+    )
 
 
 def show_schema(output: Output, encoder: Encoder, *, notes: bool = False) -> None:
-    """Show the kind of every field, why, and how many features it has."""
+    """Show the kind of every field, the reason, and its number of features."""
     sizes = feature_counts(encoder)
-    rows, ignored = [], []
-    for place, item in enumerate(encoder.schema.fields):
+    rows = []
+    for item in encoder.schema.fields:
         size = f"{sum(sizes[name] for name in item.field_names):,}" if item.field_names else ""
         rows.append((item.name, item.kind, size, item.reason))
-        if not item.field_names:
-            ignored.append(place)
-    output.table(("field", "kind", "features", "reason"), rows, numbers=["features"], notes=notes, dim=ignored)
+    output.table(("field", "kind", "features", "reason"), rows, numbers=["features"], notes=notes)
 
 
 def feature_counts(encoder: Encoder) -> dict[str, int]:
-    """How many features each field has, unseen and missing included."""
+    """The number of features of each field, unseen and missing included."""
     offsets = encoder.field_offsets
     return {name: int(offsets[i + 1] - offsets[i]) for i, name in enumerate(encoder.field_names)}
-
-
-def label_fact(data: PreparedData) -> tuple[str, str]:
-    if data.encoder is not None:
-        return "target", target_text(data.encoder.schema)
-    return "label", f"{data.negative_label} or 1" if data.task.is_classification else "a number"
 
 
 def target_text(schema: Schema) -> str:
     target = schema.target
     if target is None:
         return "none"
-    return f"{target.name} (a number)" if target.positive is None else f"{target.name} (positive class: {target.positive!r})"
+    return f"{target.name} ({'a number' if target.classes is None else f'positive class: {target.positive!r}'})"
 
 
-def note_report(output: Output, report: EncodingReport | TextReport) -> None:
+def note_report(output: Output, report: Report) -> None:
     """Say what was unseen and missing in data to score."""
-    output.note_facts([("data", line) for line in report_lines(report)])
+    output.facts([("data", line) for line in report_lines(report)], notes=True)
 
 
-def report_lines(report: EncodingReport | TextReport) -> list[str]:
+def report_lines(report: Report) -> list[str]:
     """What was unseen and missing in a table, or left out of a text file, in words."""
     from anyfm.pipeline import TextReport
 
@@ -89,7 +88,7 @@ def report_lines(report: EncodingReport | TextReport) -> list[str]:
     return lines
 
 
-def report_dict(report: EncodingReport | TextReport) -> dict[str, Any]:
+def report_dict(report: Report) -> dict[str, Any]:
     """The same for JSON."""
     from anyfm.pipeline import TextReport
 

@@ -32,37 +32,30 @@ def plain_errors() -> Iterator[None]:
         sys.stdout.flush()  # so that a closed pipe is noticed here and not at exit
         return
     except AnyfmError as error:
-        _print(f"error: {error}")
+        text = f"error: {error}"
     except _UsageError as error:
-        _print(f"error: {_usage_text(error)}")
+        text = f"error: {_usage_text(error)}"
     except BrokenPipeError:
         _discard_stdout()
         raise typer.Exit(1) from None
     except OSError as error:
-        place = f" (file {error.filename})" if error.filename else ""
-        _print(f"error: {error.strerror or error}{place}")
+        text = f"error: {error.strerror or error}" + (f" (file {error.filename})" if error.filename else "")
     except MemoryError:
-        _print("error: there is not enough memory. Give fewer rows, or raise --min-count")
+        text = "error: there is not enough memory. Give fewer rows, or raise --min-count"
     except KeyboardInterrupt:
-        _print("interrupted")
+        sys.stderr.write("interrupted\n")
         raise typer.Exit(INTERRUPTED) from None
+    sys.stderr.write(text + "\n")
     raise typer.Exit(FAILED)
 
 
 def _usage_text(error: Any) -> str:
     """One line about a wrong use of a command, with the nearest option or where to find help."""
-    text = " ".join(error.message.split()) or " ".join(error.format_message().split())
-    if not hasattr(error, "possibilities"):
-        text = " ".join(error.format_message().split())
-    elif error.possibilities:
-        return f"{text}. Did you mean {error.possibilities[0]}?"
-    if text.endswith("?"):
-        return text
-    return f"{text.rstrip('.')}. See {error.ctx.command_path} --help" if error.ctx else text
-
-
-def _print(text: str) -> None:
-    sys.stderr.write(text + "\n")
+    text = " ".join(error.format_message().split())
+    nearest = getattr(error, "possibilities", None)
+    if nearest:
+        return f"{error.message}. Did you mean {nearest[0]}?"
+    return text if text.endswith("?") or not error.ctx else f"{text.rstrip('.')}. See {error.ctx.command_path} --help"
 
 
 def _discard_stdout() -> None:

@@ -44,7 +44,9 @@ def explain(
     data: DataPath,
     row: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Explain this row, counted from 1, instead of the table.", rich_help_panel="Data"),
+        typer.Option(
+            metavar="N", help="Explain this row, counted from 1, instead of the table.", rich_help_panel="Data"
+        ),
     ] = None,
     field: Annotated[
         str | None,

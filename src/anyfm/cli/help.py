@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from typer.core import TyperCommand, TyperGroup
 
 from anyfm.cli.errors import plain_errors
 
+if TYPE_CHECKING:
+    from rich.text import Text
+
 PANELS = ("Arguments", "Data", "Model", "Training", "Validation", "Output")
 """The headings of options, in the order in which they are shown."""
 
-_NAME_WIDTH = 24
-_MAX_WIDTH = 100
+_NAME_WIDTH, _MAX_WIDTH = 24, 100
 
 
 class Command(TyperCommand):
@@ -22,23 +23,24 @@ class Command(TyperCommand):
 
     def get_help(self, ctx: Any) -> str:
         panels: dict[str, list[tuple[str, str]]] = {panel: [] for panel in PANELS}
-        required = []
+        usage = [ctx.command_path]
         for parameter in self.get_params(ctx):
             is_argument = parameter.param_type_name == "argument"
             panel = "Arguments" if is_argument else getattr(parameter, "rich_help_panel", None) or "Output"
-            panels[panel].append(_help_row(parameter, is_argument=is_argument))
-            if is_argument or parameter.required:
-                required.append(_usage_piece(parameter, is_argument=is_argument))
-        return help_page(" ".join([ctx.command_path, *required, "[OPTIONS]"]), self.help or "", panels)
+            panels[panel].append(_name_and_help(parameter))
+            if parameter.required:
+                usage.append(panels[panel][-1][0])
+            elif is_argument:
+                usage.append(f"[{parameter.metavar}]")
+        return help_page(" ".join([*usage, "[OPTIONS]"]), self.help or "", panels)
 
 
 class Group(TyperGroup):
     """The commands together; `plain_errors` holds for all of them."""
 
     def get_help(self, ctx: Any) -> str:
-        rows = [(name, _first_sentence(command.help or "")) for name, command in self.commands.items()]
-        options = [_help_row(parameter, is_argument=False) for parameter in self.get_params(ctx)]
-        panels = {"Commands": rows, "Options": options}
+        commands = [(name, (command.help or "").split("\n\n")[0]) for name, command in self.commands.items()]
+        panels = {"Commands": commands, "Options": [_name_and_help(each) for each in self.get_params(ctx)]}
         return help_page(f"{ctx.command_path} COMMAND [ARGUMENTS]", self.help or "", panels)
 
     def make_context(self, *args: Any, **options: Any) -> Any:
@@ -70,53 +72,42 @@ def help_page(usage: str, text: str, panels: dict[str, list[tuple[str, str]]]) -
     width = min(console.width, _MAX_WIDTH)
     description, _, examples = text.partition("Examples:\n")
     with console.capture() as captured:
-        console.print(Text.assemble(("Usage: ", "bold"), usage), end="\n\n")
+        console.print(Text.assemble(("Usage: ", "bold"), usage, "\n"))
         for paragraph in description.strip().split("\n\n"):
-            console.print(textwrap.fill(" ".join(paragraph.split()), width), markup=False, end="\n\n")
+            console.print(Text(textwrap.fill(paragraph, width) + "\n"))
         for title, rows in panels.items():
             if rows:
-                lines = Text("\n").join(line for row in rows for line in _panel_lines(*row, width - 4))
+                lines = Text("\n").join(_panel_row(*row, width - 4) for row in rows)
                 console.print(Panel(lines, title=title, title_align="left", border_style="dim", width=width))
-        if examples:
-            console.print(Text.assemble(("\nExamples:\n", "bold"), textwrap.indent(textwrap.dedent(examples), "  ")))
+        console.print(Text.assemble(("\nExamples:\n", "bold"), textwrap.indent(examples, "  ")))
     return captured.get().rstrip()
 
 
-def _panel_lines(name: str, description: str, width: int) -> Iterable[Any]:
-    """The lines of one option: its description stands beside its name, or below a long name."""
+def _panel_row(name: str, description: str, width: int) -> Text:
+    """An option with its description beside its name, or below a long name."""
     from rich.text import Text
 
     indent = " " * _NAME_WIDTH
-    beside = len(name) < _NAME_WIDTH
-    if not beside:
-        yield Text(name, style="bold cyan")
-    lines = textwrap.wrap(description, width - _NAME_WIDTH, break_long_words=False, break_on_hyphens=False) or [""]
-    for place, line in enumerate(lines):
-        if beside and place == 0:
-            yield Text.assemble((name.ljust(_NAME_WIDTH), "bold cyan"), line)
-        else:
-            yield Text(indent + line)
+    lines = textwrap.fill(
+        " ".join(description.split()),
+        width,
+        initial_indent=indent,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    if len(name) < _NAME_WIDTH:
+        return Text.assemble((name.ljust(_NAME_WIDTH), "bold cyan"), lines[_NAME_WIDTH:])
+    return Text.assemble((name, "bold cyan"), "\n", lines)
 
 
-def _help_row(parameter: Any, *, is_argument: bool) -> tuple[str, str]:
-    if is_argument:
-        return parameter.metavar, f"{parameter.help} Required." if parameter.required else parameter.help
-    names = "/".join([*parameter.opts, *parameter.secondary_opts])
-    metavar = "" if parameter.is_flag else parameter.metavar
+def _name_and_help(parameter: Any) -> tuple[str, str]:
     notes = ""
     if parameter.required:
         notes = " Required."
-    elif parameter.default not in (None, False, ()) and not parameter.is_flag:
+    elif parameter.default not in (None, False):
         notes = f" Default: {getattr(parameter.default, 'value', parameter.default)}."
-    return f"{names} {metavar}".strip(), f"{parameter.help}{notes}"
-
-
-def _usage_piece(parameter: Any, *, is_argument: bool) -> str:
-    piece: str = parameter.metavar
-    if is_argument:
-        return piece if parameter.required else f"[{piece}]"
-    return f"{parameter.opts[0]} {piece}"
-
-
-def _first_sentence(text: str) -> str:
-    return " ".join(text.split("\n\n")[0].split())
+    if parameter.param_type_name == "argument":
+        return parameter.metavar, parameter.help + notes
+    names = "/".join([*sorted(parameter.opts), *parameter.secondary_opts])
+    return names if parameter.is_flag else f"{names} {parameter.metavar}", parameter.help + notes

@@ -19,9 +19,7 @@ def inspect(
     model: ModelPath,
     nearest: Annotated[
         str | None,
-        typer.Option(
-            metavar="FIELD=VALUE", help="Show the values whose factors are nearest.", rich_help_panel="Model"
-        ),
+        typer.Option(metavar="FIELD=VALUE", help="Show the values whose factors are nearest.", rich_help_panel="Model"),
     ] = None,
     top: Annotated[
         int, typer.Option(metavar="INTEGER", help="Number of nearest values to show.", rich_help_panel="Model")
@@ -77,7 +75,9 @@ def _show_nearest(output: Output, artifact: Artifact, nearest: str, *, top: int,
     field, equals, value = nearest.partition("=")
     if not equals:
         raise SettingError(got("--nearest must be FIELD=VALUE", nearest=nearest))
-    found = [(str(other), cosine) for other, cosine in nearest_values(artifact, field, value, n=top, min_count=min_count)]
+    found = [
+        (str(other), cosine) for other, cosine in nearest_values(artifact, field, value, n=top, min_count=min_count)
+    ]
     rows = [(other, f"{cosine:.3f}") for other, cosine in found]
     output.table(("value", "cosine"), rows, numbers=("cosine",), title=f"Nearest to {nearest}")
     output.text("cosine: of the angle between the factors; 1: the same direction, 0: unrelated.")

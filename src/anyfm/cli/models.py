@@ -17,8 +17,8 @@ def models(
     anyfm models
     anyfm models deepfm
     """
-    from anyfm.cli.options import GENERAL, default_text
-    from anyfm.cli.output import Output, settings_text
+    from anyfm.cli.options import GENERAL
+    from anyfm.cli.output import Output, settings_text, value_text
     from anyfm.core.errors import SettingError
     from anyfm.core.settings import unknown_name
     from anyfm.models import MODELS
@@ -31,7 +31,7 @@ def models(
     general = {f"{kind.group.lower()} (every model)": kind for kind in GENERAL}
     for title, kind in {**kinds, **general}.items():
         rows = [
-            (item.name, default_text(item.default), f"{item.metadata['help']} ({item.metadata['rule'].text})")
+            (item.name, value_text(item.default), f"{item.metadata['help']} ({item.metadata['rule'].text})")
             for item in dataclasses.fields(kind)
         ]
         output.table(("setting", "default", "meaning"), rows, title=title)

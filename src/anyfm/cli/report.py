@@ -20,9 +20,9 @@ def report(
             metavar="MODEL... DATA", help="Saved models, and last a table with their fields and their target."
         ),
     ],
-    out: Annotated[
-        Path, typer.Option(metavar="FILE.html", help="The page to write.", rich_help_panel="Output")
-    ] = Path("report.html"),
+    out: Annotated[Path, typer.Option(metavar="FILE.html", help="The page to write.", rich_help_panel="Output")] = Path(
+        "report.html"
+    ),
     rows: Annotated[
         int,
         typer.Option(

@@ -42,13 +42,17 @@ def predict(
     out: Annotated[
         str,
         typer.Option(
-            metavar="FILE", help="A .parquet, .csv or .jsonl file, or - for CSV on standard output.", rich_help_panel="Output"
+            metavar="FILE",
+            help="A .parquet, .csv or .jsonl file, or - for CSV on standard output.",
+            rich_help_panel="Output",
         ),
     ] = "-",
     keep: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="COLUMN", help="Write this column of the data beside the score; repeatable.", rich_help_panel="Output"
+            metavar="COLUMN",
+            help="Write this column of the data beside the score; repeatable.",
+            rich_help_panel="Output",
         ),
     ] = None,
     as_json: AsJson = False,

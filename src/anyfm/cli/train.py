@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from anyfm.model import Model
     from anyfm.pipeline import PreparedData
 
-_STOPPED = {"patience": "early stopping", "epochs": "all epochs are done", "interrupted": "interrupted"}
+_STOPPED = {"patience": "early stopping", "epochs": "reached the epochs limit", "interrupted": "interrupted"}
 
 
 @with_settings([*general_settings(), *model_settings()])
@@ -56,10 +56,10 @@ def train(
     ] = None,
     checkpoint: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Save the state of training after every epoch.", rich_help_panel="Training"),
+        typer.Option(metavar="DIR", help="Save the state of training after every epoch.", rich_help_panel="Output"),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Continue from the checkpoint.", rich_help_panel="Training")
+        bool, typer.Option("--resume", help="Continue from the checkpoint.", rich_help_panel="Output")
     ] = False,
     *,
     out: Annotated[
@@ -77,7 +77,7 @@ def train(
     Examples:
     anyfm train clicks.parquet --target click --out model
     anyfm train clicks.csv --target click --model ffm --n-factors 8 --out model
-    anyfm train ratings.csv --target stars --task regression --valid-by day --out model
+    anyfm train ratings.csv --target stars --valid-by day --out model
     anyfm train tr.ffm --model ffm --valid va.ffm --out model
     """
     from anyfm.artifact import refuse_to_replace
