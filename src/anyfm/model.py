@@ -200,7 +200,9 @@ class Model:
     def rows(self, x: Any, *, labelled: bool = False) -> Rows:
         """`x` as encoded rows, whatever it is; `labelled` as for `encode` and `read_text`."""
         found = self._given(x, labelled=labelled)
-        return found if isinstance(found, Rows) else self.artifact.require_encoder().encode(found, labelled=labelled).rows
+        return (
+            found if isinstance(found, Rows) else self.artifact.require_encoder().encode(found, labelled=labelled).rows
+        )
 
     def _given(self, x: Any, *, labelled: bool) -> Rows | Frame:
         """Rows as they are, text files as rows, and everything else as a table."""
@@ -279,9 +281,7 @@ class Model:
     def _scorer(self) -> NativeScorer:
         # Two threads may both create it at first; either is as good.
         artifact = self.artifact
-        return NativeScorer(
-            artifact.model, artifact.parameters, n_fields=artifact.n_fields, n_threads=self._n_threads
-        )
+        return NativeScorer(artifact.model, artifact.parameters, n_fields=artifact.n_fields, n_threads=self._n_threads)
 
     def _response(self, logit: float) -> float:
         if not self._is_classification:
@@ -338,7 +338,8 @@ class Model:
         models = [(self.name, self), *(_named(other) for other in others)]
         names = [name for name, _ in models]
         distinct = [
-            f"{name} ({names[: at + 1].count(name)})" if names.count(name) > 1 else name for at, name in enumerate(names)
+            f"{name} ({names[: at + 1].count(name)})" if names.count(name) > 1 else name
+            for at, name in enumerate(names)
         ]
         table, called = (x, None) if _first_path(x) is not None else (self.read(x), "the table")
         artifacts = [model.artifact for _, model in models]

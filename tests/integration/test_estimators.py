@@ -38,7 +38,7 @@ from anyfm.estimators import (
 from anyfm.metrics.functions import auc
 from anyfm.models import MODELS, specification_logits
 from anyfm.models.ffm import PRESETS
-from anyfm.predictor import load
+from anyfm.model import load
 
 CLASSIFIERS = [LinearClassifier, FMClassifier, FFMClassifier, AFMClassifier, DeepFMClassifier]
 REGRESSORS = [LinearRegressor, FMRegressor, FFMRegressor, AFMRegressor, DeepFMRegressor]
@@ -96,7 +96,7 @@ def test_raw_tables_of_any_library_give_one_model(form: str) -> None:
     expected = FMClassifier(fields=TAGS, epochs=5).fit(table, y)
     np.testing.assert_array_equal(model.predict_proba(convert(table)), expected.predict_proba(table))
     assert expected.feature_names_in_.tolist() == ["city", "ad_id", "age", "genres"]
-    kinds = {field.name: field.kind for field in model.artifact_.encoder.schema.fields}
+    kinds = {field.name: field.kind for field in model.model_.schema.fields}
     assert kinds == {"city": "categorical", "ad_id": "categorical", "age": "numeric", "genres": "tags"}
 
 
@@ -179,7 +179,7 @@ def test_floats_in_an_array_are_quantities_and_whole_numbers_what_they_look_like
     y = whole[:, 1]
 
     def kinds(X: Any) -> list[str]:
-        encoder = LinearClassifier(epochs=1).fit(X, y).artifact_.encoder
+        encoder = LinearClassifier(epochs=1).fit(X, y).model_.artifact.encoder
         return [field.kind for field in encoder.schema.fields]
 
     assert kinds(whole.astype(float)) == ["numeric"] * 4
@@ -272,7 +272,7 @@ def test_field_factors_make_up_the_logit() -> None:
 def test_libffm_s_settings_are_a_preset() -> None:
     table, y = clicks()
     model = FFMClassifier(**PRESETS["libffm"], epochs=3).fit(table[["city", "ad_id"]], y)
-    assert model.artifact_.model.settings.optimizer == "libffm"
+    assert model.model_.settings.optimizer == "libffm"
     assert model.bias_ == 0
     assert model.score(table[["city", "ad_id"]], y) > 0.9
 
@@ -293,7 +293,7 @@ def test_cross_validation_and_search_on_a_table() -> None:
     grid = {"n_factors": np.array([1, 8]), "learning_rate": np.array([0.1, 0.3]), "normalize": [False, True]}
     search = GridSearchCV(FMClassifier(epochs=4), grid, scoring="neg_log_loss", cv=2).fit(table, y)
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
-    assert search.best_estimator_.artifact_.model.settings.n_factors == search.best_params_["n_factors"]
+    assert search.best_estimator_.model_.settings.n_factors == search.best_params_["n_factors"]
 
 
 def test_pipelines_with_tables_arrays_and_sparse_matrices() -> None:
@@ -312,7 +312,7 @@ def test_parameters_are_the_settings_with_their_defaults(kind: Any) -> None:
     settings = {**MODELS[kind._model].settings_type().to_dict(), **TrainingSettings().to_dict()}
     del settings["task"], settings["seed"]
     assert {name: parameters.get(name, "absent") for name in settings} == settings
-    of_the_table = {"validation_fraction", "fields", "min_count", "n_bins", "random_state"}
+    of_the_table = {"valid_fraction", "fields", "min_count", "n_bins", "random_state"}
     assert set(parameters) - set(settings) == of_the_table
     for name in parameters:
         assert f"\n{name} : " in kind.__doc__
@@ -323,7 +323,7 @@ def test_a_clone_keeps_parameters_and_forgets_the_model() -> None:
     model = FMClassifier(n_factors=3, fields={"ad_id": "categorical"}, epochs=1).fit(table, y)
     fresh = clone(model)
     assert fresh.get_params() == model.get_params()
-    assert not hasattr(fresh, "artifact_")
+    assert not hasattr(fresh, "model_")
 
 
 # ---- weights
@@ -338,7 +338,7 @@ def test_weight_zero_is_absence_bit_for_bit(kind: Any) -> None:
     weighted = kind(epochs=3).fit(table, y, sample_weight=weight)
     removed = kind(epochs=3).fit(table[kept], y[kept], sample_weight=weight[kept])
     np.testing.assert_array_equal(weighted.predict(table), removed.predict(table))
-    assert weighted.artifact_.encoder.counts.tolist() == removed.artifact_.encoder.counts.tolist()
+    assert weighted.model_.artifact.encoder.counts.tolist() == removed.model_.artifact.encoder.counts.tolist()
 
 
 def test_weights_count_as_copies_where_values_are_counted() -> None:
@@ -372,10 +372,10 @@ def test_bad_weights_are_refused(weight: Any, message: str) -> None:
 def test_history_and_early_stopping_on_held_out_rows() -> None:
     table, y = clicks()
     model = FMClassifier(patience=2, learning_rate=1.0).fit(table, y)
-    losses = [record["valid_logloss"] for record in model.history_]
+    losses = [record["valid_logloss"] for record in model.history_.records]
     assert model.best_epoch_ == int(np.argmin(losses)) + 1
-    assert len(model.history_) == model.best_epoch_ + 2 < 50
-    assert model.artifact_.training["valid_rows"] == 300
+    assert model.history_.n_epochs == model.best_epoch_ + 2 < 50
+    assert model.model_.artifact.training["valid_rows"] == 300
 
 
 def test_the_eval_set_chooses_the_epoch() -> None:
@@ -383,21 +383,21 @@ def test_the_eval_set_chooses_the_epoch() -> None:
     other, y_other = clicks(500, seed=1)
     weight = np.arange(500) % 3
     model = FMClassifier(patience=2, learning_rate=1.0).fit(table, y, eval_set=(other, y_other, weight))
-    assert model.artifact_.training["rows"] == 3000
+    assert model.model_.artifact.training["rows"] == 3000
     p = np.where(y_other == "yes", *model.predict_proba(other).T[::-1])
     expected = -np.average(np.log(p), weights=weight)
-    best = model.history_[model.best_epoch_ - 1]
+    best = model.history_.records[model.best_epoch_ - 1]
     np.testing.assert_allclose(best["valid_logloss"], expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize(("n", "fraction", "valid_rows"), [(999, 0.1, 0), (1000, 0.1, 100), (1000, 0.0, 0)])
 def test_small_data_are_not_divided(n: int, fraction: float, valid_rows: int) -> None:
     table, y = clicks(n)
-    model = LinearClassifier(epochs=4, patience=1, validation_fraction=fraction).fit(table, y)
-    assert model.artifact_.training["valid_rows"] == valid_rows
+    model = LinearClassifier(epochs=4, patience=1, valid_fraction=fraction).fit(table, y)
+    assert model.model_.artifact.training["valid_rows"] == valid_rows
     if not valid_rows:
-        assert [record["epoch"] for record in model.history_] == [1, 2, 3, 4]
-        assert not any(name.startswith("valid") for name in model.history_[0])
+        assert [record["epoch"] for record in model.history_.records] == [1, 2, 3, 4]
+        assert not any(name.startswith("valid") for name in model.history_.records[0])
 
 
 def test_a_rare_class_is_on_both_sides_of_the_division() -> None:
@@ -460,7 +460,7 @@ def test_scores_are_those_of_the_specification(kind: Any) -> None:
     table, y = clicks(1200)
     y = y if kind in CLASSIFIERS else np.random.default_rng(0).normal(5, 2, len(y))
     model = kind(epochs=3, fields=TAGS).fit(table, y)
-    artifact = model.artifact_
+    artifact = model.model_.artifact
     rows = artifact.encoder.encode(pl.from_pandas(table), labelled=False).rows
     expected = specification_logits(artifact.model, artifact.parameters, rows)
     came = model.decision_function(table) if kind in CLASSIFIERS else model.predict(table)
@@ -473,11 +473,11 @@ def test_a_saved_model_scores_the_same(kind: Any, tmp_path: Path) -> None:
     y = y if kind in CLASSIFIERS else (y == "yes") * 2.5
     model = kind(epochs=3, fields=TAGS).fit(table, y)
     model.save(tmp_path / "model")
-    predictor = load(tmp_path / "model")
+    loaded = load(tmp_path / "model")
     expected = model.predict_proba(table)[:, 1] if kind in CLASSIFIERS else model.predict(table)
-    np.testing.assert_allclose(predictor.predict(table), expected, rtol=1e-6)
+    np.testing.assert_allclose(loaded.predict(table), expected, rtol=1e-6)
     labelled = table.assign(clicked=y)
-    scores = predictor.evaluate(labelled)
+    scores = loaded.evaluate(labelled)
     error = np.mean((model.predict(table) - y) ** 2) ** 0.5 if kind in REGRESSORS else None
     np.testing.assert_allclose(
         scores["rmse" if kind in REGRESSORS else "auc"],
@@ -500,7 +500,7 @@ def test_pickled_and_copied_models_score_the_same(through: Any) -> None:
     twin = through(model)
     np.testing.assert_array_equal(twin.decision_function(table), model.decision_function(table))
     assert twin.factors_["city"]["Rome"].tolist() == model.factors_["city"]["Rome"].tolist()
-    assert not hasattr(through(FMClassifier()), "artifact_")
+    assert not hasattr(through(FMClassifier()), "model_")
 
 
 # ---- what is refused
@@ -518,9 +518,9 @@ def test_more_than_two_classes_are_refused() -> None:
     ("parameters", "message"),
     [
         ({"n_factors": 0}, "n_factors must be an integer"),
-        ({"validation_fraction": 1.0}, "validation_fraction must be a number of at least 0 and below 1"),
-        ({"validation_fraction": None}, "validation_fraction must be"),
-        ({"validation_fraction": "some"}, "validation_fraction must be"),
+        ({"valid_fraction": 1.0}, "valid_fraction must be a number of at least 0 and below 1"),
+        ({"valid_fraction": None}, "valid_fraction must be"),
+        ({"valid_fraction": "some"}, "valid_fraction must be"),
         ({"n_bins": 1}, "n_bins must be none or an integer"),
         ({"min_count": 0}, "min_count must be an integer"),
         ({"patience": 0}, "patience must be"),
@@ -563,7 +563,7 @@ def test_columns_with_numbers_for_names() -> None:
 def test_the_target_may_have_the_name_of_a_column() -> None:
     table, y = clicks(100)
     model = LinearClassifier(epochs=1).fit(table, y.rename("city"))
-    assert model.artifact_.encoder.schema.target.name == "city_"
+    assert model.model_.schema.target.name == "city_"
 
 
 def test_one_row_is_too_few() -> None:
