@@ -7,35 +7,23 @@ from typing import Annotated, Any
 
 import typer
 
-from anyfm.cli.options import AsJson, general_settings, with_settings
+from anyfm.cli.options import AsJson, general_options, option, with_options
+from anyfm.cli.output import Output
+from anyfm.core.settings import DataSettings
 
 
-@with_settings(general_settings("target", "min_count"))
+@with_options(*general_options("target", "min_count"))
 def convert(
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="A table, or a libsvm or libffm file; or a glob.")],
     out: Annotated[
         Path, typer.Argument(metavar="OUT", help="The file to write: .svm and .ffm are text, .parquet … are tables.")
     ],
     source_format: Annotated[
-        str,
-        typer.Option(
-            "--from",
-            metavar="FORMAT",
-            help="Format of SOURCE: libsvm, libffm or table; auto: by its suffix.",
-            rich_help_panel="Data",
-        ),
+        str, option("Data", "FORMAT", "Format of SOURCE: libsvm, libffm or table; auto: by its suffix.", "--from")
     ] = "auto",
-    format: Annotated[
-        str,
-        typer.Option("--to", metavar="FORMAT", help="Format of OUT, in the same words.", rich_help_panel="Output"),
-    ] = "auto",
+    format: Annotated[str, option("Output", "FORMAT", "Format of OUT, in the same words.", "--to")] = "auto",
     vocabulary: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="The vocabulary that an earlier conversion wrote beside its text.",
-            rich_help_panel="Data",
-        ),
+        Path | None, option("Data", "DIR", "The vocabulary that an earlier conversion wrote beside its text.")
     ] = None,
     as_json: AsJson = False,
     *,
@@ -48,16 +36,14 @@ def convert(
 
     Examples:
     anyfm convert clicks.parquet clicks.ffm --target click
-    anyfm convert more.parquet more.ffm --target click --vocabulary clicks.ffm.vocabulary
-    anyfm convert clicks.ffm again.parquet --vocabulary clicks.ffm.vocabulary
+    anyfm convert new.csv new.ffm --target click --vocabulary clicks.ffm.vocabulary
+    anyfm convert new.ffm table.parquet --vocabulary clicks.ffm.vocabulary
     """
-    from anyfm.cli.output import Output
-    from anyfm.core.settings import DataSettings
-    from anyfm.data.text.convert import convert as converted
+    from anyfm.data.text import convert as conversion
 
     output = Output(as_json=as_json)
     given = DataSettings.from_mapping(settings)
-    done = converted(
+    done = conversion.convert(
         source,
         out,
         target=given.target,
@@ -66,20 +52,9 @@ def convert(
         vocabulary=vocabulary,
         schema_options={"min_count": given.min_count} if "min_count" in settings else {},
     )
-    facts = [
-        ("rows", f"{done.n_rows:,} of {done.n_features:,} features in {done.n_fields:,} fields"),
-        ("written to", str(done.out)),
-    ]
-    if done.vocabulary is not None:
-        facts.append(("vocabulary", str(done.vocabulary)))
-    output.facts(facts)
-    output.finish(
-        {
-            "rows": done.n_rows,
-            "n_features": done.n_features,
-            "n_fields": done.n_fields,
-            "out": str(done.out),
-            "vocabulary": None if done.vocabulary is None else str(done.vocabulary),
-            **done.report,
-        }
-    )
+    rows = f"{done.n_rows:,} of {done.n_features:,} features in {done.n_fields:,} fields"
+    result = {"rows": done.n_rows, "n_features": done.n_features, "n_fields": done.n_fields, "out": str(done.out)}
+    facts = [("rows", rows), ("written to", str(done.out))]
+    vocabulary_text = None if done.vocabulary is None else str(done.vocabulary)
+    output.facts(facts if vocabulary_text is None else [*facts, ("vocabulary", vocabulary_text)])
+    output.finish({**result, "vocabulary": vocabulary_text, **done.report})

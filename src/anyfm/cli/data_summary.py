@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from anyfm.cli.output import Output
@@ -77,24 +77,6 @@ def report_lines(report: Report) -> list[str]:
 
     if isinstance(report, TextReport):
         return [f"{count:,} {_TEXT_REPORT[name]}" for name, count in report.to_dict().items() if count]
-    lines = []
-    for what, attribute in (("unseen or rare", "n_unseen"), ("missing", "n_missing")):
-        counts = [(getattr(field, attribute), field.n_entries, field.name) for field in report.fields]
-        found = sorted((entry for entry in counts if entry[0]), reverse=True)
-        if found:
-            listed = ", ".join(f"{field} {n:,} ({n / n_entries:.1%})" for n, n_entries, field in found[:_N_LISTED])
-            more = f" and {len(found) - _N_LISTED} more fields" if len(found) > _N_LISTED else ""
-            lines.append(f"{what} values: {listed}{more}")
-    return lines
-
-
-def report_dict(report: Report) -> dict[str, Any]:
-    """The same for JSON."""
-    from anyfm.pipeline import TextReport
-
-    if isinstance(report, TextReport):
-        return dict(report.to_dict())
-    return {
-        "unseen": {field.name: field.n_unseen for field in report.fields if field.n_unseen},
-        "missing": {field.name: field.n_missing for field in report.fields if field.n_missing},
-    }
+    lines = report.describe().splitlines()
+    more = [f"and {len(lines) - _N_LISTED} more fields"] if len(lines) > _N_LISTED else []
+    return lines[:_N_LISTED] + more

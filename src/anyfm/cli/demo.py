@@ -8,20 +8,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
-from anyfm.cli.options import AsJson
+from anyfm.cli.data_summary import show_schema
+from anyfm.cli.options import AsJson, option
+from anyfm.cli.output import Output
 from anyfm.core.errors import InputError, MissingDependencyError
 
 if TYPE_CHECKING:
-    from anyfm.cli.output import Output
     from anyfm.data.readers import Frame
     from anyfm.model import Model
     from anyfm.pipeline import PreparedData
 
 _SEED = 1
 _TEST_FRACTION, _VALID_FRACTION = 0.1, 1 / 9  # of all rows, and of the remaining rows: 80 % stay for training
-_N_GENERATED, _N_STRENGTH_ROWS = 100_000, 30_000
+_N_GENERATED = 100_000
 _N_NEIGHBOURS = 3
 _MIN_COUNT = 50  # occurrences from which a value's factors are compared
 _N_STRONGEST = 6
@@ -30,19 +29,7 @@ _WITHOUT_EFFECT = {"gender", "ad_size"}  # a pair of fields without any true eff
 
 @dataclass(frozen=True, kw_only=True)
 class Example:
-    """A table to demonstrate on.
-
-    Parameters
-    ----------
-    columns : table
-    target : str
-    question, credit : str
-        What is predicted, and where the data are from.
-    neighbours_of : (str, tuple of str)
-        A field, and values of it whose nearest neighbours are shown.
-    fields : mapping
-        Kinds of columns, where the inferred ones are wrong.
-    """
+    """A table to demonstrate on; `neighbours_of` is a field, and values whose nearest neighbours are shown."""
 
     columns: Any
     target: str
@@ -53,13 +40,8 @@ class Example:
 
 
 def demo(
-    out: Annotated[
-        Path, typer.Option(metavar="DIR", help="The directory for tables and models.", rich_help_panel="Output")
-    ] = Path("demo-output"),
-    offline: Annotated[
-        bool,
-        typer.Option("--offline", help="Download nothing: use generated ad clicks.", rich_help_panel="Data"),
-    ] = False,
+    out: Annotated[Path, option("Output", "DIR", "The directory for tables and models.")] = Path("demo-output"),
+    offline: Annotated[bool, option("Data", None, "Download nothing: use generated ad clicks.", "--offline")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Train and compare all models on MovieLens-100K.
@@ -71,8 +53,6 @@ def demo(
     anyfm demo
     anyfm demo --offline --out demo-output
     """
-    from anyfm.cli.output import Output
-
     began = time.perf_counter()
     output = Output(as_json=as_json)
     example = _generated() if offline else _movielens_or_generated(output)
@@ -131,7 +111,6 @@ def _generated() -> Example:
 
 def _prepare(output: Output, example: Example, out: Path) -> tuple[PreparedData, Frame]:
     """Divide the rows at random into training, validation and test rows, save them, and encode."""
-    from anyfm.cli.data_summary import show_schema
     from anyfm.core.settings import DataSettings, ValidationSettings
     from anyfm.data.readers import read_table, write_table
     from anyfm.pipeline import prepare
@@ -227,29 +206,17 @@ def _show_attention(output: Output) -> list[dict[str, Any]]:
         effect).
     """
     from anyfm.datasets.synthetic import ad_clicks
-    from anyfm.explain.effects import sample
-    from anyfm.explain.strength import strengths
     from anyfm.pipeline import train
     from anyfm.training.callbacks import ProgressBar
 
     clicks = ad_clicks(_N_GENERATED, seed=_SEED)
-    prepared: list[PreparedData] = []
-    model = train(clicks.columns, "click", model="afm", seed=_SEED, on_data=prepared.append, callbacks=[ProgressBar()])
-    found = strengths(model.artifact, sample(prepared[0].train, _N_STRENGTH_ROWS))
-    names = model.artifact.require_encoder().field_names
+    model = train(clicks.columns, "click", model="afm", seed=_SEED, callbacks=[ProgressBar()])
     true = {frozenset(pair["fields"]): pair["strength"] for pair in clicks.truth["pairs"]}
-    assert found.attention is not None
-    pairs = []
-    for place in (-found.interaction).argsort():
-        fields = [names[ends[place]] for ends in (found.field_pairs.first, found.field_pairs.second)]
-        pairs.append(
-            {
-                "fields": fields,
-                "attention": float(found.attention[place]),
-                "strength": float(found.interaction[place]),
-                "true": float(true[frozenset(fields)]),
-            }
-        )
+    pairs: list[dict[str, Any]] = []
+    for pair in model.summarize(clicks.columns).pairs().to_dicts():
+        fields = [pair["field"], pair["other_field"]]
+        measured = {"attention": pair["attention"], "strength": pair["interaction"], "true": true[frozenset(fields)]}
+        pairs.append({"fields": fields, **measured})
     output.text(f"\nWhich pairs of fields does AFM attend to? On {_N_GENERATED:,} generated clicks the truth is known:")
     rows = [
         (" × ".join(pair["fields"]), f"{pair['attention']:.1%}", f"{pair['strength']:.2f}", f"{pair['true']:.2f}")

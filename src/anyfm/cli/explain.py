@@ -5,15 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
-from anyfm.cli.options import READING, AsJson, DataPath, ModelPath, general_settings, with_settings
+from anyfm.cli.options import AsJson, DataPath, ModelPath, general_options, option, with_options
+from anyfm.cli.output import Output
+from anyfm.cli.reading import READING, open_model
 from anyfm.core.errors import InputError, SettingError, got
 from anyfm.core.rows import Rows
+from anyfm.core.settings import unknown_name
 
 if TYPE_CHECKING:
     from anyfm.artifact import Artifact
-    from anyfm.cli.output import Output
     from anyfm.explain.value_pairs import ValuePair
 
 _BAR = 14
@@ -38,37 +38,21 @@ _MEANINGS = {
 }
 
 
-@with_settings(general_settings(*READING))
+@with_options(*general_options(*READING))
 def explain(
     model: ModelPath,
     data: DataPath,
     row: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N", help="Explain this row, counted from 1, instead of the table.", rich_help_panel="Data"
-        ),
+        int | None, option("Data", "N", "Explain this row, counted from 1, instead of the whole table.")
     ] = None,
     field: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME", help="Show how each value of this field changes the mean score.", rich_help_panel="Data"
-        ),
+        str | None, option("Data", "NAME", "Show how each value of this field changes the mean score.")
     ] = None,
     out: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Write the contributions to every row: .parquet, .csv, .jsonl or .json.",
-            rich_help_panel="Output",
-        ),
+        Path | None, option("Output", "FILE", "Write the contributions to every row: .parquet, .csv, .jsonl or .json.")
     ] = None,
     top: Annotated[
-        int,
-        typer.Option(
-            metavar="INTEGER",
-            help="Number of terms or pairs to show, or to write for each row; 0: all.",
-            rich_help_panel="Output",
-        ),
+        int, option("Output", "INTEGER", "Number of terms or pairs to show, or to write for each row; 0: all.")
     ] = 12,
     as_json: AsJson = False,
     *,
@@ -85,28 +69,26 @@ def explain(
     anyfm explain model test.parquet --field hour
     anyfm explain model test.parquet --out contributions.parquet
     """
-    from anyfm.cli.output import Output
-    from anyfm.cli.reading import read_data
-    from anyfm.model import load
+    from anyfm.data.text.reader import TextRows
 
     if top < 0:
         raise SettingError(got("--top must be 0 or more", top=top))
     if row is not None and field is not None:
         raise SettingError(got("--row and --field cannot be combined", row=row, field=field))
     output = Output(as_json=as_json)
-    loaded = load(model)
-    found = read_data(loaded, data, settings, labelled=True)
-    given: Any = getattr(found, "rows", found)
+    loaded, found = open_model(model, data, settings, labelled=True)
+    given: Any = found.rows if isinstance(found, TextRows) else found
+    n_rows = given.n_rows if isinstance(given, Rows) else len(given)
     if row is not None:
-        if not 1 <= row <= _n_rows(given):
-            raise InputError(got(f"--row must be from 1 to {_n_rows(given)}, the rows of the table", row=row))
-        given = given.slice(row - 1, row) if isinstance(given, Rows) else given[row - 1 : row]
-    result: dict[str, Any] = {"model": loaded.name, "rows": _n_rows(given)}
+        if not 1 <= row <= n_rows:
+            raise InputError(got(f"--row must be from 1 to {n_rows}, the rows of the table", row=row))
+        given, n_rows = given.slice(row - 1, row) if isinstance(given, Rows) else given[row - 1 : row], 1
+    result: dict[str, Any] = {"model": loaded.name, "rows": n_rows}
     if field is not None:
         result |= _show_effect(output, loaded.artifact, given, field)
     elif row is not None:
         contributions = loaded.explain(given)
-        output.results.print(f"row {row}: {contributions.describe(top=top or None)}", markup=False, soft_wrap=True)
+        output.text(f"row {row}: {contributions.describe(top=top or None)}")
         result |= {**contributions.to_dict(top=top or None)["rows"][0], "row": row}
     else:
         result |= _show_summary(output, loaded.artifact, given, top or None)
@@ -117,13 +99,8 @@ def explain(
     output.finish(result)
 
 
-def _n_rows(given: Any) -> int:
-    return given.n_rows if isinstance(given, Rows) else len(given)
-
-
 def _show_effect(output: Output, artifact: Artifact, given: Any, field: str) -> dict[str, Any]:
     """How each value of a field changes the mean score."""
-    from anyfm.core.settings import unknown_name
     from anyfm.explain.effects import partial_effect
 
     encoder = artifact.encoder

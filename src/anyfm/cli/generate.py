@@ -9,7 +9,8 @@ from typing import Annotated
 
 import typer
 
-from anyfm.cli.options import AsJson
+from anyfm.cli.options import AsJson, option
+from anyfm.cli.output import Output
 
 
 class Kind(str, Enum):
@@ -21,18 +22,11 @@ class Kind(str, Enum):
 
 def generate(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The table to write: .parquet, .csv or .jsonl.")],
-    rows: Annotated[int, typer.Option(metavar="INTEGER", help="Number of rows.", rich_help_panel="Data")] = 100_000,
+    rows: Annotated[int, option("Data", "INTEGER", "Number of rows.")] = 100_000,
     like: Annotated[
-        Kind,
-        typer.Option(
-            metavar="ads|criteo",
-            help="ads: few fields with known effects. criteo: 39 fields with many rare values.",
-            rich_help_panel="Data",
-        ),
+        Kind, option("Data", "ads|criteo", "ads: few fields with known effects; criteo: 39 fields, many rare values.")
     ] = Kind.ads,
-    seed: Annotated[
-        int, typer.Option(metavar="INTEGER", help="The same seed gives the same bytes.", rich_help_panel="Data")
-    ] = 0,
+    seed: Annotated[int, option("Data", "INTEGER", "The same seed gives the same bytes.")] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Write a table of generated clicks, and the true effects beside it.
@@ -43,7 +37,6 @@ def generate(
     anyfm generate clicks.parquet --rows 50000
     anyfm generate large.csv --like criteo --rows 1000000 --seed 1
     """
-    from anyfm.cli.output import Output
     from anyfm.data.readers import write_table
     from anyfm.datasets.synthetic import GENERATORS
 
@@ -53,13 +46,13 @@ def generate(
     write_table(table.columns, out)
     truth = out.with_suffix(".truth.json")
     truth.write_text(json.dumps(table.truth, indent=2) + "\n", encoding="utf-8")
+    summary = {key: table.truth[key] for key in ("kind", "seed", "click_rate", "best_logloss")}
     output.facts(
         [
-            ("rows", f"{rows:,}, {table.truth['click_rate']:.1%} of them clicks"),
-            ("best logloss", f"{table.truth['best_logloss']:.5f} (of the true probabilities)"),
+            ("rows", f"{rows:,}, {summary['click_rate']:.1%} of them clicks"),
+            ("best logloss", f"{summary['best_logloss']:.5f} (of the true probabilities)"),
             ("written to", str(out)),
             ("true effects", str(truth)),
         ]
     )
-    summary = {key: table.truth[key] for key in ("kind", "seed", "click_rate", "best_logloss")}
     output.finish({"rows": rows, "out": str(out), "truth": str(truth), **summary})

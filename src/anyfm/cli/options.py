@@ -92,7 +92,9 @@ def with_options(*options: inspect.Parameter) -> Callable[[Callable[..., None]],
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         signature = inspect.signature(command, eval_str=True)
-        own = [each.replace(kind=each.KEYWORD_ONLY) for each in signature.parameters.values() if each.name != "settings"]
+        own = [
+            each.replace(kind=each.KEYWORD_ONLY) for each in signature.parameters.values() if each.name != "settings"
+        ]
 
         @functools.wraps(command)
         def run(**values: Any) -> None:

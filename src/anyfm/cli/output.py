@@ -62,7 +62,10 @@ class Output:
         from rich.table import Table
         from rich.text import Text
 
-        shown = Table(title=title and Text(title), box=SIMPLE_HEAD, title_justify="left")
+        console = self._notes if notes else self._results
+        if title is not None:
+            console.print(title, markup=False, style="italic")
+        shown = Table(box=SIMPLE_HEAD)
         for column in columns:
             is_number = column in numbers
             shown.add_column(
@@ -70,7 +73,7 @@ class Output:
             )
         for row in rows:
             shown.add_row(*map(Text, row))
-        (self._notes if notes else self._results).print(shown)
+        console.print(shown)
 
     def _print(self, text: str, first: str, indent: str, *, notes: bool = False) -> None:
         console = self._notes if notes else self._results

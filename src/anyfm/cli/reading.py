@@ -1,4 +1,4 @@
-"""Data for a saved model: a table, or text of the ids that the model was trained on."""
+"""Saved models, and data for them: a table, or text of the ids that the model was trained on."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anyfm.core.errors import SettingError, got
-from anyfm.core.settings import DataSettings
+from anyfm.core.settings import DataSettings, TrainingSettings, parse_settings
 
 if TYPE_CHECKING:
     from anyfm.core.rows import Rows
@@ -17,45 +17,48 @@ if TYPE_CHECKING:
     from anyfm.model import Model
     from anyfm.pipeline import TextReport
 
+READING = ("format", "header", "column_names", "separator")
+"""The settings that say how a file is read."""
 
-def read_data(
-    model: Model, data: str, settings: Mapping[str, Any], *, labelled: bool, table_only: Mapping[str, Any] | None = None
-) -> Frame | TextRows:
-    """Read a table as a data frame, or text of ids as rows.
+
+def open_model(
+    path: Path, data: str, settings: Mapping[str, Any], *, labelled: bool, **table_only: Any
+) -> tuple[Model, Frame | TextRows]:
+    """Load a model and read data for it.
 
     Parameters
     ----------
-    model : Model
+    path : Path
     data : str
         A path or a glob.
     settings : mapping
-        Settings of `DataSettings` that say how the file is read.
+        Settings of reading, and n_threads.
     labelled : bool
         Whether the labels of text must be those of the model's task.
-    table_only : mapping, optional
-        Options by name that text does not have.
+    **table_only
+        Options of the command that text does not have.
     """
-    from anyfm.model import text_format_of
+    from anyfm.model import load, text_format_of
 
-    given = DataSettings.from_mapping(settings)
+    given, training = parse_settings(settings, DataSettings, TrainingSettings)
+    model = load(path, n_threads=training.n_threads)
     format = text_format_of(data, given.format)
     if format is None:
-        return model.read(data, **read_options(given))
-    for name, value in {**settings, **(table_only or {})}.items():
-        if value and name != "format":
-            rule = f"{name} is for tables; a libsvm or libffm file has a label, ids and values"
-            raise SettingError(got(rule, **{name: value}))
-    return model.read_text(data, format=format, labelled=labelled)
+        return model, model.read(data, **read_options(given))
+    for name, value in {**settings, **table_only}.items():
+        if value and name not in ("format", "n_threads"):
+            raise SettingError(got(f"{name} is for tables; a libsvm or libffm file has no columns", **{name: value}))
+    return model, model.read_text(data, format=format, labelled=labelled)
 
 
-def encode(model: Model, found: Frame | TextRows, *, labelled: bool) -> tuple[Rows, EncodingReport | TextReport]:
+def encode(model: Model, data: Frame | TextRows, *, labelled: bool) -> tuple[Rows, EncodingReport | TextReport]:
     """The rows to score, and what was unseen and missing in them."""
     from anyfm.data.text.reader import TextRows
     from anyfm.pipeline import TextReport
 
-    if isinstance(found, TextRows):
-        return found.rows, TextReport.of(found)
-    encoded = model.encode(found, labelled=labelled)
+    if isinstance(data, TextRows):
+        return data.rows, TextReport.of(data)
+    encoded = model.encode(data, labelled=labelled)
     return encoded.rows, encoded.report
 
 
@@ -67,12 +70,3 @@ def read_options(given: DataSettings) -> dict[str, Any]:
         "names": given.column_names,
         "separator": given.separator,
     }
-
-
-def load_model(path: Path, settings: dict[str, Any]) -> Model:
-    """Load a saved model; takes n_threads out of the settings."""
-    from anyfm.core.settings import TrainingSettings
-    from anyfm.model import load
-
-    of_threads = {name: settings.pop(name) for name in list(settings) if name == "n_threads"}
-    return load(path, n_threads=TrainingSettings.from_mapping(of_threads).n_threads)

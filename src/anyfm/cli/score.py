@@ -5,13 +5,15 @@ from __future__ import annotations
 import time
 from typing import Annotated, Any
 
-import typer
+from anyfm.cli.data_summary import note_report
+from anyfm.cli.options import AsJson, DataPath, ModelPath, general_options, option, with_options
+from anyfm.cli.output import Output, metric_facts
+from anyfm.cli.reading import READING, encode, open_model
+from anyfm.core.errors import SettingError
+from anyfm.core.settings import unknown_name
 
-from anyfm.cli.options import READING, AsJson, DataPath, ModelPath, general_settings, with_settings
-from anyfm.core.errors import SettingError, got
 
-
-@with_settings(general_settings(*READING, "n_threads"))
+@with_options(*general_options(*READING, "n_threads"))
 def evaluate(model: ModelPath, data: DataPath, as_json: AsJson = False, *, settings: dict[str, Any]) -> None:
     """Measure a saved model on a table, or on a libsvm or libffm file.
 
@@ -19,41 +21,25 @@ def evaluate(model: ModelPath, data: DataPath, as_json: AsJson = False, *, setti
     anyfm evaluate model test.parquet
     anyfm evaluate model test.csv --json
     """
-    from anyfm.cli.data_summary import note_report, report_dict
-    from anyfm.cli.output import Output, metric_facts
-    from anyfm.cli.reading import encode, load_model, read_data
-
     output = Output(as_json=as_json)
-    scorer = load_model(model, settings)
     began = time.perf_counter()
-    rows, report = encode(scorer, read_data(scorer, data, settings, labelled=True), labelled=True)
+    scorer, found = open_model(model, data, settings, labelled=True)
+    rows, report = encode(scorer, found, labelled=True)
     metrics = scorer.evaluate(rows)
     seconds = time.perf_counter() - began
     note_report(output, report)
     output.facts([("rows", f"{rows.n_rows:,}"), *metric_facts(metrics)])
     result = {"model": scorer.name, "rows": rows.n_rows, **metrics, "seconds": seconds}
-    output.finish({**result, "encoding": report_dict(report)})
+    output.finish({**result, "encoding": report.to_dict()})
 
 
-@with_settings(general_settings(*READING, "n_threads"))
+@with_options(*general_options(*READING, "n_threads"))
 def predict(
     model: ModelPath,
     data: DataPath,
-    out: Annotated[
-        str,
-        typer.Option(
-            metavar="FILE",
-            help="A .parquet, .csv or .jsonl file, or - for CSV on standard output.",
-            rich_help_panel="Output",
-        ),
-    ] = "-",
+    out: Annotated[str, option("Output", "FILE", "A .parquet, .csv or .jsonl file; -: CSV to standard output.")] = "-",
     keep: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="COLUMN",
-            help="Write this column of the data beside the score; repeatable.",
-            rich_help_panel="Output",
-        ),
+        list[str] | None, option("Output", "COLUMN", "Write this column too, beside the score; may be repeated.")
     ] = None,
     as_json: AsJson = False,
     *,
@@ -67,23 +53,19 @@ def predict(
     anyfm predict model new.parquet --out scores.csv --keep user
     anyfm predict model new.csv | head
     """
-    from anyfm.cli.data_summary import note_report, report_dict
-    from anyfm.cli.output import Output
-    from anyfm.cli.reading import encode, load_model, read_data
     from anyfm.data.readers import write_table
 
     if as_json and out == "-":
         raise SettingError("--json needs --out FILE, since the scores themselves take standard output")
     output = Output(as_json=as_json, stdout_taken=out == "-")
-    scorer = load_model(model, settings)
     began = time.perf_counter()
-    found = read_data(scorer, data, settings, labelled=False, table_only={"keep": keep})
-    columns = {}
-    for column in keep or []:
-        if column not in found.columns:
-            raise SettingError(got("--keep must name a column of the data", keep=column))
-        columns[column] = found[column]
+    scorer, found = open_model(model, data, settings, labelled=False, keep=keep)
     rows, report = encode(scorer, found, labelled=False)
+    table: Any = found  # with --keep it is never text
+    for column in keep or []:
+        if column not in table.columns:
+            raise SettingError(unknown_name(column, table.columns, what="column of the data to keep"))
+    columns = {column: table[column] for column in keep or []}
     name = "probability" if scorer.task.is_classification else "prediction"
     write_table({**columns, name: scorer.predict(rows)}, out)
     seconds = time.perf_counter() - began
@@ -91,4 +73,4 @@ def predict(
     if out != "-":
         output.facts([("rows", f"{rows.n_rows:,}"), ("written to", out)])
     result = {"rows": rows.n_rows, "out": out, "column": name, "seconds": seconds}
-    output.finish({**result, "encoding": report_dict(report)})
+    output.finish({**result, "encoding": report.to_dict()})
