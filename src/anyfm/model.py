@@ -375,7 +375,9 @@ class Model:
         return {name: value for name, value in self.__dict__.items() if name != "_scorer"}  # it holds compiled kernels
 
     def __repr__(self) -> str:
-        return f"<anyfm.Model {', '.join(f'{text} {name}'.strip() for name, text in self._facts().items())}>"
+        facts = self._facts()
+        counts = [f"{facts[name]} {name}" for name in ("fields", "features", "parameters")]
+        return f"<anyfm.Model {', '.join([self.name, self.task.name, *counts])}>"
 
     def _repr_html_(self) -> str:
         facts = {**self._facts(), **{f"validation {name}": f"{value:.5g}" for name, value in self.metrics.items()}}

@@ -148,7 +148,7 @@ def train(
     checkpoint : path, optional
         A directory. After every epoch all that is needed to continue training is saved there.
     resume : bool
-        Continue from the checkpoint there.
+        Continue from the checkpoint there, if there is one.
     **settings
         Settings of the model (`MODELS[model].settings_type`), and of `TrainingSettings`, `ValidationSettings` and
         `DataSettings` in `anyfm.core.settings`, by name: ``train(clicks, "click", n_factors=8, valid_by="day")``.
@@ -474,10 +474,13 @@ def _fit(
     began: float,
 ) -> Model:
     from anyfm.engines.choice import make_engine
-    from anyfm.training.checkpoint import Checkpointer, load_checkpoint
+    from anyfm.training.checkpoint import FILE_NAME, Checkpointer, load_checkpoint
 
-    if resume and checkpoint is None:
+    if checkpoint is not None:
+        callbacks = [*callbacks, Checkpointer(checkpoint)]
+    elif resume:
         raise SettingError("resume needs checkpoint, the directory to continue from")
+    continues = resume and checkpoint is not None and Path(checkpoint, FILE_NAME).is_file()
     _check_fields(model, data.format)
     engine = make_engine(
         MODELS[model](replace(settings, task=data.task.name)),
@@ -492,8 +495,8 @@ def _fit(
         data.train,
         data.valid,
         training,
-        callbacks=callbacks if checkpoint is None else [*callbacks, Checkpointer(checkpoint)],
-        resume=load_checkpoint(checkpoint) if resume and checkpoint is not None else None,
+        callbacks=callbacks,
+        resume=load_checkpoint(checkpoint) if continues and checkpoint is not None else None,
     )
     artifact = Artifact(
         model=engine.model,

@@ -103,7 +103,7 @@ def test_no_file_needs_code_to_be_read(tmp_path):
     assert sorted(contents(tmp_path / "model")) == ["model.json", "weights.safetensors"]
     document = json.loads((tmp_path / "model" / "model.json").read_text(encoding="utf-8"))
     assert document["format_version"] == 1
-    assert document["config"]["n_factors"] == 3
+    assert document["settings"]["n_factors"] == 3
 
 
 def test_parents_are_made_and_an_empty_directory_is_filled(tmp_path):

@@ -36,9 +36,9 @@ from anyfm.estimators import (
     LinearRegressor,
 )
 from anyfm.metrics.functions import auc
+from anyfm.model import load
 from anyfm.models import MODELS, specification_logits
 from anyfm.models.ffm import PRESETS
-from anyfm.model import load
 
 CLASSIFIERS = [LinearClassifier, FMClassifier, FFMClassifier, AFMClassifier, DeepFMClassifier]
 REGRESSORS = [LinearRegressor, FMRegressor, FFMRegressor, AFMRegressor, DeepFMRegressor]

@@ -98,9 +98,9 @@ def text() -> Rule:
     return Rule("text", lambda value: isinstance(value, str) and bool(value), str)
 
 
-def separator_character() -> Rule:
-    """What separates columns; in text, ``\\t`` and ``tab`` are a tab."""
-    return Rule("a character", text().holds, lambda value: "\t" if value in ("\\t", "tab") else value, "CHARACTER")
+def separator() -> Rule:
+    """Text between columns; in text "\\t" and "tab" are a tab."""
+    return Rule("text", text().holds, lambda given: "\t" if given in ("\\t", "tab") else given)
 
 
 def texts() -> Rule:
@@ -248,7 +248,7 @@ class DataSettings(Settings):
     header: bool = setting(True, flag(), "whether the first line of a delimited file holds the column names")
     column_names: tuple[str, ...] | None = setting(None, optional(texts()), "column names, separated by commas")
     separator: str | None = setting(
-        None, optional(separator_character()), "what separates columns in a delimited file; \\t for a tab"
+        None, optional(separator()), "what separates columns in a delimited file; \\t for a tab"
     )
 
 
