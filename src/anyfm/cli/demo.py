@@ -68,7 +68,7 @@ def demo(
         f"  anyfm inspect {out}/fm\n"
         f"  anyfm predict {out}/fm {out}/test.parquet --out scores.csv\n"
         f"  anyfm explain {out}/fm {out}/test.parquet --row 1\n"
-        f"  anyfm report {out}/fm {out}/deepfm {out}/test.parquet --out report.html\n"
+        f"  anyfm report {out}/fm {out}/test.parquet\n"
         f"  anyfm train YOUR-TABLE.csv --target COLUMN --out model"
     )
     output.finish(

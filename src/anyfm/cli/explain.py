@@ -17,24 +17,16 @@ if TYPE_CHECKING:
     from anyfm.explain.value_pairs import ValuePair
 
 _BAR = 14
-_COLUMNS: dict[str, tuple[str, str]] = {  # key in the summary: title of the column, format of its numbers
-    "loss_increase": ("importance", "+.5f"),
-    "whole_interaction": ("whole model", ".4f"),
-    "main_effect": ("effect", ".4f"),
-    "interaction": ("effect", ".4f"),
-    "mean_absolute": ("mean |term|", ".4f"),
-    "deep_mean_absolute": ("mean |MLP|", ".4f"),
-    "share": ("variance", ".1%"),
-    "attention": ("attention", ".3f"),
-}
-_MEANINGS = {
-    "importance": "increase of the loss when the field's values are shuffled among the rows",
-    "effect": "standard deviation over the rows of what the field or the pair adds to the score",
-    "mean |term|": "mean absolute value of the term",
-    "mean |MLP|": "contribution through the MLP, by integrated gradients; other columns are of the FM part",
-    "variance": "fraction of the variance of all terms",
-    "whole model": "effect of the pair in both parts, measured by exchanging values",
-    "attention": "mean weight of the pair; the weights of a row sum to 1",
+_EFFECT = "standard deviation over the rows of what the field or the pair adds to the score"
+_COLUMNS = {  # key in the summary: title of the column, format of its numbers, meaning
+    "loss_increase": ("importance", "+.5f", "increase of the loss when the field's values are shuffled among the rows"),
+    "whole_interaction": ("whole model", ".4f", "effect of the pair in both parts, measured by exchanging values"),
+    "main_effect": ("effect", ".4f", _EFFECT),
+    "interaction": ("effect", ".4f", _EFFECT),
+    "mean_absolute": ("mean |term|", ".4f", "mean absolute value of the term"),
+    "deep_mean_absolute": ("mean |MLP|", ".4f", "part of the MLP, by integrated gradients; the rest is of the FM part"),
+    "share": ("variance", ".1%", "fraction of the variance of all terms"),
+    "attention": ("attention", ".3f", "mean weight of the pair; the weights of a row sum to 1"),
 }
 
 
@@ -135,8 +127,8 @@ def _show_summary(output: Output, artifact: Artifact, given: Any, top: int | Non
     columns = _show_records(output, "Fields", fields)
     columns += _show_records(output, "Interactions: pairs of fields, beyond the effect of each field", pairs)
     _show_value_pairs(output, summary.values, of_fm="whole model" in columns)
-    for column in dict.fromkeys(columns):
-        output.text(f"{column}: {_MEANINGS[column]}.")
+    for title, meaning in {title: meaning for title, _, meaning in _COLUMNS.values() if title in columns}.items():
+        output.text(f"{title}: {meaning}.")
     return {
         "measured_rows": summary.n_rows,
         "fields": fields,
