@@ -54,6 +54,8 @@ class AFM(BaseModel):
     """
 
     name = "afm"
+    title = "Attentional factorization machine"
+    summary = "A factorization machine whose pairs are weighted by attention, row by row."
     settings_type = AFMSettings
 
     def parameter_specs(self, n_features: int, n_fields: int) -> dict[str, ParameterSpec]:

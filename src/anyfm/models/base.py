@@ -101,11 +101,15 @@ class BaseModel(ABC):
     """
 
     name: ClassVar[str]
+    title: ClassVar[str]  # its name in running text, such as "Factorization machine"
+    summary: ClassVar[str]  # one sentence: what its score is made of
     settings_type: ClassVar[type[ModelSettings]]
     needs_fields: ClassVar[bool] = False  # whether the logit depends on which field an entry is of
 
     def __init__(self, config: ModelSettings | None = None) -> None:
         self.settings: Any = config if config is not None else self.settings_type()
+        self.task: Task = get_task(self.settings.task)
+        self.normalize = bool(getattr(self.settings, "normalize", False))
 
     @property
     def task(self) -> Task:

@@ -68,6 +68,8 @@ class FFM(BaseModel):
     """
 
     name = "ffm"
+    title = "Field-aware factorization machine"
+    summary = "Each value has one weight, and a vector for every field that it can meet."
     settings_type = FFMSettings
     needs_fields = True
 

@@ -42,6 +42,8 @@ class FM(BaseModel):
     """
 
     name = "fm"
+    title = "Factorization machine"
+    summary = "Each value has one weight and one vector; two values interact by the inner product of their vectors."
     settings_type = FMSettings
 
     def parameter_specs(self, n_features: int, n_fields: int) -> dict[str, ParameterSpec]:

@@ -30,6 +30,8 @@ class Linear(BaseModel):
     """
 
     name = "linear"
+    title = "Logistic or linear regression"
+    summary = "The score is a bias plus one weight for each value."
     settings_type = LinearSettings
 
     def parameter_specs(self, n_features: int, n_fields: int) -> dict[str, ParameterSpec]:

@@ -7,7 +7,8 @@ taken of vectors relative to their field's mean too, which is how the strength o
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +37,13 @@ class PairTerms(ABC):
 
     def weights(self, batch: Batch) -> Doubles | None:
         """The weight of each pair, (B, S, S), symmetric with 0 on the diagonal; None: all are 1."""
+        return None
+
+    def field_pair_weights(self, parameters: Mapping[str, NDArray[Any]], n_fields: int) -> Doubles | None:
+        """The weight that the model has learnt for each pair of fields, symmetric, (F, F); None: it has none.
+
+        These weights are part of `form`. A field's weight with itself is NaN where no row can have such a pair.
+        """
         return None
 
     @abstractmethod
