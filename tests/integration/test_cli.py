@@ -15,9 +15,9 @@ import pytest
 
 from anyfm import load
 from anyfm.core.errors import InputError
+from anyfm.core.settings import TrainingSettings
 from anyfm.models import MODELS
 from tests.integration.command_line import anyfm, json_of
-
 
 N_TRAIN, N_TEST = 6_000, 2_000
 N_VALID = N_TRAIN // 10
@@ -137,8 +137,9 @@ def test_inspect_shows_what_a_model_is(trained):
 def test_models_lists_every_setting():
     shown = anyfm("models").stdout
     for name, kind in MODELS.items():
-        assert name in shown
-        assert all(setting in shown for setting in kind.settings_type.__dataclass_fields__)
+        assert kind.title in shown
+        of_model = anyfm("models", name).stdout
+        assert all(setting in of_model for setting in (*kind.settings_type.names(), *TrainingSettings.names()))
     assert "n_factors" not in anyfm("models", "linear").stdout
 
 
@@ -169,7 +170,16 @@ def test_options_override_set_which_overrides_a_file(tables, tmp_path):
         'target = "click"\nmodel = "deepfm"\nseed = 4\nepochs = 2\nn_factors = 6\ndropout = 0.1\n'
         'hidden_layer_sizes = [8, 4]\n[fields.hour]\nkind = "ignore"\n'
     )
-    given = ["--set", "dropout=0.3", "--set", "learning_rate=0.2", "--learning-rate", ".1", "--field", "age=categorical"]
+    given = [
+        "--set",
+        "dropout=0.3",
+        "--set",
+        "learning_rate=0.2",
+        "--learning-rate",
+        ".1",
+        "--field",
+        "age=categorical",
+    ]
     arguments = ["--config", tmp_path / "options.toml", *given, "--out", tmp_path / "m", "--json"]
     result = json_of(anyfm("train", tables / "train.csv", *arguments))
     model = load(tmp_path / "m")
@@ -254,7 +264,10 @@ def test_regression_and_weights(tmp_path):
         (["inspect", "{tmp}/none"], "no such model"),
         (["train", "{train}", "--n-factor", "8"], "Did you mean --n-factors?"),
         (["train", "{train}", "--out", "{tmp}/m", "--set", "n_factor=8"], "Did you mean n_factors?"),
-        (["train", "{train}", "--out", "{tmp}/m", "--dropout", ".1"], "dropout is a setting of afm, deepfm; fm does not"),
+        (
+            ["train", "{train}", "--out", "{tmp}/m", "--dropout", ".1"],
+            "dropout is a setting of afm, deepfm; fm does not",
+        ),
         (["train", "{train}", "--out", "{tmp}/m", "--learning-rate", "x"], "learning_rate must be a number above 0"),
         (["train"], "Missing argument 'DATA'. See"),
         (["trian", "{train}"], "Did you mean 'train'?"),

@@ -83,7 +83,9 @@ def test_report_writes_one_page_of_all_models(folder, tmp_path):
     found = json_of(result)
     assert found["bytes"] == out.stat().st_size < 8_000_000
     assert found["models"].keys() == {"fm", "linear"}
-    assert found["models"]["fm"]["auc"] == pytest.approx(library.load(folder / "fm").evaluate(folder / "clicks.parquet")["auc"])
+    assert found["models"]["fm"]["auc"] == pytest.approx(
+        library.load(folder / "fm").evaluate(folder / "clicks.parquet")["auc"]
+    )
 
 
 @pytest.mark.parametrize(

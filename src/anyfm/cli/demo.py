@@ -12,6 +12,7 @@ from anyfm.cli.data_summary import show_schema
 from anyfm.cli.options import AsJson, option
 from anyfm.cli.output import Output
 from anyfm.core.errors import InputError, MissingDependencyError
+from anyfm.models import MODELS
 
 if TYPE_CHECKING:
     from anyfm.data.readers import Frame
@@ -140,7 +141,6 @@ def _prepare(output: Output, example: Example, out: Path) -> tuple[PreparedData,
 def _train_all(output: Output, data: PreparedData, test: Frame, out: Path) -> dict[str, dict[str, float]]:
     """Train, save, load and measure every model; metrics on the test rows by model name."""
     from anyfm.model import load
-    from anyfm.models import MODELS
     from anyfm.pipeline import fit
     from anyfm.training.callbacks import ProgressBar
 
@@ -175,7 +175,8 @@ def _show_comparison(output: Output, results: dict[str, dict[str, float]]) -> No
     ]
     numbers = ("test AUC", "test logloss", "best epoch", "training", "rows/s")
     output.table(("model", *numbers), rows, numbers=numbers)
-    output.text("AUC: the probability that a positive row scores above a negative one. Logloss: lower is better.")
+    output.facts((name, MODELS[name].title) for name in results)
+    output.text("\nAUC: the probability that a positive row scores above a negative one. Logloss: lower is better.")
 
 
 def _show_learned(output: Output, example: Example, test: Frame, out: Path) -> None:

@@ -10,7 +10,7 @@ import typer
 from anyfm.cli.options import GENERAL
 from anyfm.cli.output import Output, settings_text, value_text
 from anyfm.core.errors import SettingError
-from anyfm.core.settings import unknown_name
+from anyfm.core.settings import Settings, unknown_name
 from anyfm.models import MODELS
 
 
@@ -26,12 +26,19 @@ def models(name: Annotated[str | None, typer.Argument(metavar="MODEL", help="One
     if name is not None and name not in MODELS:
         raise SettingError(unknown_name(name, MODELS, what="model"))
     output = Output()
-    kinds = {key: kind.settings_type for key, kind in MODELS.items() if name in (None, key)}
-    for title, kind in {**kinds, **{f"every model: {kind.group.lower()}": kind for kind in GENERAL}}.items():
-        rows = [
-            (item.name, value_text(item.default), f"{item.metadata['help']} ({item.metadata['rule'].text})")
-            for item in dataclasses.fields(kind)
-        ]
-        output.table(("setting", "default", "meaning"), rows, title=title)
-        for preset, settings in PRESETS.get(title, {}).items():
-            output.text(f"--preset {preset}: {settings_text(settings)}\n")
+    for key, model in MODELS.items():
+        if name in (None, key):
+            output.text(f"{key}: {model.title}. {model.summary}\n")
+            _show_settings(output, model.settings_type, f"Settings of {key}")
+            for preset, settings in PRESETS.get(key, {}).items():
+                output.text(f"--preset {preset}: {settings_text(settings)}\n")
+    for kind in GENERAL:
+        _show_settings(output, kind, f"{kind.group}, for every model")
+
+
+def _show_settings(output: Output, kind: type[Settings], title: str) -> None:
+    rows = [
+        (item.name, value_text(item.default), f"{item.metadata['help']} ({item.metadata['rule'].text})")
+        for item in dataclasses.fields(kind)
+    ]
+    output.table(("setting", "default", "meaning"), rows, title=title)

@@ -108,7 +108,6 @@ class BaseModel(ABC):
 
     def __init__(self, config: ModelSettings | None = None) -> None:
         self.settings: Any = config if config is not None else self.settings_type()
-        self.task: Task = get_task(self.settings.task)
         self.normalize = bool(getattr(self.settings, "normalize", False))
 
     @property
