@@ -25,6 +25,6 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    from anyfm import estimators
+    from anyfm.estimators.factory import estimator_names
 
-    return sorted({*globals(), *__all__, *estimators.__all__})
+    return sorted({*globals(), *__all__, *estimator_names()})

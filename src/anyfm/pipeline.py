@@ -304,7 +304,7 @@ def _prepare_table(source: Any, data: DataSettings, validation: ValidationSettin
         raise SettingError("target must name the column of the table to predict")
     if data.format not in ("table", *FORMATS):
         raise SettingError(unknown_name(data.format, [*FORMATS, *TEXT_FORMATS, "table"], what="format"))
-    options = {
+    options: dict[str, Any] = {
         "format": "auto" if data.format == "table" else data.format,
         "header": None if data.header else False,
         "names": data.column_names,

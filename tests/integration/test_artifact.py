@@ -233,8 +233,8 @@ def test_a_crash_between_renames_leaves_one_whole_model(tmp_path, monkeypatch, i
     else:
         with pytest.raises(ArtifactError, match="rename it back") as caught:
             load_artifact(tmp_path / "model")
-        kept = next(path for path in tmp_path.iterdir() if path.name in str(caught.value))
-        assert contents(kept) == before
+        old = next(path for path in tmp_path.iterdir() if path.name in str(caught.value))
+        assert contents(old) == before
 
 
 def test_an_artifact_that_cannot_score_cannot_be_made():

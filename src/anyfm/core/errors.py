@@ -35,9 +35,9 @@ class MissingDependencyError(AnyfmError, ImportError):
     """An optional package is needed; the text names the command that installs it."""
 
 
-def got(rule: str, **came: Any) -> str:
+def got(rule: str, **values: Any) -> str:
     """Word a broken rule: ``"<rule>, got name=value, ..."``."""
-    return f"{rule}, got " + ", ".join(f"{name}={value!r}" for name, value in came.items())
+    return f"{rule}, got " + ", ".join(f"{name}={value!r}" for name, value in values.items())
 
 
 def located(

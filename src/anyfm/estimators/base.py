@@ -247,12 +247,10 @@ class TableEstimator(BaseEstimator):  # type: ignore[misc]
         """Rows of what `_checked_table` gave."""
         if encoder is None:
             if is_frame(X):
-                raise InputError("a model of a sparse matrix needs a sparse matrix or an array, but a table came")
+                raise InputError("a model of a sparse matrix takes a sparse matrix or an array, got a table")
             return matrix_rows(X)
         if is_sparse(X):
-            raise InputError(
-                "a model of a table needs a table or an array, but a sparse matrix came. Use its toarray()"
-            )
+            raise InputError("a model of a table takes a table or an array, got a sparse matrix. Use its toarray()")
         names = [field.name for field in encoder.schema.fields]
         return encoder.encode(frame_of(X, names), labelled=False).rows
 

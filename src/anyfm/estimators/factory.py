@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
-from types import FunctionType
 from typing import Any, get_type_hints
 
 import numpy as np
@@ -86,7 +85,7 @@ def _make(model: type[BaseModel], kind: str) -> type:
     return type(name, (getattr(base, kind),), members)
 
 
-def _init(owner: str, parameters: list[Parameter]) -> FunctionType:
+def _init(owner: str, parameters: list[Parameter]) -> Callable[..., None]:
     """An ``__init__`` that stores its keywords as they are, as scikit-learn asks, with an explicit signature."""
     defaults = {parameter.name: parameter.default for parameter in parameters}
 
