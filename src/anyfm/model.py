@@ -292,13 +292,13 @@ class Model:
     # --- evaluation and explanation
 
     def evaluate(self, x: Any) -> dict[str, float]:
-        """The metrics of the task on labelled rows; see `anyfm.metrics.functions.evaluate`."""
-        from anyfm.metrics import functions as metrics
+        """The metrics of the task on labelled rows; see `anyfm.metrics.evaluate`."""
+        from anyfm import metrics
 
         rows = self.rows(x, labelled=True)
         if rows.y is None:
             raise InputError("rows to evaluate on must have targets, got y=None")
-        return metrics.evaluate(self.task.name, rows.y, self.logits(rows), rows.weight)
+        return metrics.evaluate(self.task, rows.y, self.logits(rows), rows.weight)
 
     def explain(self, x: Any) -> Contributions:
         """Each row's logit as the sum of its terms: bias, fields, pairs of fields."""
