@@ -20,11 +20,15 @@ S = TypeVar("S", bound="Settings")
 
 @dataclass(frozen=True)
 class Rule:
-    """What a setting must be: `text` completes "<name> must be …", `holds` decides, `parse` reads it from text."""
+    """What a setting must be: `text` completes "<name> must be …", `holds` decides, `parse` reads it from text.
+
+    `metavar` stands for the value on the command line's help pages.
+    """
 
     text: str
     holds: Callable[[Any], bool]
     parse: Callable[[str], Any]
+    metavar: str = "TEXT"
 
 
 def _is_int(value: Any) -> bool:
@@ -38,7 +42,7 @@ def _is_real(value: Any) -> bool:
 def integer(low: int, high: int | None = None) -> Rule:
     """An integer of at least `low` and, where given, at most `high`."""
     text = f"an integer from {low} to {high}" if high is not None else f"an integer of at least {low}"
-    return Rule(text, lambda value: _is_int(value) and value >= low and (high is None or value <= high), int)
+    return Rule(text, lambda value: _is_int(value) and value >= low and (high is None or value <= high), int, "INTEGER")
 
 
 def real(low: float, high: float = math.inf, *, above: bool = False) -> Rule:
@@ -50,12 +54,12 @@ def real(low: float, high: float = math.inf, *, above: bool = False) -> Rule:
     def holds(value: Any) -> bool:
         return _is_real(value) and (value > low if above else value >= low) and value <= high
 
-    return Rule(text, holds, float)
+    return Rule(text, holds, float, "NUMBER")
 
 
 def choice(*options: str) -> Rule:
     """One of a few words."""
-    return Rule("one of " + ", ".join(options), lambda value: value in options, str)
+    return Rule("one of " + ", ".join(options), lambda value: value in options, str, "|".join(options))
 
 
 def device_name() -> Rule:
@@ -67,7 +71,7 @@ def device_name() -> Rule:
         kind, colon, number = value.partition(":")
         return kind.isascii() and kind.isalpha() and (number.isascii() and number.isdigit() if colon else True)
 
-    return Rule("a device such as cpu, cuda or cuda:1", holds, str)
+    return Rule("a device such as cpu, cuda or cuda:1", holds, str, "DEVICE")
 
 
 def layer_sizes() -> Rule:
@@ -79,7 +83,7 @@ def layer_sizes() -> Rule:
     def parse(text: str) -> tuple[int, ...]:
         return tuple(int(size) for size in text.split(",") if size.strip())
 
-    return Rule('sizes from 1 to 65536 with commas between them, such as "400,400"', holds, parse)
+    return Rule('sizes from 1 to 65536 with commas between them, such as "400,400"', holds, parse, "SIZES")
 
 
 _WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
@@ -87,7 +91,7 @@ _WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no"
 
 def flag() -> Rule:
     """True or false."""
-    return Rule("true or false", lambda value: isinstance(value, bool), lambda text: _WORDS[text.lower()])
+    return Rule("true or false", lambda value: isinstance(value, bool), lambda text: _WORDS[text.lower()], "on|off")
 
 
 def text() -> Rule:
@@ -106,7 +110,9 @@ def texts() -> Rule:
     def holds(value: Any) -> bool:
         return isinstance(value, tuple) and all(isinstance(item, str) for item in value)
 
-    return Rule("names separated by commas", holds, lambda text: tuple(item.strip() for item in text.split(",")))
+    return Rule(
+        "names separated by commas", holds, lambda text: tuple(item.strip() for item in text.split(",")), "NAMES"
+    )
 
 
 def anything() -> Rule:
@@ -116,7 +122,7 @@ def anything() -> Rule:
 
 def mapping() -> Rule:
     """A mapping of names to values."""
-    return Rule("a mapping of names to values", lambda value: isinstance(value, Mapping), _no_text)
+    return Rule("a mapping of names to values", lambda value: isinstance(value, Mapping), _no_text, "NAME=VALUE")
 
 
 def _no_text(text: str) -> Any:
@@ -129,12 +135,13 @@ def optional(rule: Rule) -> Rule:
         f"none or {rule.text}",
         lambda value: value is None or rule.holds(value),
         lambda text: None if text.lower() == "none" else rule.parse(text),
+        rule.metavar,
     )
 
 
 def fraction() -> Rule:
     """A number of at least 0 and below 1."""
-    return Rule("a number of at least 0 and below 1", lambda value: _is_real(value) and 0 <= value < 1, float)
+    return Rule("a number of at least 0 and below 1", lambda value: _is_real(value) and 0 <= value < 1, float, "NUMBER")
 
 
 def setting(default: Any, rule: Rule, help: str) -> Any:
@@ -238,7 +245,7 @@ class DataSettings(Settings):
 
     group = "Data"
 
-    target: str | None = setting(None, optional(text()), "the column to predict")
+    target: str | None = setting(None, optional(text()), "the column to predict; required for tables")
     task: str = setting("auto", choice("auto", "binary", "regression"), "what is predicted; auto: by the target")
     positive: Any = setting(None, anything(), "the value of a binary target that is the positive class")
     weight: str | None = setting(None, optional(text()), "the column of row weights")

@@ -57,7 +57,7 @@ class AFM(BaseModel):
 
     name = "afm"
     title = "Attentional factorization machine"
-    summary = "A factorization machine that learns which pairs of a row matter"
+    summary = "A factorization machine whose pairs are weighted by attention, row by row."
     settings_type = AFMSettings
     kernel = "afm"
 

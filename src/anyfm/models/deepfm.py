@@ -77,7 +77,7 @@ class DeepFM(BaseModel):
 
     name = "deepfm"
     title = "DeepFM"
-    summary = "A factorization machine and a multilayer perceptron on the same latent vectors"
+    summary = "A factorization machine and a multilayer perceptron on the same vectors, summed."
     settings_type = DeepFMSettings
     needs_fields = True
     kernel = "deepfm"

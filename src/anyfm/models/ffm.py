@@ -59,7 +59,7 @@ class FFM(BaseModel):
 
     name = "ffm"
     title = "Field-aware factorization machine"
-    summary = "Every value has one latent vector for each field that it meets"
+    summary = "Each value has one weight, and a vector for every field that it can meet."
     settings_type = FFMSettings
     needs_fields = True
     kernel = "ffm"

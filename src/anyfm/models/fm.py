@@ -34,7 +34,7 @@ class FM(BaseModel):
 
     name = "fm"
     title = "Factorization machine"
-    summary = "Every value has a latent vector; a pair of values is worth the inner product of its two vectors"
+    summary = "Each value has one weight and one vector; two values interact by the inner product of their vectors."
     settings_type = FMSettings
     kernel = "fm"
 

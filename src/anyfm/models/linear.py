@@ -26,7 +26,7 @@ class Linear(BaseModel):
 
     name = "linear"
     title = "Linear model"
-    summary = "Logistic or linear regression on the values of each column"
+    summary = "The score is a bias plus one weight for each value."
     settings_type = LinearSettings
     kernel = "linear"
 

@@ -39,8 +39,8 @@ class PairTerms(ABC):
         """The weight of each pair, (B, S, S), symmetric with 0 on the diagonal; None: all are 1."""
         return None
 
-    def field_pair_weights(self, parameters: Mapping[str, NDArray[Any]]) -> Doubles | None:
-        """A learned weight of each pair of fields, (F, F) and symmetric, where the model has one."""
+    def field_pair_weights(self, parameters: Mapping[str, NDArray[Any]], n_fields: int) -> Doubles | None:
+        """A learned weight of each pair of fields, (F, F) and symmetric, part of `form`; None: the model has none."""
         return None
 
     @abstractmethod

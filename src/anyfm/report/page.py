@@ -102,7 +102,7 @@ def render(measurement: Measurement, plotly: str) -> str:
         "errors": sections.errors(page, measurement),
         "rows": sections.rows(measurement),
     }
-    template = resources.files("anyfm.explain").joinpath("report.html").read_text(encoding="utf-8")
+    template = resources.files("anyfm.report").joinpath("report.html").read_text(encoding="utf-8")
     names = ", ".join(model.name for model in measurement.models)
     parts = {
         "TITLE": escaped(f"{names} on {measurement.data}"),

@@ -13,6 +13,7 @@ import pytest
 from anyfm.core.errors import InputError, SettingError
 from anyfm.engines.scorer import NativeScorer
 from anyfm.explain.contributions import explain, explain_rows
+from anyfm.explain.deep import attribute
 from anyfm.models import MODELS
 from anyfm.models.base import gather
 from anyfm.pipeline import train
@@ -96,23 +97,18 @@ class TestDeepFM:
 
     @pytest.mark.parametrize("activation", ["relu", "tanh", "sigmoid"])
     def test_the_residual_is_small_and_falls_with_more_steps(self, activation):
-        from anyfm.explain.deep import perceptron
-
         made = artifact("deepfm", n_factors=4, hidden_layer_sizes=(16, 8), activation=activation)
-        network = perceptron(made.model, made.parameters)
+        network = made.model.mlp(made.parameters)
         vectors = np.random.default_rng(0).normal(size=(50, N_FIELDS, 4))
-        coarse, fine = (np.abs(network.attribute(vectors, n_steps=n).residual).mean() for n in (4, 64))
+        coarse, fine = (np.abs(attribute(network, vectors, n_steps=n).residual).mean() for n in (4, 64))
         assert fine < coarse / 3
         scale = np.abs(network.logits(vectors.reshape(50, -1))).mean()
         assert fine < 0.02 * scale
 
     def test_a_linear_perceptron_is_attributed_without_residual(self):
-        from anyfm.explain.deep import perceptron
-
         made = artifact("deepfm", n_factors=2, hidden_layer_sizes=(3,))
         made.parameters["hidden_0_bias"][:] = 1000  # ReLU never bends
-        network = perceptron(made.model, made.parameters)
-        part = network.attribute(np.random.default_rng(0).normal(size=(20, N_FIELDS, 2)))
+        part = attribute(made.model.mlp(made.parameters), np.random.default_rng(0).normal(size=(20, N_FIELDS, 2)))
         assert part.residual == pytest.approx(np.zeros(20), abs=1e-6)  # gradients are float32
 
 

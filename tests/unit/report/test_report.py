@@ -14,10 +14,10 @@ from anyfm.core.errors import InputError, MissingDependencyError, SettingError
 from anyfm.core.task import get_task
 from anyfm.data.readers import read_table
 from anyfm.datasets.synthetic import ad_clicks, criteo_like
-from anyfm.explain import report as report_module
 from anyfm.explain.contributions import Term
 from anyfm.metrics import evaluate
 from anyfm.pipeline import train
+from anyfm.report import page as report_module
 from anyfm.report.assessment import binary_curves, errors_by_value, estimates
 from anyfm.report.markup import terms
 from anyfm.report.measured import measure, model_names
