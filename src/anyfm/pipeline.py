@@ -300,10 +300,10 @@ def _prepare_table(source: Any, data: DataSettings, validation: ValidationSettin
     from anyfm.data.inference import infer_schema
     from anyfm.data.readers import read_table
 
-    if data.target is None:
-        raise SettingError("target must name the column of the table to predict")
     if data.format not in ("table", *FORMATS):
         raise SettingError(unknown_name(data.format, [*FORMATS, *TEXT_FORMATS, "table"], what="format"))
+    if data.target is None:
+        raise SettingError("target must name the column of the table to predict")
     options: dict[str, Any] = {
         "format": "auto" if data.format == "table" else data.format,
         "header": None if data.header else False,

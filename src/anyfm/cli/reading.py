@@ -46,7 +46,7 @@ def open_model(
     if format is None:
         return model, model.read(data, **read_options(given))
     for name, value in {**settings, **table_only}.items():
-        if value and name not in ("format", "n_threads"):
+        if value is not None and name not in ("format", "n_threads"):
             raise SettingError(got(f"{name} is for tables; a libsvm or libffm file has no columns", **{name: value}))
     return model, model.read_text(data, format=format, labelled=labelled)
 
