@@ -17,7 +17,7 @@ from anyfm.artifact import Artifact, load_artifact, save_artifact
 from anyfm.core.errors import InputError, MissingDependencyError, SettingError, got, located, nearest_name
 from anyfm.core.rows import Floats, Ids, Rows
 from anyfm.core.task import Task
-from anyfm.engines.scorer import NativeScorer
+from anyfm.engines.scorer import Scorer, make_scorer
 
 if TYPE_CHECKING:
     from anyfm.data.encoder import Encoded
@@ -278,10 +278,10 @@ class Model:
         return self._response(self._scorer.logit(ids, values, fields))
 
     @cached_property
-    def _scorer(self) -> NativeScorer:
+    def _scorer(self) -> Scorer:
         # Two threads may both create it at first; either is as good.
         artifact = self.artifact
-        return NativeScorer(artifact.model, artifact.parameters, n_fields=artifact.n_fields, n_threads=self._n_threads)
+        return make_scorer(artifact.model, artifact.parameters, n_fields=artifact.n_fields, n_threads=self._n_threads)
 
     def _response(self, logit: float) -> float:
         if not self._is_classification:
@@ -292,13 +292,13 @@ class Model:
     # --- evaluation and explanation
 
     def evaluate(self, x: Any) -> dict[str, float]:
-        """The metrics of the task on labelled rows; see `anyfm.metrics.functions.evaluate`."""
-        from anyfm.metrics import functions as metrics
+        """The metrics of the task on labelled rows; see `anyfm.metrics.evaluate`."""
+        from anyfm import metrics
 
         rows = self.rows(x, labelled=True)
         if rows.y is None:
             raise InputError("rows to evaluate on must have targets, got y=None")
-        return metrics.evaluate(self.task.name, rows.y, self.logits(rows), rows.weight)
+        return metrics.evaluate(self.task, rows.y, self.logits(rows), rows.weight)
 
     def explain(self, x: Any) -> Contributions:
         """Each row's logit as the sum of its terms: bias, fields, pairs of fields."""

@@ -31,7 +31,6 @@ from anyfm.data.text.reader import FORMATS as TEXT_FORMATS
 from anyfm.data.text.reader import TextRows, read_text
 from anyfm.model import Model, text_format_of
 from anyfm.models import MODELS, BaseModel, ModelSettings
-from anyfm.models.ffm import PRESETS as FFM_PRESETS
 from anyfm.training import loop
 from anyfm.training.split import split_by, split_fraction
 
@@ -42,9 +41,6 @@ if TYPE_CHECKING:
     from anyfm.data.schema import Schema
     from anyfm.training.callbacks import Callback
     from anyfm.training.history import History
-
-PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {"ffm": FFM_PRESETS}
-"""Named settings by model."""
 
 _KEYWORDS = ("target", "model", "preset", "on_data", "callbacks", "checkpoint", "resume")
 _TABLE_ONLY = ("target", "positive", "weight", "fields", "min_count", "n_bins", "header", "column_names", "separator")
@@ -141,7 +137,7 @@ def train(
     model : str
         One of `anyfm.models.MODELS`.
     preset : str, optional
-        One of the model's `PRESETS`, such as "libffm" of the model "ffm".
+        One of the model's presets, such as "libffm" of the model "ffm".
     on_data : callable, optional
         Called with the prepared data before training begins.
     callbacks : sequence of Callback
@@ -239,17 +235,14 @@ def prepare(
 def memory_text(
     model: str, settings: Mapping[str, Any], *, n_features: int, n_fields: int, preset: str | None = None
 ) -> str | None:
-    """The memory that training takes, in words, if the model has vectors for each field; None for other models.
-
-    It is computed before any memory is taken.
-    """
-    from anyfm.engines import field_factors
+    """The memory that training takes as text, computed before any is allocated; None for a model without a kernel."""
+    from anyfm.engines import memory
 
     own, _ = _parse(model, preset, settings, TrainingSettings)
-    known = MODELS[model](own).for_fields(n_fields)
-    if "field_factors" not in known.parameter_specs(1, 1):
+    known = MODELS[model](own).resolve(n_fields)
+    if known.kernel is None:
         return None
-    return field_factors.memory_text(known, n_features=n_features, n_fields=n_fields, training=True)
+    return memory.memory_text(known, n_features=n_features, n_fields=n_fields, training=True)
 
 
 # --- settings -----------------------------------------------------------------------------------------------------
@@ -276,9 +269,9 @@ def _model_class(model: str) -> type[BaseModel]:
 def _preset(model: str, preset: str | None) -> Mapping[str, Any]:
     if preset is None:
         return {}
-    presets = PRESETS.get(model, {})
+    presets = MODELS[model].presets
     if preset not in presets:
-        known = ", ".join(f"{name} (of {owner})" for owner, named in PRESETS.items() for name in named)
+        known = ", ".join(f"{name} (of {owner})" for owner in MODELS for name in MODELS[owner].presets)
         raise SettingError(got(f"the preset must be one of {known}", preset=preset, model=model))
     return presets[preset]
 
@@ -478,7 +471,7 @@ def _fit(
     resume: bool,
     began: float,
 ) -> Model:
-    from anyfm.engines.choice import make_engine
+    from anyfm.engines.registry import make_engine
     from anyfm.training.checkpoint import FILE_NAME, Checkpointer, load_checkpoint
 
     if checkpoint is not None:

@@ -20,7 +20,6 @@ from anyfm.models import (
     Linear,
     LinearSettings,
 )
-from anyfm.models.ffm import PRESETS
 
 N_FIELDS, FIELD_SIZE = 5, 7
 N_FEATURES = N_FIELDS * FIELD_SIZE
@@ -40,7 +39,7 @@ def models(task: str = "binary") -> dict[str, BaseModel]:
             for k, t in ((1, 1), (4, 3), (8, 17), (16, 16), (21, 4))
         },
         "afm-normalized": AFM(AFMSettings(task=task, n_factors=3, normalize=True)),
-        "ffm-libffm": FFM(FFMSettings(**PRESETS["libffm"], task=task)),
+        "ffm-libffm": FFM(FFMSettings(**FFM.presets["libffm"], task=task)),
         **{name: model for name, model in deep_models(task).items() if not model.settings.batch_norm},
     }
 

@@ -10,8 +10,8 @@ import pytest
 from anyfm.core.errors import InputError, SettingError
 from anyfm.core.rows import Rows
 from anyfm.engines.base import Engine
-from anyfm.engines.choice import make_engine
 from anyfm.engines.native import NativeEngine
+from anyfm.engines.registry import make_engine
 from anyfm.engines.scorer import NativeScorer
 from anyfm.models import AFM, FM, AFMSettings, BaseModel, DeepFM, DeepFMSettings, FMSettings, specification_logits
 

@@ -11,9 +11,8 @@ from anyfm.core.errors import InputError, SettingError
 from anyfm.core.settings import DataSettings, ValidationSettings
 from anyfm.data.text.reader import read_text
 from anyfm.engines import field_factors
-from anyfm.metrics.functions import auc
+from anyfm.metrics import auc
 from anyfm.models import FFM, MODELS, FFMSettings, specification_logits
-from anyfm.models.ffm import PRESETS
 from anyfm.pipeline import fit, memory_text, prepare
 from tests.integration.command_line import anyfm, json_of
 
@@ -104,7 +103,7 @@ def test_the_preset_is_libffm_s_model_and_set_overrules_it(texts, tmp_path):
     assert artifact.model.name == "ffm"
     assert {
         **artifact.model.settings.to_dict(),
-        **PRESETS["libffm"],
+        **FFM.presets["libffm"],
         "n_factors": 3,
     } == artifact.model.settings.to_dict()
     assert not artifact.parameters["linear"].any()

@@ -25,10 +25,9 @@ import anyfm
 from anyfm.core.errors import InputError, SettingError
 from anyfm.core.settings import DataSettings, TrainingSettings, ValidationSettings
 from anyfm.estimators import FFMClassifier, FMClassifier, FMRegressor, LinearClassifier, LinearRegressor
-from anyfm.metrics.functions import auc
+from anyfm.metrics import auc
 from anyfm.model import load
 from anyfm.models import FM, MODELS, specification_logits
-from anyfm.models.ffm import PRESETS
 from tests import estimator_stub
 
 CLASSIFIERS = [getattr(anyfm, f"{model.__name__}Classifier") for model in MODELS.values()]
@@ -260,7 +259,7 @@ def test_field_factors_make_up_the_logit() -> None:
 
 def test_libffm_s_settings_are_a_preset() -> None:
     table, y = clicks()
-    model = FFMClassifier(**PRESETS["libffm"], epochs=3).fit(table[["city", "ad_id"]], y)
+    model = FFMClassifier(**MODELS["ffm"].presets["libffm"], epochs=3).fit(table[["city", "ad_id"]], y)
     assert model.model_.settings.optimizer == "libffm"
     assert model.bias_ == 0
     assert model.score(table[["city", "ad_id"]], y) > 0.9

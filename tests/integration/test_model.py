@@ -28,7 +28,7 @@ N_FEATURES, N_FIELDS = 120, 6
 def an_artifact(name="fm", task="binary", seed=0):
     rng = np.random.default_rng(seed)
     kind = MODELS[name]
-    model = kind(kind.settings_type(task=task)).for_fields(N_FIELDS)
+    model = kind(kind.settings_type(task=task)).resolve(N_FIELDS)
     parameters = {
         key: rng.normal(0, 0.3, spec.shape).astype(np.float32)
         for key, spec in model.parameter_specs(N_FEATURES, N_FIELDS).items()

@@ -21,8 +21,6 @@ def models(name: Annotated[str | None, typer.Argument(metavar="MODEL", help="One
     anyfm models
     anyfm models deepfm
     """
-    from anyfm.pipeline import PRESETS
-
     if name is not None and name not in MODELS:
         raise SettingError(unknown_name(name, MODELS, what="model"))
     output = Output()
@@ -30,7 +28,7 @@ def models(name: Annotated[str | None, typer.Argument(metavar="MODEL", help="One
         if name in (None, key):
             output.text(f"{key}: {model.title}. {model.summary}\n")
             _show_settings(output, model.settings_type, f"Settings of {key}")
-            for preset, settings in PRESETS.get(key, {}).items():
+            for preset, settings in model.presets.items():
                 output.text(f"--preset {preset}: {settings_text(settings)}\n")
     for kind in GENERAL:
         _show_settings(output, kind, f"{kind.group}, for every model")

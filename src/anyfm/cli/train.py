@@ -71,7 +71,7 @@ def train(
     settings = merged_settings(settings, assignments, config)
     in_file = {name: settings.pop(name, None) for name in ("model", "preset")}
     preset = preset or in_file["preset"]
-    of_preset = next((name for name, presets in pipeline.PRESETS.items() if preset in presets), "fm")
+    of_preset = next((name for name, each in MODELS.items() if preset in each.presets), "fm")
     model = model or in_file["model"] or of_preset
     refuse_settings_of_other_models(model, settings)
     refuse_to_replace(out, overwrite=True)  # before training instead of after it

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeVar
 
 from anyfm.core.errors import SettingError, got, nearest_name, shown
+from anyfm.core.task import METRIC_NAMES
 
 S = TypeVar("S", bound="Settings")
 
@@ -283,7 +284,11 @@ class TrainingSettings(Settings):
 
     epochs: int = setting(50, integer(1, 100_000), "maximum number of passes over the training rows")
     patience: int = setting(5, integer(1), "stop after this many epochs without a better validation score")
-    monitor: str = setting("loss", choice("loss", "auc"), "the validation score that early stopping monitors")
+    monitor: str = setting(
+        "loss",
+        choice("loss", *METRIC_NAMES),
+        "the validation metric that early stopping monitors; loss: logloss or rmse, by the task",
+    )
     seed: int = setting(0, integer(0, 2**63 - 1), "seed of initialization, shuffling and the split")
     n_threads: int = setting(0, integer(0, 1024), "number of threads; 0: all cores of this process")
     engine: str = setting(

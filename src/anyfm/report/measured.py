@@ -12,6 +12,7 @@ import numpy as np
 from anyfm.artifact import Artifact
 from anyfm.core.errors import SettingError, got
 from anyfm.core.rows import Rows
+from anyfm.core.task import get_task
 from anyfm.explain.contributions import Contributions, explain
 from anyfm.explain.effects import (
     Importance,
@@ -24,7 +25,7 @@ from anyfm.explain.effects import (
 from anyfm.explain.strength import Strengths, strengths
 from anyfm.explain.summary import N_IMPORTANCE_ROWS, whole_model
 from anyfm.explain.value_pairs import ValuePair, value_pairs
-from anyfm.metrics.calibration import Reliability, reliability
+from anyfm.metrics import Reliability, reliability
 from anyfm.models.pairs import Doubles
 from anyfm.report.assessment import (
     Curve,
@@ -204,7 +205,7 @@ def _one(
         encoding=encoded.report,
         metrics=metrics,
         curves=binary_curves(y, logits, weight) if task == "binary" else {},
-        calibration=reliability(y, logits, weight, task=task, n_bins=20),
+        calibration=reliability(y, logits, weight, task=get_task(task), n_bins=20),
         histogram=score_histogram(task, y, logits, weight),
         strengths=measured,
         whole=whole,

@@ -6,13 +6,13 @@ import importlib.util
 
 import numpy as np
 import pytest
+from anyfm.workflow import train_rows
 
 from anyfm.core.errors import MissingDependencyError, SettingError
 from anyfm.core.rows import Rows
 from anyfm.core.settings import TrainingSettings
-from anyfm.engines.choice import make_engine
+from anyfm.engines.registry import make_engine
 from anyfm.models import FFM, MODELS, BaseModel, DeepFM, DeepFMSettings, FFMSettings
-from anyfm.workflow import train_rows
 
 SIZES = {"n_features": 4, "n_fields": 2}
 NORMALISED = DeepFM(DeepFMSettings(batch_norm=True))

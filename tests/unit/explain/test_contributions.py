@@ -9,6 +9,8 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 import pytest
+from anyfm.predictor import Predictor
+from anyfm.workflow import train_table
 
 from anyfm.core.errors import InputError, SettingError
 from anyfm.engines.scorer import NativeScorer
@@ -16,8 +18,6 @@ from anyfm.explain.contributions import explain, explain_rows
 from anyfm.explain.deep import attribute
 from anyfm.models import MODELS
 from anyfm.models.base import gather
-from anyfm.predictor import Predictor
-from anyfm.workflow import train_table
 from tests.unit.explain.models import CASES, FIELD_SIZE, KINDS, N_FIELDS, artifact, model, rows
 
 

@@ -8,6 +8,8 @@ from itertools import combinations
 import numpy as np
 import polars as pl
 import pytest
+from anyfm.predictor import Predictor
+from anyfm.workflow import train_table
 
 from anyfm.artifact import Artifact
 from anyfm.core.errors import InputError
@@ -21,8 +23,6 @@ from anyfm.explain.strength import strengths
 from anyfm.explain.summary import summarize
 from anyfm.explain.value_pairs import value_pairs
 from anyfm.models import MODELS
-from anyfm.predictor import Predictor
-from anyfm.workflow import train_table
 from tests.unit.explain.models import CASES, FIELD_SIZE, KINDS, artifact, rows
 
 PAIRED = [case for case in CASES if case[0] != "linear"]

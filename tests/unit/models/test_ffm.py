@@ -15,7 +15,6 @@ from anyfm.engines import field_factors
 from anyfm.engines.native import NativeEngine
 from anyfm.engines.scorer import NativeScorer
 from anyfm.models import FFM, FM, FFMSettings, FMSettings, specification_logits
-from anyfm.models.ffm import PRESETS
 
 VALUES_PER_FIELD = 4
 
@@ -224,7 +223,7 @@ def libffm_by_rows(factors: np.ndarray, rows: Rows, *, rate: float, penalty: flo
 
 def test_preset_trains_as_libffm() -> None:
     rows = plain_rows(6, 80)
-    engine = engine_on(rows, 6, **{**PRESETS["libffm"], "l2_factors": 0.02})
+    engine = engine_on(rows, 6, **{**FFM.presets["libffm"], "l2_factors": 0.02})
     start = engine.parameters()
     assert start["field_factors"].min() >= 0
     assert start["field_factors"].max() <= 0.5

@@ -8,19 +8,20 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from anyfm.workflow import train_table
 
 from anyfm.artifact import save_artifact
 from anyfm.core.errors import InputError, MissingDependencyError, SettingError
+from anyfm.core.task import get_task
 from anyfm.data.readers import read_table
 from anyfm.datasets.synthetic import ad_clicks, criteo_like
 from anyfm.explain.contributions import Term
-from anyfm.metrics.functions import evaluate
+from anyfm.metrics import evaluate
 from anyfm.report import page as report_module
 from anyfm.report.assessment import binary_curves, errors_by_value, estimates
 from anyfm.report.markup import terms
 from anyfm.report.measured import measure, model_names
 from anyfm.report.page import write_report
-from anyfm.workflow import train_table
 from tests.unit.report import browser
 
 HOSTILE = [
@@ -381,7 +382,7 @@ def test_curves_agree_with_the_exact_auc():
     curves = binary_curves(y, logits, weight)
     area = np.trapezoid(curves["roc"].y, curves["roc"].x) if hasattr(np, "trapezoid") else None
     if area is not None:
-        assert area == pytest.approx(evaluate("binary", y, logits, weight)["auc"], abs=2e-3)
+        assert area == pytest.approx(evaluate(get_task("binary"), y, logits, weight)["auc"], abs=2e-3)
     assert curves["pr"].y[-1] == pytest.approx((weight * y).sum() / weight.sum())
     assert binary_curves(np.ones(5), np.zeros(5), None) == {}
 
@@ -400,7 +401,7 @@ def test_errors_by_value_are_means_over_its_rows():
     assert of["gender=F"].loss == pytest.approx(loss.mean())
     assert of["gender=F"].observed == pytest.approx(y.mean())
     assert of["gender=F"].loss_lower < of["gender=F"].loss < of["gender=F"].loss_upper
-    assert overall == pytest.approx(evaluate("binary", rows.y, logits)["logloss"])
+    assert overall == pytest.approx(evaluate(get_task("binary"), rows.y, logits)["logloss"])
 
 
 def test_regression_with_tags_and_missing_values_has_a_report_too(folder):
