@@ -290,16 +290,11 @@ def _prepare_table(source: Any, data: DataSettings, validation: ValidationSettin
     from anyfm.data.inference import infer_schema
     from anyfm.data.readers import read_table
 
-    if data.target is None:
-        raise SettingError("target must name the column of the table to predict")
     if data.format not in ("table", *FORMATS):
         raise SettingError(unknown_name(data.format, [*FORMATS, *TEXT_FORMATS, "table"], what="format"))
-    options: dict[str, Any] = {
-        "format": "auto" if data.format == "table" else data.format,
-        "header": None if data.header else False,
-        "names": data.column_names,
-        "separator": data.separator,
-    }
+    if data.target is None:
+        raise SettingError("target must name the column of the table to predict")
+    options = read_options(data)
     fields = dict(data.fields or {})
     overrides = fields if validation.valid_by is None else {validation.valid_by: "ignore", **fields}
 
@@ -346,6 +341,16 @@ def _prepare_table(source: Any, data: DataSettings, validation: ValidationSettin
         reports={name: part.report for name, part in parts.items()},
         seconds=clock.seconds,
     )
+
+
+def read_options(data: DataSettings) -> dict[str, Any]:
+    """The arguments of `anyfm.data.readers.read_table` that the settings of reading stand for."""
+    return {
+        "format": "auto" if data.format == "table" else data.format,
+        "header": None if data.header else False,
+        "names": data.column_names,
+        "separator": data.separator,
+    }
 
 
 def with_n_bins(schema: Schema, n_bins: int | None, fields: Mapping[str, Any]) -> Schema:

@@ -270,10 +270,11 @@ def test_regression_and_weights(tmp_path):
         ),
         (["train", "{train}", "--out", "{tmp}/m", "--learning-rate", "x"], "learning_rate must be a number above 0"),
         (["train"], "Missing argument 'DATA'. See"),
-        (["trian", "{train}"], "Did you mean 'train'?"),
+        (["trian", "{train}"], "Did you mean"),
         (["--bad"], "--help"),
         (["generate", "{tmp}/x.parquet", "--rows", "x"], "'--rows'"),
         (["models", "magic"], "is not a known model"),
+        (["generate", "{tmp}/x.parquet", "--like", "ad"], "Did you mean ads?"),
         (["generate", "{tmp}/x.parquet", "--rows", "0"], "n_rows must be"),
     ],
 )

@@ -36,7 +36,7 @@ def convert(
 
     Examples:
     anyfm convert clicks.parquet clicks.ffm --target click
-    anyfm convert new.csv new.ffm --target click --vocabulary clicks.ffm.vocabulary
+    anyfm convert new.csv new.ffm --vocabulary clicks.ffm.vocabulary
     anyfm convert new.ffm table.parquet --vocabulary clicks.ffm.vocabulary
     """
     from anyfm.data.text import convert as conversion

@@ -51,11 +51,13 @@ def plain_errors() -> Iterator[None]:
 
 def _usage_text(error: Any) -> str:
     """One line about a wrong use of a command, with the nearest option or where to find help."""
-    text = " ".join(error.format_message().split())
     nearest = getattr(error, "possibilities", None)
+    text = " ".join((error.message if nearest else error.format_message()).split()).rstrip(".")
+    if "Did you mean" in text:
+        return text
     if nearest:
-        return f"{error.message}. Did you mean {nearest[0]}?"
-    return text if text.endswith("?") or not error.ctx else f"{text.rstrip('.')}. See {error.ctx.command_path} --help"
+        return f"{text}. Did you mean {nearest[0]}?"
+    return f"{text}. See {error.ctx.command_path} --help" if error.ctx else text
 
 
 def _discard_stdout() -> None:

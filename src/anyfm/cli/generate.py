@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
@@ -11,21 +10,16 @@ import typer
 
 from anyfm.cli.options import AsJson, option
 from anyfm.cli.output import Output
-
-
-class Kind(str, Enum):
-    """What the table is like."""
-
-    ads = "ads"
-    criteo = "criteo"
+from anyfm.core.errors import SettingError
+from anyfm.core.settings import unknown_name
 
 
 def generate(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The table to write: .parquet, .csv or .jsonl.")],
     rows: Annotated[int, option("Data", "INTEGER", "Number of rows.")] = 100_000,
     like: Annotated[
-        Kind, option("Data", "ads|criteo", "ads: few fields with known effects; criteo: 39 fields, many rare values.")
-    ] = Kind.ads,
+        str, option("Data", "ads|criteo", "ads: few fields with known effects; criteo: 39 fields, many rare values.")
+    ] = "ads",
     seed: Annotated[int, option("Data", "INTEGER", "The same seed gives the same bytes.")] = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -40,8 +34,10 @@ def generate(
     from anyfm.data.readers import write_table
     from anyfm.datasets.synthetic import GENERATORS
 
+    if like not in GENERATORS:
+        raise SettingError(unknown_name(like, GENERATORS, what="kind of table"))
     output = Output(as_json=as_json)
-    table = GENERATORS[like.value](rows, seed=seed)
+    table = GENERATORS[like](rows, seed=seed)
     out.parent.mkdir(parents=True, exist_ok=True)
     write_table(table.columns, out)
     truth = out.with_suffix(".truth.json")

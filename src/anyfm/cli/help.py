@@ -102,12 +102,12 @@ def _panel_row(name: str, description: str, width: int) -> Text:
 
 
 def _name_and_help(parameter: Any) -> tuple[str, str]:
-    notes = ""
+    text = parameter.help or ""
     if parameter.required:
-        notes = " Required."
+        text += " Required."
     elif parameter.default not in (None, False):
-        notes = f" Default: {getattr(parameter.default, 'value', parameter.default)}."
+        text += f" Default: {parameter.default}."
     if parameter.param_type_name == "argument":
-        return parameter.metavar, parameter.help + notes
+        return parameter.metavar, text
     names = "/".join([*sorted(parameter.opts), *parameter.secondary_opts])
-    return names if parameter.is_flag else f"{names} {parameter.metavar}", parameter.help + notes
+    return names if parameter.is_flag else f"{names} {parameter.metavar}", text

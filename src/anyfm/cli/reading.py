@@ -39,6 +39,7 @@ def open_model(
         Options of the command that text does not have.
     """
     from anyfm.model import load, text_format_of
+    from anyfm.pipeline import read_options
 
     given, training = parse_settings(settings, DataSettings, TrainingSettings)
     model = load(path, n_threads=training.n_threads)
@@ -46,7 +47,7 @@ def open_model(
     if format is None:
         return model, model.read(data, **read_options(given))
     for name, value in {**settings, **table_only}.items():
-        if value and name not in ("format", "n_threads"):
+        if value is not None and name not in ("format", "n_threads"):
             raise SettingError(got(f"{name} is for tables; a libsvm or libffm file has no columns", **{name: value}))
     return model, model.read_text(data, format=format, labelled=labelled)
 
@@ -60,13 +61,3 @@ def encode(model: Model, data: Frame | TextRows, *, labelled: bool) -> tuple[Row
         return data.rows, TextReport.of(data)
     encoded = model.encode(data, labelled=labelled)
     return encoded.rows, encoded.report
-
-
-def read_options(given: DataSettings) -> dict[str, Any]:
-    """The arguments of `read_table`."""
-    return {
-        "format": "auto" if given.format == "table" else given.format,
-        "header": None if given.header else False,
-        "names": given.column_names,
-        "separator": given.separator,
-    }

@@ -10,7 +10,6 @@ import typer
 
 from anyfm.cli.options import AsJson, general_options, option, with_options
 from anyfm.cli.output import Output, seconds_text
-from anyfm.cli.reading import read_options
 from anyfm.core.errors import SettingError, got
 from anyfm.core.settings import DataSettings
 
@@ -38,6 +37,7 @@ def report(
     anyfm report fm ffm deepfm test.parquet
     """
     from anyfm.core.task import get_task
+    from anyfm.pipeline import read_options
     from anyfm.report.page import write_report
 
     if len(paths) < 2:
