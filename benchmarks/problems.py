@@ -46,7 +46,7 @@ def _write(problem: Problem, paths: dict[str, Path]) -> None:
 
     from anyfm.datasets.synthetic import criteo_like
     from anyfm.data.encoder import Encoder
-    from anyfm.data.schema import infer_schema
+    from anyfm.data import infer_schema
 
     FOLDER.mkdir(parents=True, exist_ok=True)
     made = criteo_like(problem.n_rows + problem.n_valid, seed=problem.seed)

@@ -153,7 +153,7 @@ def prepare_table(
     Vocabularies and bins come from the training rows alone.
     """
     from anyfm.data.encoder import Encoder
-    from anyfm.data.inference import infer_schema
+    from anyfm.data.schema_inference import infer_schema
     from anyfm.data.readers import read_table
 
     validation = validation if validation is not None else Validation()

@@ -46,7 +46,7 @@ class TestFiles:
             (
                 "a,a,b\n1,2,3\n",
                 "t.csv",
-                r"however columns \[1, 2\] have the same \(.*line 1, column 'a'\)",
+                r"but columns \[1, 2\] have the same \(.*line 1, column 'a'\)",
             ),
             (
                 "a,b\n1,2\n3,4,5\n",
@@ -65,9 +65,9 @@ class TestFiles:
             (b"\x00\x01\x02\x03" * 100, "t.csv", "UTF-16 or no text"),
             ('a,b\n1,x\n2,"open\n3,y\n', "t.csv", r"quoted cell must be closed.*line 3"),
             (gzip.compress(b"a,b\n1,2\n" * 9000)[:-30], "t.csv.gz", r"cannot be .*t\.csv\.gz"),
-            (b"\x28\xb5\x2f\xfd nonsense", "t.csv.zst", r"cannot be unpacked .*t\.csv\.zst"),
+            (b"\x28\xb5\x2f\xfd nonsense", "t.csv.zst", r"cannot be decompressed .*t\.csv\.zst"),
             (b"PAR1 nonsense", "t.parquet", r"cannot be read as Parquet .*t\.parquet"),
-            (b"a,b\n1,2\n", "t.parquet", r"name says Parquet, but the file does not begin as one"),
+            (b"a,b\n1,2\n", "t.parquet", r"name says Parquet, but the file does not begin like one"),
             (b"ARROW1 nonsense", "t.arrow", r"cannot be read as Arrow IPC .*t\.arrow"),
             ('{"a": 1}\n{"a": \n', "t.jsonl", r"must be JSON, .*line 2"),
             ('{"a": 1}\n[1, 2]\n', "t.jsonl", r"must be a JSON object \(.*line 2, value \[1, 2\]\)"),
@@ -190,7 +190,7 @@ class TestColumns:
         for kind in ("categorical", "numeric", "boolean", "datetime"):
             with pytest.raises(InputError, match=r"column 'x'"):
                 fitted(frame, overrides={"x": kind, "y": "ignore"})
-        with pytest.raises(InputError, match=r"one value a row, .*column 'y'.*kind = \"tags\""):
+        with pytest.raises(InputError, match=r"one value per row, .*column 'y'.*kind = \"tags\""):
             fitted(frame, overrides={"x": "ignore", "y": "categorical"})
 
 

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anyfm.data import Encoder, infer_schema
-from anyfm.data.dates import PARTS, Clock, Part, read_moments, unit_of
+from anyfm.data.dates import DatePartEncoder, epoch_unit, numbers_of, read_datetimes
+from anyfm.data.schema import DATE_PARTS
 
 NOON = datetime.datetime(2024, 1, 31, 12, 30)  # a Wednesday
 SECONDS = 1_706_704_200
@@ -36,15 +37,15 @@ class TestParts:
         ],
     )
     def test_become_fields_named_after_the_column(self, values: Any):
-        encoder = fitted(values, parts=list(PARTS))
-        assert encoder.field_names == [f"ts.{part}" for part in PARTS]
+        encoder = fitted(values, parts=list(DATE_PARTS))
+        assert encoder.field_names == [f"ts.{part}" for part in DATE_PARTS]
         assert [encoder.field_values(f)[2] for f in encoder.field_names] == [2024, 1, 1, 5, 31, 3, 12, 30]
         assert encoder.columns == ["ts"]
 
     @given(st.datetimes(datetime.datetime(1900, 1, 1), datetime.datetime(2200, 1, 1)))
     def test_of_one_python_datetime_are_those_of_the_column(self, moment: datetime.datetime):
-        for part in PARTS:
-            coder, coded = Part.fit(pl.Series("ts", [moment]), part=part, clock=Clock("s"))
+        for part in DATE_PARTS:
+            coder, coded = DatePartEncoder.fit(pl.Series("ts", [moment]), part=part, unit="s")
             assert coder.encode_one(moment) == coded.ids[0] == 2
 
     def test_missing_is_missing_and_no_moment_is_unseen(self):
@@ -92,22 +93,22 @@ class TestReading:
             " 2024-01-31 12:30:00.000 ",
             "2024-01-31T12:30:00Z",
         ]
-        moments = read_moments(pl.Series(text)).to_list()
+        moments = read_datetimes(pl.Series(text)).to_list()
         assert moments == [datetime.datetime(2024, 1, 31), NOON, NOON, NOON, NOON]
 
     def test_refuses_what_is_none(self):
         text = ["31.01.2024", "2024-13-01", "soon", "2024", "", None, "2024-02-30"]
-        assert read_moments(pl.Series(text)).null_count() == len(text)
+        assert read_datetimes(pl.Series(text)).null_count() == len(text)
 
     @pytest.mark.parametrize(("factor", "unit"), [(1, "s"), (1e3, "ms"), (1e6, "us"), (1e9, "ns")])
     def test_finds_the_unit(self, factor: float, unit: str):
-        assert unit_of(pl.Series([int(SECONDS * factor)])) == unit
+        assert epoch_unit(pl.Series([int(SECONDS * factor)])) == unit
 
 
 def test_seconds_of_a_moment_do_not_depend_on_the_number_of_rows():
     """Division in polars differs by an ulp between one row and many."""
     moments = pl.Series([datetime.datetime(1961, 1, 1) + datetime.timedelta(microseconds=578 * i) for i in range(1000)])
     for series in (moments, moments - NOON, (moments - NOON).cast(pl.Duration("ns")), moments.dt.time()):
-        whole = Clock("").numbers(series)
-        alone = [Clock("").numbers(series[i : i + 1])[0] for i in range(len(series))]
+        whole = numbers_of(series, "")
+        alone = [numbers_of(series[i : i + 1], "")[0] for i in range(len(series))]
         assert whole.tolist() == alone

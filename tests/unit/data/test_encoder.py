@@ -19,7 +19,7 @@ from anyfm.data import infer_schema
 from anyfm.data import read_table
 from anyfm.data import read_vocabulary
 from anyfm.data import write_vocabulary
-from anyfm.data import vocabulary
+from anyfm.data import categorical
 
 from .tables import overrides, tables
 
@@ -63,7 +63,7 @@ class TestLaws:
     ):
         encoder = fitted(both[0], min_count)
         for frame in both:
-            with mock.patch.object(vocabulary, "SMALL", 0):  # the whole by joins, the parts by look-ups
+            with mock.patch.object(categorical, "SMALL", 0):  # the whole by joins, the parts by look-ups
                 whole = encoder.encode(frame)
             parts = [encoder.encode(frame[i : i + 3]) for i in range(0, frame.height, 3)]
             assert_same(whole.rows, joined([part.rows for part in parts]))
@@ -74,7 +74,7 @@ class TestLaws:
     def test_one_row_is_encoded_as_in_a_table(self, both: tuple[pl.DataFrame, pl.DataFrame], min_count: int):
         encoder = fitted(both[0], min_count)
         for frame in both:
-            with mock.patch.object(vocabulary, "SMALL", 0):
+            with mock.patch.object(categorical, "SMALL", 0):
                 rows = encoder.encode(frame).rows
             for i, row in enumerate(as_python(frame)):
                 assert_same(encoder.encode_one(row), rows.take(np.array([i])))
@@ -85,7 +85,7 @@ class TestLaws:
         frame = both[0]
         schema = infer_schema(frame, overrides=overrides(frame), min_count=2)
         encoder, encoded = Encoder.fit_encode(frame, schema)
-        with mock.patch.object(vocabulary, "SMALL", 0):
+        with mock.patch.object(categorical, "SMALL", 0):
             again = encoder.encode(frame)
         assert_same(encoded.rows, again.rows)
         assert encoded.report == again.report
@@ -141,7 +141,7 @@ class TestLaws:
             if left["type"] == "scaled":
                 assert left["mean"] == pytest.approx(right["mean"])
                 assert left["deviation"] == pytest.approx(right["deviation"])
-            elif "key" not in left or left["key"] == right["key"]:  # a value of no weight may still widen the key
+            elif left.get("key_type") == right.get("key_type"):  # a value of no weight may still widen the key
                 assert left == right
         np.testing.assert_allclose(np.sort(weighted.counts), np.sort(plain.counts))
 
@@ -303,7 +303,7 @@ class TestFiles:
         with pytest.raises(ArtifactError):
             Encoder.from_parts({"schema": encoder.to_dict()["schema"]}, frame)
         damaged = encoder.to_dict()
-        damaged["fields"][0]["key"] = "int"
+        damaged["fields"][0]["key_type"] = "int"
         with pytest.raises(ArtifactError):
             Encoder.from_parts(damaged, frame)
 

@@ -35,7 +35,7 @@ def popular(n_values: int) -> np.ndarray[Any, Any]:
         ("flag", [True, False] * N, "boolean", "true or false"),
         ("height_cm", RANDOM.normal(170, 10, N), "numeric", "2,000 distinct numbers, in 32 quantile bins"),
         ("age", RANDOM.integers(17, 90, N), "numeric", "73 distinct whole numbers, in 32 quantile bins"),
-        ("stars", RANDOM.integers(1, 6, N), "numeric", "5 distinct whole numbers, a bin for each"),
+        ("stars", RANDOM.integers(1, 6, N), "numeric", "5 distinct whole numbers, one bin each"),
         ("user_id", RANDOM.integers(0, 200, N), "categorical", "name of an identifier"),
         ("movieId", RANDOM.integers(0, 200, N), "categorical", "name of an identifier"),
         ("siteid", RANDOM.integers(0, 200, N), "categorical", "name of an identifier"),
@@ -44,29 +44,29 @@ def popular(n_values: int) -> np.ndarray[Any, Any]:
         ("user_age", RANDOM.integers(17, 90, N), "numeric", "whole numbers"),
         ("bid", RANDOM.integers(1, 500, N), "numeric", "whole numbers"),
         ("paid", RANDOM.integers(1, 500, N), "numeric", "whole numbers"),
-        ("weekday", RANDOM.integers(1, 8, N), "categorical", "calendar part"),
-        ("column_1", popular(1000), "categorical", "neighbours differ in frequency"),
+        ("weekday", RANDOM.integers(1, 8, N), "categorical", "from 1 to 7 with the name of a calendar unit"),
+        ("column_1", popular(1000), "categorical", "neighbouring values differ in frequency"),
         ("visits", np.minimum(RANDOM.geometric(0.01, 20 * N), 400), "numeric", "whole numbers"),
         ("same", ["a"] * N, "ignore", "constant: every value is 'a'"),
         ("nothing", [None] * N, "ignore", "every value is missing"),
         ("dashes", ["", "?", None, "NA"] * N, "ignore", "every value is missing"),
-        ("sometimes", ["a", None] * N, "categorical", "1 distinct values; 50% missing"),
-        ("row", np.arange(N), "ignore", "all distinct: an identifier of the row"),
-        ("order_id", RANDOM.permutation(10 * N)[:N], "ignore", "with the name of an identifier: too little repeats"),
-        ("uuid", [f"{i:x}-u" for i in range(N)], "ignore", "text, all distinct"),
-        ("comment", [f"words {i}" for i in range(N)] + ["none"] * 20, "ignore", "text, 99.1% distinct"),
+        ("sometimes", ["a", None] * N, "categorical", "text, 1 distinct value; 50% missing"),
+        ("row", np.arange(N), "ignore", "no value is repeated: an identifier of the row"),
+        ("order_id", RANDOM.permutation(10 * N)[:N], "ignore", "name of an identifier, 100% distinct: too few values are repeated"),
+        ("uuid", [f"{i:x}-u" for i in range(N)], "ignore", "text, no value is repeated: an identifier of the row, or free text"),
+        ("comment", [f"words {i}" for i in range(N)] + ["none"] * 20, "ignore", "text, 99.1% of the values are distinct: an identifier"),
         ("born", [datetime.date(1950, 1, 1 + i % 31) for i in range(N)], "datetime", "dates from 1950-01-01"),
         ("seen", ["2024-01-31 12:30:00", "2024-02-01 00:00:00"] * N, "datetime", "ISO dates and times in text"),
-        ("timestamp", 1_000_000_000 + np.arange(N) * 99, "datetime", "s since 1970, from 2001-09-09 to 2001-09-11"),
-        ("created_at", 10**12 + np.arange(N) * 99, "datetime", "count ms since 1970"),
-        ("column_4", 1_000_000_000 + np.arange(N) * 99, "numeric", "could count seconds since 1970"),
-        ("price", ["1.50", "2.75", "?", " 3.5"] * N, "numeric", "numbers in a text column: 3 distinct numbers"),
-        ("code", ["07", "08", "A1", "12"] * N, "categorical", "numbers, but for 2,000 of 8,000 values such as 'A1'"),
-        ("genres", ["A|B", "B", "A|C|B", "C|A", "B|C", "A", "C"] * N, "tags", "'|' between values: 3 tags in 7 comb"),
+        ("timestamp", 1_000_000_000 + np.arange(N) * 99, "datetime", "whole numbers, s since 1970, from 2001-09-09 to 2001-09-11"),
+        ("created_at", 10**12 + np.arange(N) * 99, "datetime", "whole numbers, ms since 1970"),
+        ("column_4", 1_000_000_000 + np.arange(N) * 99, "numeric", "may be seconds since 1970: if so, set kind"),
+        ("price", ["1.50", "2.75", "?", " 3.5"] * N, "numeric", "numbers stored as text: 3 distinct numbers"),
+        ("code", ["07", "08", "A1", "12"] * N, "categorical", "mostly numbers, but 2,000 of 8,000 values are not, such as 'A1'"),
+        ("genres", ["A|B", "B", "A|C|B", "C|A", "B|C", "A", "C"] * N, "tags", "values separated by '|': 3 tags in 7 comb"),
         ("keywords", [["a", "b"], ["b"]] * N, "tags", "lists of values"),
         ("empty", [[], None] * N, "ignore", "every list is empty"),
-        ("nested", [[[1]], [[2]]] * N, "ignore", "nested lists"),
-        ("thing", [{"a": 1}, {"a": 2}] * N, "ignore", "no value a model can use"),
+        ("nested", [[[1]], [[2]]] * N, "ignore", "nested lists (List(List(Int64))) cannot be used"),
+        ("thing", [{"a": 1}, {"a": 2}] * N, "ignore", "values of type Struct({'a': Int64}) cannot be used"),
         ("name", ["Smith, John", "Doe, Jane", "Roe, Jim"] * N, "categorical", "3 distinct values"),
     ],
 )  # fmt: skip
@@ -77,7 +77,7 @@ def test_kind_and_reason(name: str, values: Any, kind: str, reason: str):
 
 
 def test_missing_words_are_reported():
-    assert verdict(["a", "b", "?", None] * N).reason.endswith("; 50% missing ('?' among them)")
+    assert verdict(["a", "b", "?", None] * N).reason.endswith("; 50% missing (including '?')")
 
 
 def test_few_rows_have_few_bins():
@@ -98,7 +98,7 @@ def test_order_of_rows_does_not_matter():
 class TestOverrides:
     def test_a_word_is_a_kind(self):
         field = verdict([1, 2, 3] * N, overrides={"x": "categorical"})
-        assert (field.kind, field.reason) == ("categorical", "as asked")
+        assert (field.kind, field.reason) == ("categorical", "set by the user")
 
     def test_settings_alone_keep_the_kind(self):
         field = verdict(["a", "b", "c"] * N, overrides={"x": {"min_count": 9}})

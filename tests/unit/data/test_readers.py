@@ -15,7 +15,7 @@ from polars.testing import assert_frame_equal
 
 from anyfm.core.errors import InputError, SettingError
 from anyfm.data import read_table, write_table
-from anyfm.data.textfile import TextFile
+from anyfm.data.text_file import TextFile
 
 TABLE = pl.DataFrame({"x": [1, 2, None], "s": ["a", None, "ü, b"], "f": [0.5, -1.0, 1e10]})
 CSV = 'x,s,f\n1,a,0.5\n2,,-1.0\n,"ü, b",1e10\n'
@@ -160,7 +160,7 @@ class TestMemory:
     def test_arrow(self):
         pa = pytest.importorskip("pyarrow")
         assert_frame_equal(read_table(pa.table(TABLE.to_dict(as_series=False))), TABLE)
-        with pytest.raises(InputError, match=r"distinct names, but one is met twice \(column 'a'\)"):
+        with pytest.raises(InputError, match=r"distinct names, but one occurs twice \(column 'a'\)"):
             read_table(pa.table([pa.array([1]), pa.array([2])], names=["a", "a"]))
 
     def test_pandas(self):
@@ -194,7 +194,7 @@ class TestMemory:
             "l": [["a", "b"], []],
             "7": [1, 2],
         }
-        with pytest.raises(InputError, match="met twice"):
+        with pytest.raises(InputError, match="occurs twice"):
             read_table(pd.DataFrame([[1, 2]], columns=["a", "a"]))
 
     def test_mappings(self):
@@ -227,15 +227,15 @@ class TestMemory:
     @pytest.mark.parametrize(
         ("source", "message"),
         [
-            ({"a": [1, 2], "b": [1]}, r"as many rows as 'a', 2, but \(column 'b', value 1\)"),
+            ({"a": [1, 2], "b": [1]}, r"as many rows as 'a', 2, but this one differs \(column 'b', value 1\)"),
             ({"a": np.zeros((2, 2))}, r"one dimension, but it has 2 \(column 'a'\)"),
             ({"a": 3}, r"an array or a list of values \(column 'a', value 3\)"),
             ({"a": "text"}, r"an array or a list of values \(column 'a', value 'text'\)"),
             ({"a": [["x"], "y"]}, r"lists only \(row 2, column 'a', value 'y'\)"),
-            ({1: [1], "1": [2]}, "met twice"),
-            (3, "came='int'"),
-            (None, "came='NoneType'"),
-            ([1, 2], "came='list'"),
+            ({1: [1], "1": [2]}, "occurs twice"),
+            (3, "type='int'"),
+            (None, "type='NoneType'"),
+            ([1, 2], "type='list'"),
         ],
     )
     def test_what_is_no_table_says_why(self, source: Any, message: str):

@@ -23,7 +23,7 @@ def test_describes_itself():
     frame = pl.DataFrame({"colour": ["red", "blue", "red"], "y": [0, 1, 1]})
     assert infer_schema(frame, target="y").describe().splitlines() == [
         "colour  categorical      text, 2 distinct values",
-        "y       target (binary)  two values: binary; '1' is positive (the value that says so), 66.7% of rows",
+        "y       target (binary)  two values: binary; '1' is positive (by its meaning), 66.7% of rows",
     ]
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anyfm.data import Encoder, infer_schema
-from anyfm.data.tags import Tags
+from anyfm.data.tags import TagsEncoder
 
 
 def fitted(values: list[Any], **settings: Any) -> tuple[Encoder, Any]:
@@ -40,7 +40,7 @@ class TestTags:
 
     @given(st.lists(st.one_of(st.none(), st.lists(st.sampled_from("abcdef"))), min_size=1, max_size=20))
     def test_values_of_a_row_sum_to_one(self, values: list[Any]):
-        tags, coded = Tags.fit(pl.Series("x", values, pl.List(pl.String)), separator=None, min_count=2)
+        tags, coded = TagsEncoder.fit(pl.Series("x", values, pl.List(pl.String)), separator=None, min_count=2)
         assert coded.lengths is not None
         assert coded.values is not None
         sums = np.add.reduceat(coded.values, np.cumsum(coded.lengths) - coded.lengths)

@@ -13,7 +13,7 @@ from anyfm.core.errors import InputError, SettingError
 from anyfm.explain.neighbours import _place, nearest_values
 from anyfm.models import FM, FMSettings, Linear
 from anyfm.data.encoder import Encoder
-from anyfm.data.inference import infer_schema
+from anyfm.data.schema_inference import infer_schema
 from tests.unit.explain.models import artifact as random_artifact
 
 

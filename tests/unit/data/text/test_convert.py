@@ -12,7 +12,7 @@ from anyfm.data.text.convert import convert, load_vocabulary, save_vocabulary, v
 from anyfm.data.text.reader import read_text
 from anyfm.core.errors import ArtifactError, InputError, SettingError
 from anyfm.data.encoder import Encoder
-from anyfm.data.inference import infer_schema
+from anyfm.data.schema_inference import infer_schema
 
 
 def table(n: int = 200, *, tags: bool = False) -> pl.DataFrame:
@@ -113,14 +113,14 @@ def test_rows_of_differing_length_become_lists(tmp_path):
     assert ids["ids"].to_list() == [[5, 7], [], [9]]
     assert ids["fields"].to_list() == [[0, 1], [], [3]]
     assert ids["values"].to_list() == [[1, 0.5], [], [2]]
-    with pytest.raises(InputError, match=r"differing length .*\.parquet"):
+    with pytest.raises(InputError, match=r"different lengths .*\.parquet"):
         convert(tmp_path / "rows.ffm", tmp_path / "ids.csv")
 
 
 def test_libffm_to_libsvm_and_back(tmp_path):
     done = convert(table(tags=True), tmp_path / "rows.ffm", **OPTIONS)
     convert(tmp_path / "rows.ffm", tmp_path / "rows.svm")
-    with pytest.raises(SettingError, match="which field"):
+    with pytest.raises(SettingError, match="the field of an id"):
         convert(tmp_path / "rows.svm", tmp_path / "back.ffm")
     convert(tmp_path / "rows.svm", tmp_path / "back.ffm", vocabulary=done.vocabulary)
     assert (tmp_path / "back.ffm").read_bytes() == (tmp_path / "rows.ffm").read_bytes()
@@ -178,7 +178,7 @@ def test_a_vocabulary_replaces_no_stranger(tmp_path):
     place.mkdir()
     (place / "thesis.txt").write_text("mine")
     encoder, _ = encoded(table())
-    with pytest.raises(InputError, match="not a vocabulary"):
+    with pytest.raises(InputError, match="this is not a vocabulary"):
         save_vocabulary(encoder, place)
     assert (place / "thesis.txt").read_text() == "mine"
 

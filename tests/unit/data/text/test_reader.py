@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anyfm.data.text.reader import read_text, text_format, write_text
+from anyfm.data.text.reader import read_text, text_format
+from anyfm.data.text.writer import write_text
 from anyfm.core.errors import InputError, SettingError
 from anyfm.core.rows import Rows
 
