@@ -102,17 +102,11 @@ class CategoricalEncoder(FieldEncoder):
         series = as_basic(series)
         if len(series) <= SMALL and series.dtype == KEY_TYPES[self.key_type] and self.key_type != "float":
             return EncodedColumn(np.fromiter(map(self.encode_one, series.to_list()), np.int32, len(series)))
-        if self.key_type != "text" or not is_text(series):
-            ids = _join(as_keys(series, self.key_type), self._ids).fill_null(UNSEEN).to_numpy().copy()
-            ids[missing_mask(series)] = MISSING
-            return EncodedColumn(ids)
-        found = _join(series, self._ids_with_missing)
-        ids = found.fill_null(UNSEEN).to_numpy().copy()
-        ids[series.is_null().to_numpy()] = MISSING
-        rest = np.flatnonzero((found.is_null() & series.is_not_null()).to_numpy())
-        if len(rest):  # unseen, or with whitespace around it
-            stripped = series.gather(rest).str.strip_chars(WHITESPACE)
-            ids[rest] = _join(stripped, self._ids_with_missing).fill_null(UNSEEN).to_numpy()
+        keys = as_keys(series, self.key_type)
+        if self.key_type == "text" and is_text(series):
+            return EncodedColumn(_join(keys.fill_null(""), self._ids_with_missing).fill_null(UNSEEN).to_numpy())
+        ids = _join(keys, self._ids).fill_null(UNSEEN).to_numpy().copy()
+        ids[missing_mask(series)] = MISSING
         return EncodedColumn(ids)
 
     def encode_one(self, value: Any) -> int:
