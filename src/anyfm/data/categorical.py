@@ -102,10 +102,12 @@ class CategoricalEncoder(FieldEncoder):
         series = as_basic(series)
         if len(series) <= SMALL and series.dtype == KEY_TYPES[self.key_type] and self.key_type != "float":
             return EncodedColumn(np.fromiter(map(self.encode_one, series.to_list()), np.int32, len(series)))
-        keys = as_keys(series, self.key_type)
         if self.key_type == "text" and is_text(series):
-            return EncodedColumn(_join(keys.fill_null(""), self._ids_with_missing).fill_null(UNSEEN).to_numpy())
-        ids = _join(keys, self._ids).fill_null(UNSEEN).to_numpy().copy()
+            found = _join(series.fill_null(""), self._ids_with_missing)
+            rest = found.is_null().arg_true()  # unseen, or with whitespace around it
+            found.scatter(rest, _join(series.gather(rest).str.strip_chars(WHITESPACE), self._ids_with_missing))
+            return EncodedColumn(found.fill_null(UNSEEN).to_numpy())
+        ids = _join(as_keys(series, self.key_type), self._ids).fill_null(UNSEEN).to_numpy().copy()
         ids[missing_mask(series)] = MISSING
         return EncodedColumn(ids)
 

@@ -1,4 +1,4 @@
-"""BinEncoder follow their rule exactly, and hold about the same mass."""
+"""Bins follow their rule exactly, and hold about equal numbers of rows."""
 
 from __future__ import annotations
 
@@ -59,11 +59,11 @@ class TestBins:
         bins, _ = BinEncoder.fit(pl.Series("x", [3, 1, 2, 2, 7]), n_bins=4)
         assert bins.labels() == ["<unseen>", "<missing>", "< 2", "[2, 3)", "[3, 7)", "≥ 7"]
 
-    def test_hold_equal_mass(self):
+    def test_bins_hold_equal_numbers_of_rows(self):
         bins, _ = BinEncoder.fit(pl.Series("x", np.random.default_rng(0).normal(size=10_000)), n_bins=10)
         np.testing.assert_allclose(bins.counts[2:], 1000, atol=2)
 
-    def test_a_heap_has_its_own_bin_and_the_rest_are_shared_fairly(self):
+    def test_a_frequent_value_has_its_own_bin_and_the_others_share_the_rest(self):
         rest = np.arange(1.0, 1001.0)
         bins, _ = BinEncoder.fit(pl.Series("x", np.concatenate([np.zeros(9000), rest])), n_bins=10)
         assert bins.counts[2] == 9000
@@ -71,26 +71,28 @@ class TestBins:
         np.testing.assert_allclose(bins.counts[3:], 1000 / 8, atol=1)
 
     @pytest.mark.parametrize(
-        ("beside", "n", "heap", "n_bins"),
+        ("others", "n", "frequent", "n_bins"),
         [
             ([*range(100), *range(51, 100)], 100, 50.5, 8),
-            ([0] * 9000 + [*range(1, 601)], 400, 300.5, 10),  # another heap is greater
+            ([0] * 9000 + [*range(1, 601)], 400, 300.5, 10),  # another value is more frequent
         ],
     )
-    def test_a_heap_amid_the_others_has_its_own_bin(self, beside: list[int], n: int, heap: float, n_bins: int):
-        bins, _ = BinEncoder.fit(pl.Series("x", [*map(float, beside), *[heap] * n]), n_bins=n_bins)
-        own = bins.encode_one(heap)
+    def test_a_frequent_value_between_others_has_its_own_bin(
+        self, others: list[int], n: int, frequent: float, n_bins: int
+    ):
+        bins, _ = BinEncoder.fit(pl.Series("x", [*map(float, others), *[frequent] * n]), n_bins=n_bins)
+        own = bins.encode_one(frequent)
         assert bins.counts[own] == n
-        assert bins.encode_one(heap - 0.5) == own - 1
-        assert bins.encode_one(heap + 0.5) == own + 1
+        assert bins.encode_one(frequent - 0.5) == own - 1
+        assert bins.encode_one(frequent + 0.5) == own + 1
 
-    def test_infinities_lie_in_the_outer_bins_and_do_not_shape_them(self):
+    def test_infinities_lie_in_the_outer_bins_and_do_not_change_the_edges(self):
         train = pl.Series("x", [math.inf, -math.inf, *range(100)], dtype=pl.Float64, strict=False)
         bins, _ = BinEncoder.fit(train, n_bins=4)
         assert np.isfinite(bins.edges).all()
         assert bins.encode(pl.Series("x", [-math.inf, math.inf])).ids.tolist() == [2, 5]
 
-    def test_of_no_number_at_all(self):
+    def test_a_column_without_numbers_has_one_bin(self):
         bins, coded = BinEncoder.fit(pl.Series("x", [None, None], dtype=pl.Float64))
         assert bins.labels() == ["<unseen>", "<missing>", "any"]
         assert coded.ids.tolist() == [1, 1]
@@ -107,7 +109,7 @@ class TestBins:
         assert bins.labels()[2:] == ["< 0.30000000000000004", "[0.30000000000000004, 1e+20)", "≥ 1e+20"]
 
     @given(st.lists(st.tuples(st.integers(-20, 20), st.integers(0, 3)), min_size=1, max_size=30))
-    def test_weights_are_copies(self, pairs: list[tuple[int, int]]):
+    def test_a_weight_counts_as_copies(self, pairs: list[tuple[int, int]]):
         values = [float(v) for v, _ in pairs]
         copies = [float(v) for v, n in pairs for _ in range(n)]
         weighted, _ = BinEncoder.fit(pl.Series("x", values), n_bins=4, weight=pl.Series([float(n) for _, n in pairs]))
@@ -118,15 +120,15 @@ class TestBins:
 
 class TestQuantileEdges:
     @given(st.lists(st.floats(0.1, 100), min_size=1, max_size=60), st.integers(2, 10))
-    def test_keep_light_bins_near_their_fair_share(self, counts: list[float], n_bins: int):
-        mass = np.array(counts)
-        levels = np.arange(len(mass), dtype=np.float64)
-        edges = quantile_edges(levels, mass, n_bins)
+    def test_frequent_values_have_their_own_bins(self, counts: list[float], n_bins: int):
+        weight = np.array(counts)
+        levels = np.arange(len(weight), dtype=np.float64)
+        edges = quantile_edges(levels, weight, n_bins)
         which = np.searchsorted(edges, levels, side="right")
         assert which.max() + 1 <= n_bins
-        heavy = mass >= 2 * mass.sum() / n_bins
+        frequent = weight >= 2 * weight.sum() / n_bins
         if len(levels) > n_bins:
-            for b in np.unique(which[heavy]):
+            for b in np.unique(which[frequent]):
                 assert (which == b).sum() == 1
 
 
@@ -140,7 +142,7 @@ class TestLogEdges:
         assert ((np.diff(which[above]) != 0) == (np.diff(squared) != 0)).all()
         assert which[:3].tolist() == [0, 1, 2]
 
-    def test_mirror_below_zero(self):
+    def test_edges_are_mirrored_below_zero(self):
         levels = np.arange(-100.0, 101.0)
         edges = log_edges(levels, np.ones(len(levels)))
         which = np.searchsorted(edges, [-2.0, -1.0, 0.0, 1.0, 2.0], side="right")
@@ -148,7 +150,7 @@ class TestLogEdges:
 
 
 class TestScaled:
-    def test_is_the_standardised_number(self):
+    def test_values_are_standardised_numbers(self):
         series = pl.Series("x", [1.0, 2.0, 3.0, None])
         scaled, coded = ScaledEncoder.fit(series)
         assert coded.ids.tolist() == [2, 2, 2, 1]
@@ -179,7 +181,7 @@ class TestScaled:
         assert coded.values is not None
         assert coded.values.tolist() == [0, 0]
 
-    def test_needs_a_number(self):
+    def test_a_column_without_numbers_is_refused(self):
         with pytest.raises(InputError, match=r"at least one number \(column 'x'\)"):
             ScaledEncoder.fit(pl.Series("x", [None, None], dtype=pl.Float64))
         with pytest.raises(InputError, match="finite standard deviation"):

@@ -1,4 +1,4 @@
-"""Targets: the task they ask for, which class is positive, and errors that name the row."""
+"""Targets: the inferred task, the positive class, and errors that name the row."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ def test_two_values_are_binary_and_one_is_positive(values: Any, positive: str):
     assert target.classes is not None
     assert target.classes[1] == positive
     assert repr(positive) in target.reason
-    coded = encode_target(series(values), target)
-    assert coded.dtype == np.float32
-    assert sorted(coded.tolist()) == [0, 1]
+    encoded = encode_target(series(values), target)
+    assert encoded.dtype == np.float32
+    assert sorted(encoded.tolist()) == [0, 1]
 
 
-def test_the_positive_class_can_be_said():
+def test_the_positive_class_can_be_given():
     target = infer_target(series(["yes", "no", "no"]), positive="no")
     assert encode_target(series(["yes", "no"]), target).tolist() == [0, 1]
     assert infer_target(series([1, 2, 2]), positive=1).positive == "1"
@@ -64,10 +64,10 @@ def test_two_numbers_may_be_regression():
     assert infer_target(series([1.0, 4.5]), task="regression").task == "regression"
 
 
-@pytest.mark.parametrize("arrives", [["0", "1"], [0.0, 1.0], [False, True], ["0.0", "1.0"], ["false", "True"], [0, 1]])
-def test_types_may_drift(arrives: Any):
+@pytest.mark.parametrize("values", [["0", "1"], [0.0, 1.0], [False, True], ["0.0", "1.0"], ["false", "True"], [0, 1]])
+def test_column_types_may_differ_from_training(values: Any):
     target = infer_target(series([0, 1]))
-    assert encode_target(series(arrives), target).tolist() == [0, 1]
+    assert encode_target(series(values), target).tolist() == [0, 1]
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_unusable_targets_name_the_place(values: Any, task: str, message: str):
         ([1, 0], r"must be 'no' or 'yes'.*row 1, column 'y', value 1"),
     ],
 )
-def test_later_targets_must_be_of_the_same_classes(values: Any, message: str):
+def test_later_targets_must_have_the_classes_of_training(values: Any, message: str):
     target = infer_target(series(["yes", "no"]))
     with pytest.raises(InputError, match=message):
         encode_target(series(values), target)

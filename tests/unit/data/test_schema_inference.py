@@ -1,4 +1,4 @@
-"""What each column is taken for, and that the reason says why."""
+"""The kind inferred for each column, and the reason for it."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def verdict(values: Any, name: str = "x", **settings: Any) -> Any:
 
 def popular(n_values: int) -> np.ndarray[Any, Any]:
     """Codes of very different popularity, with no order among neighbours."""
-    share = RANDOM.permutation(1.0 / np.arange(1, n_values + 1))
-    return RANDOM.choice(n_values, 20 * N, p=share / share.sum())
+    weights = RANDOM.permutation(1.0 / np.arange(1, n_values + 1))
+    return RANDOM.choice(n_values, 20 * N, p=weights / weights.sum())
 
 
 @pytest.mark.parametrize(
@@ -52,17 +52,17 @@ def popular(n_values: int) -> np.ndarray[Any, Any]:
         ("dashes", ["", "?", None, "NA"] * N, "ignore", "every value is missing"),
         ("sometimes", ["a", None] * N, "categorical", "text, 1 distinct value; 50% missing"),
         ("row", np.arange(N), "ignore", "no value is repeated: an identifier of the row"),
-        ("order_id", RANDOM.permutation(10 * N)[:N], "ignore", "name of an identifier, 100% distinct: too few values are repeated"),
-        ("uuid", [f"{i:x}-u" for i in range(N)], "ignore", "text, no value is repeated: an identifier of the row, or free text"),
-        ("comment", [f"words {i}" for i in range(N)] + ["none"] * 20, "ignore", "text, 99.1% of the values are distinct: an identifier"),
+        ("order_id", RANDOM.permutation(10 * N)[:N], "ignore", "identifier, 100% distinct: too few values are repeated"),
+        ("uuid", [f"{i:x}-u" for i in range(N)], "ignore", "text, no value is repeated: an identifier"),
+        ("comment", [f"words {i}" for i in range(N)] + ["none"] * 20, "ignore", "99.1% of the values are distinct"),
         ("born", [datetime.date(1950, 1, 1 + i % 31) for i in range(N)], "datetime", "dates from 1950-01-01"),
         ("seen", ["2024-01-31 12:30:00", "2024-02-01 00:00:00"] * N, "datetime", "ISO dates and times in text"),
-        ("timestamp", 1_000_000_000 + np.arange(N) * 99, "datetime", "whole numbers, s since 1970, from 2001-09-09 to 2001-09-11"),
+        ("timestamp", 1_000_000_000 + np.arange(N) * 99, "datetime", "s since 1970, from 2001-09-09 to 2001-09-11"),
         ("created_at", 10**12 + np.arange(N) * 99, "datetime", "whole numbers, ms since 1970"),
         ("column_4", 1_000_000_000 + np.arange(N) * 99, "numeric", "may be seconds since 1970: if so, set kind"),
         ("price", ["1.50", "2.75", "?", " 3.5"] * N, "numeric", "numbers stored as text: 3 distinct numbers"),
-        ("code", ["07", "08", "A1", "12"] * N, "categorical", "mostly numbers, but 2,000 of 8,000 values are not, such as 'A1'"),
-        ("genres", ["A|B", "B", "A|C|B", "C|A", "B|C", "A", "C"] * N, "tags", "values separated by '|': 3 tags in 7 comb"),
+        ("code", ["07", "08", "A1", "12"] * N, "categorical", "but 2,000 of 8,000 values are not, such as 'A1'"),
+        ("genres", ["A|B", "B", "A|C|B", "C|A", "B|C", "A", "C"] * N, "tags", "separated by '|': 3 tags in 7 comb"),
         ("keywords", [["a", "b"], ["b"]] * N, "tags", "lists of values"),
         ("empty", [[], None] * N, "ignore", "every list is empty"),
         ("nested", [[[1]], [[2]]] * N, "ignore", "nested lists (List(List(Int64))) cannot be used"),
@@ -85,7 +85,7 @@ def test_few_rows_have_few_bins():
     assert verdict(np.linspace(0, 1, 100), overrides={"x": {"kind": "numeric", "n_bins": 50}}).n_bins == 50
 
 
-def test_few_rows_prove_no_identifier():
+def test_few_distinct_rows_are_no_identifier():
     assert verdict(["a", "b", "c", "d"]).kind == "categorical"
 
 
@@ -96,45 +96,48 @@ def test_order_of_rows_does_not_matter():
 
 
 class TestOverrides:
-    def test_a_word_is_a_kind(self):
+    def test_a_string_is_a_kind(self):
         field = verdict([1, 2, 3] * N, overrides={"x": "categorical"})
         assert (field.kind, field.reason) == ("categorical", "set by the user")
 
-    def test_settings_alone_keep_the_kind(self):
+    def test_settings_do_not_change_the_inferred_kind(self):
         field = verdict(["a", "b", "c"] * N, overrides={"x": {"min_count": 9}})
         assert (field.kind, field.min_count) == ("categorical", 9)
 
-    def test_parts_make_a_datetime_and_a_separator_tags(self):
+    def test_parts_imply_a_datetime_and_a_separator_implies_tags(self):
         assert verdict([10**9, 10**9 + 1], overrides={"x": {"parts": ["hour"]}}).field_names == ("x.hour",)
         assert verdict(["a-b", "b"], overrides={"x": {"separator": "-"}}).kind == "tags"
 
-    def test_tags_without_a_separator_find_theirs(self):
+    def test_the_separator_of_tags_is_found(self):
         assert verdict(["a;b", "b;c", "c"] * N, overrides={"x": "tags"}).separator == ";"
         assert verdict(["a", "b", "c"] * N, overrides={"x": "tags"}).separator == "|"
 
     @pytest.mark.parametrize(
         ("overrides", "message"),
         [
-            ({"x": "category"}, "field 'x': kind must be one of categorical"),
-            ({"x": {"bins": 3}}, "a setting of field 'x' must be one of kind, min_count, n_bins"),
+            ({"x": "category"}, "field 'x': kind must be one of categorical.* Did you mean 'categorical'"),
+            (
+                {"x": {"bins": 3}},
+                "a setting of field 'x' must be one of kind, min_count, n_bins.* Did you mean 'n_bins'",
+            ),
             ({"x": {"n_bins": 1}}, "field 'x': n_bins must be an integer from 2"),
             ({"x": {"parts": ["era"]}}, "field 'x': parts must be some of year, quarter"),
             ({"x": {"kind": "numeric", "parts": ["hour"]}}, "parts belong to a field of kind datetime"),
             ({"x": 3}, "must be a kind or a mapping"),
         ],
     )
-    def test_that_break_a_rule_say_which(self, overrides: Any, message: str):
+    def test_overrides_that_break_a_rule_are_refused(self, overrides: Any, message: str):
         with pytest.raises(SettingError, match=message):
             verdict([1, 2, 3], overrides=overrides)
 
-    def test_of_an_absent_column_name_it(self):
+    def test_overrides_of_an_absent_column_are_refused(self):
         with pytest.raises(
             InputError, match=r"overridden column must be in the table \(column 'othr'\). Did you mean 'other'"
         ):
             verdict([1, 2, 3], overrides={"othr": "numeric"})
 
 
-class TestWhatCannotBeLearntFrom:
+class TestRefusedTables:
     def test_absent_target_and_weight(self):
         with pytest.raises(
             InputError, match=r"target column must be in the table \(column 'clik'\).*The table has 'x', 'other'"
@@ -151,6 +154,9 @@ class TestWhatCannotBeLearntFrom:
         with pytest.raises(InputError, match="at least one row"):
             infer_schema(pl.DataFrame({"x": [], "y": []}), target="y")
 
-    def test_task_is_a_known_word(self):
-        with pytest.raises(SettingError, match="task must be one of auto, binary, regression, got task='rank'"):
-            verdict([1, 2, 3], task="rank")
+    def test_an_unknown_task_is_refused_with_the_nearest(self):
+        with pytest.raises(
+            SettingError,
+            match=r"task must be one of auto, binary, regression, got task='regresion'\. Did you mean 'regression'\?",
+        ):
+            verdict([1, 2, 3], task="regresion")
