@@ -17,9 +17,9 @@ from pathlib import Path
 import polars as pl
 from examples.flights import KINDS, KNOWN_BEFORE, data_folder, landed_flights
 
+from anyfm.data.readers import read_table
 from anyfm.datasets import movielens
 from anyfm.report.page import write_report
-from anyfm.data.readers import read_table
 from anyfm.training.split import split_fraction
 from anyfm.workflow import Table, Validation, prepare_table, train_encoded
 

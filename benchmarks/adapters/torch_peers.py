@@ -37,10 +37,10 @@ class TorchPeer(Adapter):
             "train": str(paths["train.npz"]),
             "valid": str(paths["valid.npz"]) if validate else None,
             "n_factors": problem.n_factors,
-            "hidden": [int(size) for size in problem.hidden.split(",") if size],
+            "hidden": list(problem.hidden_layer_sizes),
             "attention_factors": problem.attention_factors,
-            "batch_rows": problem.batch_rows,
-            "n_epochs": problem.n_epochs,
+            "batch_size": problem.batch_size,
+            "epochs": problem.n_epochs,
             "n_threads": n_threads,
         }
         done = subprocess.run(

@@ -36,11 +36,11 @@ def torchfm(request, parts, sizes):
     loss_of = torch.nn.BCELoss()
     ids, y = (torch.from_numpy(array) for array in parts["train"])
     seconds = []
-    for _ in range(request["n_epochs"]):
+    for _ in range(request["epochs"]):
         order = torch.randperm(len(ids))
         model.train()
         began = time.perf_counter()
-        for index in order.split(request["batch_rows"]):
+        for index in order.split(request["batch_size"]):
             loss = loss_of(model(ids[index]), y[index].float())
             model.zero_grad()
             loss.backward()
@@ -70,9 +70,9 @@ def deepctr(request, parts, sizes):
     inputs = {part: {f"f{f}": ids[:, f] for f in range(len(sizes))} for part, (ids, _) in parts.items()}
     y = parts["train"][1]
     seconds = []
-    for _ in range(request["n_epochs"]):
+    for _ in range(request["epochs"]):
         began = time.perf_counter()
-        model.fit(inputs["train"], y, batch_size=request["batch_rows"], epochs=1, verbose=0)
+        model.fit(inputs["train"], y, batch_size=request["batch_size"], epochs=1, verbose=0)
         seconds.append(time.perf_counter() - began)
     return seconds, lambda _: model.predict(inputs["valid"], 4096)[:, 0]
 

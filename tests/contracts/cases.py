@@ -6,27 +6,26 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from anyfm.core.rows import Rows
 from anyfm.models import (
     AFM,
     FFM,
     FM,
     AFMSettings,
+    BaseModel,
     DeepFM,
     DeepFMSettings,
     FFMSettings,
     FMSettings,
     Linear,
     LinearSettings,
-    Model,
 )
-from anyfm.models.ffm import PRESETS
-from anyfm.core.rows import Rows
 
 N_FIELDS, FIELD_SIZE = 5, 7
 N_FEATURES = N_FIELDS * FIELD_SIZE
 
 
-def models(task: str = "binary") -> dict[str, Model]:
+def models(task: str = "binary") -> dict[str, BaseModel]:
     """Every model that the native engine trains, in the sizes whose code differs."""
     return {
         "linear": Linear(LinearSettings(task=task)),
@@ -40,30 +39,36 @@ def models(task: str = "binary") -> dict[str, Model]:
             for k, t in ((1, 1), (4, 3), (8, 17), (16, 16), (21, 4))
         },
         "afm-normalized": AFM(AFMSettings(task=task, n_factors=3, normalize=True)),
-        "ffm-libffm": FFM(FFMSettings(**PRESETS["libffm"], task=task)),
+        "ffm-libffm": FFM(FFMSettings(**FFM.presets["libffm"], task=task)),
         **{name: model for name, model in deep_models(task).items() if not model.settings.batch_norm},
     }
 
 
-def deep_models(task: str = "binary") -> dict[str, Model]:
+def deep_models(task: str = "binary") -> dict[str, BaseModel]:
     """DeepFM in the forms whose code differs; with batch normalisation torch alone trains it."""
     forms = {
-        "deepfm": {"hidden": "400,400,400"},
-        "deepfm-1": {"n_factors": 1, "hidden": "1"},
-        "deepfm-none": {"hidden": ""},
-        "deepfm-norm": {"n_factors": 5, "hidden": "9,70", "batch_norm": True, "dropout": 0.2},
-        "deepfm-tanh": {"n_factors": 3, "hidden": "65", "activation": "tanh", "l2_deep": 0.1},
-        "deepfm-sigmoid": {"n_factors": 7, "hidden": "20,4", "activation": "sigmoid", "dropout": 0.2, "batch_rows": 40},
+        "deepfm": {"hidden_layer_sizes": (400, 400, 400)},
+        "deepfm-1": {"n_factors": 1, "hidden_layer_sizes": (1,)},
+        "deepfm-none": {"hidden_layer_sizes": ()},
+        "deepfm-norm": {"n_factors": 5, "hidden_layer_sizes": (9, 70), "batch_norm": True, "dropout": 0.2},
+        "deepfm-tanh": {"n_factors": 3, "hidden_layer_sizes": (65,), "activation": "tanh", "weight_decay": 0.1},
+        "deepfm-sigmoid": {
+            "n_factors": 7,
+            "hidden_layer_sizes": (20, 4),
+            "activation": "sigmoid",
+            "dropout": 0.2,
+            "batch_size": 40,
+        },
     }
     return {name: DeepFM(DeepFMSettings(task=task, **settings)) for name, settings in forms.items()}
 
 
-def torch_models(task: str = "binary") -> dict[str, Model]:
+def torch_models(task: str = "binary") -> dict[str, BaseModel]:
     """The models on which the torch engine is tried: all five."""
     native = {name: model for name, model in models(task).items() if name in ("linear", "fm-1", "fm-8", "ffm-4")}
     normalized = {name: model for name, model in models(task).items() if name.endswith("-normalized")}
     afm = {"afm": AFM(AFMSettings(task=task, n_factors=5, attention_factors=3, dropout=0.2))}
-    without = {"ffm-without-linear": FFM(FFMSettings(task=task, n_factors=3, linear=False, init=5))}
+    without = {"ffm-without-linear": FFM(FFMSettings(task=task, n_factors=3, linear=False, init_scale=5))}
     return {**native, **normalized, **without, **afm, **deep_models(task)}
 
 

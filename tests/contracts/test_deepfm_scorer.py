@@ -7,17 +7,17 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from anyfm.engines.scorer import NativeScorer
 from anyfm.core.errors import InputError
-from anyfm.models import DeepFM, DeepFMSettings, Model, specification_logits
 from anyfm.core.rows import Rows
+from anyfm.engines.scorer import NativeScorer
+from anyfm.models import BaseModel, DeepFM, DeepFMSettings, specification_logits
 
 from .cases import KINDS, N_FEATURES, N_FIELDS, deep_models, rows
 
 FORMS = list(deep_models())
 
 
-def drawn(model: Model, seed: int = 0, *, deviation: float = 0.3) -> dict[str, np.ndarray]:
+def drawn(model: BaseModel, seed: int = 0, *, deviation: float = 0.3) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(seed)
     made = {
         name: rng.normal(0, deviation, spec.shape).astype(np.float32)
@@ -26,11 +26,11 @@ def drawn(model: Model, seed: int = 0, *, deviation: float = 0.3) -> dict[str, n
     return {name: np.abs(array) + 0.5 if name.endswith("_variance") else array for name, array in made.items()}
 
 
-def scorer(model: Model, parameters: dict[str, np.ndarray], *, n_threads: int = 2) -> NativeScorer:
+def scorer(model: BaseModel, parameters: dict[str, np.ndarray], *, n_threads: int = 2) -> NativeScorer:
     return NativeScorer(model, parameters, n_fields=N_FIELDS, n_threads=n_threads)
 
 
-def sensitivity(model: Model, parameters: dict[str, np.ndarray], data: Rows) -> np.ndarray:
+def sensitivity(model: BaseModel, parameters: dict[str, np.ndarray], data: Rows) -> np.ndarray:
     """What a logit is at most, with every number of the sum taken positive: what rounding is relative to.
 
     All activations are at most as steep as the identity, and no larger but for sigmoid's ½.
@@ -53,7 +53,7 @@ def test_scores_equal_the_specification(name: str, kind: str) -> None:
     model, data = deep_models()[name], rows(kind)
     parameters = drawn(model)
     expected = specification_logits(model, parameters, data)
-    n_terms = N_FIELDS * model.settings.n_factors + sum(model.settings.hidden_sizes) + 16
+    n_terms = N_FIELDS * model.settings.n_factors + sum(model.settings.hidden_layer_sizes) + 16
     tolerance = n_terms * np.finfo(np.float32).eps * (1 + sensitivity(model, parameters, data))
     assert (np.abs(scorer(model, parameters).logits(data) - expected) <= tolerance).all()
 

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from anyfm.engines.base import Engine
-from anyfm.engines.choice import make_engine
-from anyfm.engines.native import NativeEngine
-from anyfm.engines.scorer import NativeScorer
 from anyfm.core.errors import InputError, SettingError
-from anyfm.models import AFM, FM, AFMSettings, DeepFM, DeepFMSettings, FMSettings, Model, specification_logits
 from anyfm.core.rows import Rows
+from anyfm.engines.base import Engine
+from anyfm.engines.native import NativeEngine
+from anyfm.engines.registry import make_engine
+from anyfm.engines.scorer import NativeScorer
+from anyfm.models import AFM, FM, AFMSettings, BaseModel, DeepFM, DeepFMSettings, FMSettings, specification_logits
 
 from .cases import KINDS, N_FEATURES, N_FIELDS, batches, models, rows
 
@@ -21,11 +21,11 @@ ALL_MODELS = list(models())
 RELATIVE = 64 * np.finfo(np.float32).eps  # a sum of at most 64 terms in float32
 
 
-def engine_for(model: Model, *, n_threads: int = 2) -> Engine:
+def engine_for(model: BaseModel, *, n_threads: int = 2) -> Engine:
     return NativeEngine(model, n_features=N_FEATURES, n_fields=N_FIELDS, n_threads=n_threads)
 
 
-def trained(model: Model, train: Rows, *, n_threads: int = 2, epochs: int = 2) -> Engine:
+def trained(model: BaseModel, train: Rows, *, n_threads: int = 2, epochs: int = 2) -> Engine:
     engine = engine_for(model, n_threads=n_threads)
     engine.prepare(train, seed=3)
     for epoch in range(epochs):
@@ -159,7 +159,7 @@ def test_afm_starts_as_fm(kind: str) -> None:
         pytest.importorskip("torch")
     made = {
         model.name: make_engine(model, engine=kind, n_features=N_FEATURES, n_fields=N_FIELDS)
-        for model in (FM(FMSettings(init=5)), AFM(AFMSettings(init=5)))
+        for model in (FM(FMSettings(init_scale=5)), AFM(AFMSettings(init_scale=5)))
     }
     for engine in made.values():
         engine.prepare(train, seed=4)
@@ -173,11 +173,15 @@ def test_afm_starts_as_fm(kind: str) -> None:
     ("model", "numbers", "last"),
     [
         (AFM(AFMSettings(n_factors=8, attention_factors=17, dropout=0.0)), "dense", (0, slice(-25, -8))),
-        (DeepFM(DeepFMSettings(hidden="9,4", activation="tanh", dropout=0.0)), "perceptron_values", slice(-4, None)),
+        (
+            DeepFM(DeepFMSettings(hidden_layer_sizes=(9, 4), activation="tanh", dropout=0.0)),
+            "perceptron_values",
+            slice(-4, None),
+        ),
     ],
     ids=["attention", "perceptron"],
 )
-def test_weight_three_is_three_copies_to_a_network(model: Model, numbers: str, last: Any) -> None:
+def test_weight_three_is_three_copies_to_a_network(model: BaseModel, numbers: str, last: Any) -> None:
     """To Adam's moments: no dropout, which falls on every copy in another way; and an output, `last` among the numbers,
     without which what lies below has no gradient."""
     once = rows("values", 4096)  # large enough for blocks of many rows

@@ -10,26 +10,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from anyfm.core.rows import Rows
 from anyfm.engines.scorer import NativeScorer
 from anyfm.models import (
     AFM,
     FFM,
     FM,
     AFMSettings,
+    BaseModel,
     DeepFM,
     DeepFMSettings,
     FFMSettings,
     FMSettings,
     Linear,
-    Model,
     specification_logits,
 )
-from anyfm.core.rows import Rows
 
 from .cases import KINDS, N_FEATURES, N_FIELDS, deep_models, models, rows
 
 
-def parameters_for(model: Model, seed: int = 0) -> dict[str, np.ndarray]:
+def parameters_for(model: BaseModel, seed: int = 0) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(seed)
     specs = model.parameter_specs(N_FEATURES, N_FIELDS)
     drawn = {name: rng.normal(0, 0.5, spec.shape) for name, spec in specs.items()}
@@ -105,7 +105,7 @@ def test_ffm_does_not_depend_on_how_fields_are_numbered(kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("zero", ["output_weights", "hidden"])
 def test_deepfm_with_a_zero_perceptron_is_fm(zero: str, kind: str) -> None:
-    deep, fm = DeepFM(DeepFMSettings(n_factors=6, hidden="7,3")), FM(FMSettings(n_factors=6))
+    deep, fm = DeepFM(DeepFMSettings(n_factors=6, hidden_layer_sizes=(7, 3))), FM(FMSettings(n_factors=6))
     p, data = parameters_for(deep), rows(kind)
     for name in p:
         if name.startswith(zero):
@@ -118,7 +118,7 @@ def test_deepfm_with_a_zero_perceptron_is_fm(zero: str, kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_deepfm_without_hidden_layers_is_fm(kind: str) -> None:
     p, data = parameters_for(FM(FMSettings(n_factors=6))), rows(kind)
-    deep = DeepFM(DeepFMSettings(n_factors=6, hidden=""))
+    deep = DeepFM(DeepFMSettings(n_factors=6, hidden_layer_sizes=()))
     assert deep.parameter_specs(N_FEATURES, N_FIELDS).keys() == p.keys()
     expected = specification_logits(FM(FMSettings(n_factors=6)), p, data)
     np.testing.assert_array_equal(specification_logits(deep, p, data), expected)
@@ -138,7 +138,7 @@ def test_deepfm_is_fm_and_a_loop_over_neurons(name: str, kind: str) -> None:
         for j, field in enumerate(entry_fields(data, i)):
             here[field] += p["factors"][ids[j]] * x[j]
         here = here.reshape(-1)
-        for layer in range(len(model.settings.hidden_sizes)):
+        for layer in range(len(model.settings.hidden_layer_sizes)):
             of = {
                 key: p.get(f"hidden_{layer}_{key}") for key in ("weights", "bias", "scale", "shift", "mean", "variance")
             }
@@ -146,7 +146,7 @@ def test_deepfm_is_fm_and_a_loop_over_neurons(name: str, kind: str) -> None:
             if model.settings.batch_norm:
                 z = of["scale"] * (z - of["mean"]) / np.sqrt(of["variance"] + 1e-5) + of["shift"]
             here = np.array([phi[model.settings.activation](number) for number in z])
-        if model.settings.hidden_sizes:
+        if model.settings.hidden_layer_sizes:
             slow[i] += here @ p["output_weights"]
     np.testing.assert_allclose(specification_logits(model, p, data), slow, rtol=1e-9, atol=1e-9)
 

@@ -17,9 +17,7 @@ def _choose() -> tuple[str, Any]:
     supported: list[str] = _cpu.supported()
     forced = os.environ.get("ANYFM_ISA")
     if forced and forced not in supported:
-        raise SettingError(
-            got(f"ANYFM_ISA must be one of {', '.join(supported)} on this processor", ANYFM_ISA=forced)
-        )
+        raise SettingError(got(f"ANYFM_ISA must be one of {', '.join(supported)} on this processor", ANYFM_ISA=forced))
     for isa in [forced] if forced else supported:
         try:
             return isa, importlib.import_module(f"anyfm._native_{isa}")

@@ -1,29 +1,34 @@
-"""Settings as frozen dataclasses, their rules as data, and one place that words the messages.
+"""Settings as frozen dataclasses: every setting has a default, a rule and one line of help, declared once.
 
-A rule is attached to its field (``setting(default, rule)``) and checked when the dataclass is made, so a settings
-object that exists is valid.
+The command line, the configuration file, `anyfm.train` and the estimators take their options from these classes.
+Values are parsed and checked when a settings object is made, so an object that exists is valid.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
-from anyfm.core.errors import SettingError, got, shown
+from anyfm.core.errors import SettingError, got, nearest_name, shown
+from anyfm.core.task import METRIC_NAMES
 
-C = TypeVar("C")
+S = TypeVar("S", bound="Settings")
 
 
 @dataclass(frozen=True)
 class Rule:
-    """What a setting must be: `text` completes "<name> must be …", `holds` decides, `parse` reads it from text."""
+    """What a setting must be: `text` completes "<name> must be …", `holds` decides, `parse` reads it from text.
+
+    `metavar` stands for the value on the command line's help pages.
+    """
 
     text: str
     holds: Callable[[Any], bool]
     parse: Callable[[str], Any]
+    metavar: str = "TEXT"
 
 
 def _is_int(value: Any) -> bool:
@@ -37,7 +42,7 @@ def _is_real(value: Any) -> bool:
 def integer(low: int, high: int | None = None) -> Rule:
     """An integer of at least `low` and, where given, at most `high`."""
     text = f"an integer from {low} to {high}" if high is not None else f"an integer of at least {low}"
-    return Rule(text, lambda value: _is_int(value) and value >= low and (high is None or value <= high), int)
+    return Rule(text, lambda value: _is_int(value) and value >= low and (high is None or value <= high), int, "INTEGER")
 
 
 def real(low: float, high: float = math.inf, *, above: bool = False) -> Rule:
@@ -49,12 +54,12 @@ def real(low: float, high: float = math.inf, *, above: bool = False) -> Rule:
     def holds(value: Any) -> bool:
         return _is_real(value) and (value > low if above else value >= low) and value <= high
 
-    return Rule(text, holds, float)
+    return Rule(text, holds, float, "NUMBER")
 
 
 def choice(*options: str) -> Rule:
     """One of a few words."""
-    return Rule("one of " + ", ".join(options), lambda value: value in options, str)
+    return Rule("one of " + ", ".join(options), lambda value: value in options, str, "|".join(options))
 
 
 def device_name() -> Rule:
@@ -66,20 +71,19 @@ def device_name() -> Rule:
         kind, colon, number = value.partition(":")
         return kind.isascii() and kind.isalpha() and (number.isascii() and number.isdigit() if colon else True)
 
-    return Rule("a device such as cpu, cuda or cuda:1", holds, str)
+    return Rule("a device such as cpu, cuda or cuda:1", holds, str, "DEVICE")
 
 
-def sizes() -> Rule:
-    """Text of positive integers with commas between them, such as "400,400", or empty text."""
+def layer_sizes() -> Rule:
+    """Sizes of layers, first to last, as a tuple; in text "400,400", and "" or "none" parsed by `optional`."""
 
     def holds(value: Any) -> bool:
-        return isinstance(value, str) and (not value or all(_is_size(part) for part in value.split(",")))
+        return isinstance(value, tuple) and all(_is_int(size) and 1 <= size <= 65_536 for size in value)
 
-    return Rule('sizes with commas between them, such as "400,400"', holds, lambda text: text.replace(" ", ""))
+    def parse(text: str) -> tuple[int, ...]:
+        return tuple(int(size) for size in text.split(",") if size.strip())
 
-
-def _is_size(text: str) -> bool:
-    return text.isascii() and text.isdigit() and 1 <= int(text) <= 65_536
+    return Rule('sizes from 1 to 65536 with commas between them, such as "400,400"', holds, parse, "SIZES")
 
 
 _WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
@@ -87,7 +91,42 @@ _WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no"
 
 def flag() -> Rule:
     """True or false."""
-    return Rule("true or false", lambda value: isinstance(value, bool), lambda text: _WORDS[text.lower()])
+    return Rule("true or false", lambda value: isinstance(value, bool), lambda text: _WORDS[text.lower()], "on|off")
+
+
+def text() -> Rule:
+    """Any text that is not empty."""
+    return Rule("text", lambda value: isinstance(value, str) and bool(value), str)
+
+
+def separator() -> Rule:
+    """Text between columns; in text "\\t" and "tab" are a tab."""
+    return Rule("text", text().holds, lambda given: "\t" if given in ("\\t", "tab") else given)
+
+
+def texts() -> Rule:
+    """A tuple of texts; in text separated by commas."""
+
+    def holds(value: Any) -> bool:
+        return isinstance(value, tuple) and all(isinstance(item, str) for item in value)
+
+    return Rule(
+        "names separated by commas", holds, lambda text: tuple(item.strip() for item in text.split(",")), "NAMES"
+    )
+
+
+def anything() -> Rule:
+    """Any value; checked where it is used."""
+    return Rule("a value", lambda value: True, lambda text: text)
+
+
+def mapping() -> Rule:
+    """A mapping of names to values."""
+    return Rule("a mapping of names to values", lambda value: isinstance(value, Mapping), _no_text, "NAME=VALUE")
+
+
+def _no_text(text: str) -> Any:
+    raise ValueError(text)
 
 
 def optional(rule: Rule) -> Rule:
@@ -96,7 +135,13 @@ def optional(rule: Rule) -> Rule:
         f"none or {rule.text}",
         lambda value: value is None or rule.holds(value),
         lambda text: None if text.lower() == "none" else rule.parse(text),
+        rule.metavar,
     )
+
+
+def fraction() -> Rule:
+    """A number of at least 0 and below 1."""
+    return Rule("a number of at least 0 and below 1", lambda value: _is_real(value) and 0 <= value < 1, float, "NUMBER")
 
 
 def setting(default: Any, rule: Rule, help: str) -> Any:
@@ -106,7 +151,15 @@ def setting(default: Any, rule: Rule, help: str) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Base of all settings: every field is made by `setting` and checked here."""
+    """Base of all settings: every field is made by `setting` and checked here.
+
+    Attributes
+    ----------
+    group : str
+        The heading under which the command line shows these settings.
+    """
+
+    group: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
         for item in dataclasses.fields(self):
@@ -118,52 +171,133 @@ class Settings:
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
 
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """The names of the settings, in the order of their declaration."""
+        return tuple(item.name for item in dataclasses.fields(cls))
 
-def from_mapping(kind: type[C], values: Mapping[str, Any]) -> C:
-    """Make settings of `kind` from a mapping, refusing names it does not have."""
-    known = setting_names(kind)
-    for name in values:
+    @classmethod
+    def from_mapping(cls: type[S], values: Mapping[str, Any]) -> S:
+        """Make settings from values by name; text is parsed, a list becomes a tuple.
+
+        Raises
+        ------
+        SettingError
+            A name is unknown (the text names the nearest known one), or a value breaks its rule.
+        """
+        made: S = parse_settings(values, cls)[0]
+        return made
+
+
+def parse_settings(values: Mapping[str, Any], *kinds: type[Settings], what: str = "setting") -> list[Any]:
+    """Divide values by name among several classes of settings, and make one object of each.
+
+    Raises
+    ------
+    SettingError
+        A name belongs to none of the classes (the text names the nearest known one), or a value breaks its rule.
+    """
+    known = {item.name: (kind, item.metadata["rule"]) for kind in kinds for item in dataclasses.fields(kind)}
+    parts: dict[type[Settings], dict[str, Any]] = {kind: {} for kind in kinds}
+    for name, value in values.items():
         if name not in known:
-            raise SettingError(got(f"a setting must be one of {', '.join(sorted(known))}", setting=name))
-    return kind(**values)
+            raise SettingError(unknown_name(name, known, what=what))
+        kind, rule = known[name]
+        parts[kind][name] = _parsed(name, value, rule)
+    return [kind(**parts[kind]) for kind in kinds]
 
 
-def setting_names(kind: type) -> set[str]:
-    """The names of the settings that `kind` holds."""
-    return {item.name for item in dataclasses.fields(kind)}
+def _parsed(name: str, value: Any, rule: Rule) -> Any:
+    if isinstance(value, list):
+        return tuple(value)
+    if not isinstance(value, str):
+        return value
+    try:
+        return rule.parse(value)
+    except (ValueError, KeyError):
+        raise SettingError(f"{name} must be {rule.text}, got {name}={shown(value)}") from None
 
 
-def parse_setting(kind: type, name: str, text: str) -> Any:
-    """Read one setting of `kind` from text, as given to ``--set name=text``."""
-    for item in dataclasses.fields(kind):
-        if item.name == name:
-            rule: Rule = item.metadata["rule"]
-            try:
-                return rule.parse(text)
-            except (ValueError, KeyError):
-                raise SettingError(f"{name} must be {rule.text}, got {name}={shown(text)}") from None
-    raise SettingError(got(f"a setting must be one of {', '.join(sorted(setting_names(kind)))}", setting=name))
+def unknown_name(name: str, known: Iterable[str], *, what: str) -> str:
+    """The text of the error for a name that is not among the known ones: it suggests the nearest."""
+    names = sorted(known)
+    near = nearest_name(name, names)
+    hint = f"Known are {', '.join(names)}." if near is None else f"Did you mean {near}?"
+    return f"{name!r} is not a known {what}. {hint}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSettings(Settings):
+    """What the columns of a table, or the labels of a text file, mean."""
+
+    group = "Data"
+
+    target: str | None = setting(None, optional(text()), "the column to predict; required for tables")
+    task: str = setting("auto", choice("auto", "binary", "regression"), "what is predicted; auto: by the target")
+    positive: Any = setting(None, anything(), "the value of a binary target that is the positive class")
+    weight: str | None = setting(None, optional(text()), "the column of row weights")
+    fields: Mapping[str, Any] | None = setting(
+        None, optional(mapping()), "kinds of columns by name, where the inferred kind is wrong, such as zip=categorical"
+    )
+    min_count: int = setting(2, integer(1), "values that occur less often in training share the unseen feature")
+    n_bins: int | None = setting(
+        None,
+        optional(integer(2, 65_536)),
+        "maximum number of quantile bins of a numeric column; none: one per 25 rows, from 2 to 32",
+    )
+    format: str = setting("auto", text(), "format of the file; auto: by its suffix")
+    header: bool = setting(True, flag(), "whether the first line of a delimited file holds the column names")
+    column_names: tuple[str, ...] | None = setting(None, optional(texts()), "column names, separated by commas")
+    separator: str | None = setting(
+        None, optional(separator()), "what separates columns in a delimited file; \\t for a tab"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValidationSettings(Settings):
+    """Which rows are held out to choose the best epoch."""
+
+    group = "Validation"
+
+    valid: Any = setting(None, anything(), "a table of validation rows")
+    valid_fraction: float = setting(
+        0.1, fraction(), "fraction of the rows to hold out at random; 0: none, and training runs all epochs"
+    )
+    valid_by: str | None = setting(
+        None, optional(text()), "hold out the last rows in the order of this column, such as a time"
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.valid is not None and self.valid_by is not None:
+            raise SettingError("validation rows come from valid or from valid_by, but both are given")
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSettings(Settings):
-    """When training stops and what it watches.
+    """How long training runs, what it monitors, and where it runs.
 
-    The defaults were chosen on validation rows; docs/quality.md shows how.
+    The defaults are chosen on validation rows; docs/quality.md shows how.
     """
 
-    n_epochs: int = setting(50, integer(1, 100_000), "at most this many passes over the training rows")
+    group = "Training"
+
+    epochs: int = setting(50, integer(1, 100_000), "maximum number of passes over the training rows")
     patience: int = setting(5, integer(1), "stop after this many epochs without a better validation score")
-    monitor: str = setting("loss", choice("loss", "auc"), "the validation score that early stopping watches")
-    seed: int = setting(0, integer(0, 2**63 - 1), "seed of initialisation and shuffling")
-    n_threads: int = setting(0, integer(0, 1024), "threads; 0 means all cores of this process")
+    monitor: str = setting(
+        "loss",
+        choice("loss", *METRIC_NAMES),
+        "the validation metric that early stopping monitors; loss: logloss or rmse, by the task",
+    )
+    seed: int = setting(0, integer(0, 2**63 - 1), "seed of initialization, shuffling and the split")
+    n_threads: int = setting(0, integer(0, 1024), "number of threads; 0: all cores of this process")
     engine: str = setting(
         "auto",
         choice("auto", "native", "torch"),
-        "who trains; auto: native, torch for other devices and batch norm",
+        "what trains the model; auto: native, torch for other devices and batch normalization",
     )
-    device: str = setting("cpu", device_name(), "where torch trains: cpu, cuda, or cuda:1 and so on")
+    device: str = setting("cpu", device_name(), "the device torch trains on: cpu, cuda, cuda:1")
 
 
-RECORDED_NOT = ("n_threads", "engine", "device")
-"""Training settings that an artifact does not record: who computed it, not what."""
+NOT_RECORDED = ("n_threads", "engine", "device")
+"""Training settings that an artifact does not record: they do not change what is computed."""

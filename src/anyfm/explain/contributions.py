@@ -12,10 +12,10 @@ import numpy as np
 
 from anyfm.artifact import Artifact
 from anyfm.core.errors import SettingError, got
-from anyfm.explain.deep import perceptron
-from anyfm.explain.forms import Doubles
-from anyfm.explain.terms import FieldPairs, blocks, field_pairs
 from anyfm.core.rows import Rows
+from anyfm.explain.deep import attribute
+from anyfm.explain.terms import FieldPairs, blocks, field_pairs
+from anyfm.models.pairs import Doubles
 
 if TYPE_CHECKING:
     from anyfm.data.readers import Frame
@@ -252,8 +252,8 @@ def explain(artifact: Artifact, table: Any) -> Contributions:
     """
     if isinstance(table, Rows):
         return replace(explain_rows(artifact, table), values=labels_of_rows(artifact, table))
-    from anyfm.explain.tidy import column_texts
     from anyfm.data.readers import read_table
+    from anyfm.explain.tidy import column_texts
 
     encoder = artifact.require_encoder()
     frame = read_table(table, text_columns=encoder.text_columns)
@@ -268,7 +268,7 @@ def explain_rows(artifact: Artifact, rows: Rows) -> Contributions:
     shape = (rows.n_rows, artifact.n_fields)
     linear, of_pairs = np.zeros(shape), np.zeros((rows.n_rows, len(pairs)))
     attention: Doubles | None = None
-    network = perceptron(artifact.model, artifact.parameters)
+    network = artifact.model.mlp(artifact.parameters)
     deep = None if network is None else np.zeros(shape)
     residual = None if network is None else np.zeros(rows.n_rows)
     baseline = 0.0
@@ -282,7 +282,7 @@ def explain_rows(artifact: Artifact, rows: Rows) -> Contributions:
             attention[here] = block.by_pair(block.attention, pairs)
         if network is not None and deep is not None and residual is not None:
             assert block.vectors is not None
-            part = network.attribute(block.by_field(block.vectors))
+            part = attribute(network, block.by_field(block.vectors))
             deep[here], residual[here], baseline = part.fields, part.residual, part.baseline
     return Contributions(
         model=artifact.model.name,

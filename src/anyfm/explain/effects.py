@@ -9,13 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anyfm.artifact import Artifact
-from anyfm.engines.scorer import NativeScorer
 from anyfm.core.errors import InputError
-from anyfm.explain.contributions import field_names
-from anyfm.explain.forms import Doubles
-from anyfm.explain.value_pairs import value_name
 from anyfm.core.rows import Rows
-from anyfm.metrics.functions import mean_loss
+from anyfm.core.task import get_task
+from anyfm.engines.scorer import NativeScorer
+from anyfm.explain.contributions import field_names
+from anyfm.explain.value_pairs import value_name
+from anyfm.metrics import mean_loss
+from anyfm.models.pairs import Doubles
 
 N_EFFECT_ROWS = 1000
 N_VALUES = 40
@@ -138,13 +139,13 @@ def permutation_importance(artifact: Artifact, rows: Rows, *, n_repeats: int = 3
     if rows.y is None:
         raise InputError("permutation importance must have targets, got y=None")
     task, score = artifact.model.settings.task, scorer(artifact)
-    loss = mean_loss(task, rows.y, score.logits(rows), rows.weight)
+    loss = mean_loss(get_task(task), rows.y, score.logits(rows), rows.weight)
     rng = np.random.default_rng(seed)
     increases = np.zeros((n_repeats, artifact.n_fields))
     for repeat in range(n_repeats):
         for field in range(artifact.n_fields):
             shuffled = with_field_of(rows, field, rng.permutation(rows.n_rows))
-            increases[repeat, field] = mean_loss(task, rows.y, score.logits(shuffled), rows.weight) - loss
+            increases[repeat, field] = mean_loss(get_task(task), rows.y, score.logits(shuffled), rows.weight) - loss
     return Importance(field_names(artifact), loss, increases.mean(axis=0), increases.std(axis=0))
 
 

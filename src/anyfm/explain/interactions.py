@@ -9,10 +9,10 @@ from __future__ import annotations
 import numpy as np
 
 from anyfm.artifact import Artifact
-from anyfm.explain.effects import replaced, sample, scorer, with_field_of
-from anyfm.explain.forms import Doubles
-from anyfm.explain.terms import FieldPairs
 from anyfm.core.rows import Rows
+from anyfm.explain.effects import replaced, sample, scorer, with_field_of
+from anyfm.explain.terms import FieldPairs
+from anyfm.models.pairs import Doubles
 
 N_ROWS = 2000
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from anyfm.artifact import Artifact
-from anyfm.explain.forms import Doubles
-from anyfm.explain.terms import Block, FieldPairs, blocks, field_pairs
 from anyfm.core.rows import Rows
+from anyfm.explain.terms import Block, FieldPairs, blocks, field_pairs
+from anyfm.models.pairs import Doubles
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +92,8 @@ def strengths(artifact: Artifact, rows: Rows) -> Strengths:
         linear.add(of_fields, share, total)
         terms.add(of_pairs, share, total)
         main.add(own, share)
-    has_attention = artifact.model.name == "afm"
+    terms_of_model = artifact.model.pair_terms()
+    has_attention = terms_of_model is not None and terms_of_model.has_weights
     return Strengths(
         field_pairs=pairs,
         linear_absolute=linear.mean_absolute,

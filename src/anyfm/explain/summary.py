@@ -9,14 +9,13 @@ import numpy as np
 
 from anyfm.artifact import Artifact
 from anyfm.core.errors import InputError
+from anyfm.core.rows import Rows
 from anyfm.explain.contributions import explain_rows, field_names
-from anyfm.explain.deep import perceptron
 from anyfm.explain.effects import Importance, permutation_importance, sample
-from anyfm.explain.forms import Doubles
 from anyfm.explain.interactions import whole_interaction
 from anyfm.explain.strength import Strengths, strengths
 from anyfm.explain.value_pairs import ValuePair, value_pairs
-from anyfm.core.rows import Rows
+from anyfm.models.pairs import Doubles
 
 if TYPE_CHECKING:
     from anyfm.data.readers import Frame
@@ -154,7 +153,7 @@ def summarize(artifact: Artifact, table: Any, *, n_value_pairs: int = 20, n_rows
 
 def whole_model(artifact: Artifact, rows: Rows, measured: Strengths) -> tuple[Doubles | None, Doubles | None]:
     """DeepFM: interactions of the whole model, (P,), and mean absolute integrated gradients, (F,); else None."""
-    if perceptron(artifact.model, artifact.parameters) is None:
+    if artifact.model.mlp(artifact.parameters) is None:
         return None, None
     some = sample(rows, N_DEEP_ROWS)
     deep = explain_rows(artifact, some).deep

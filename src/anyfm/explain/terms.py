@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anyfm.artifact import Artifact
-from anyfm.explain.forms import Doubles, PairForm, pair_form
-from anyfm.models.base import Batch, gather
 from anyfm.core.rows import Rows
+from anyfm.models.batch import Batch, gather
+from anyfm.models.pairs import Doubles, PairTerms
 
 Indices = NDArray[np.int64]
 _BLOCK_FLOATS = 1 << 21  # numbers a block may hold: 16 MB
@@ -49,7 +49,7 @@ class Block:
 
     start: int
     stop: int
-    form: PairForm | None
+    form: PairTerms | None
     batch: Batch
     ids: NDArray[np.int64]
     member: Doubles | None
@@ -96,7 +96,7 @@ class Block:
 def blocks(artifact: Artifact, rows: Rows) -> Iterator[Block]:
     """The rows in blocks that fit the memory, with their parameters gathered."""
     rows.check_bounds(artifact.n_features)
-    form = pair_form(artifact.model)
+    form = artifact.model.pair_terms()
     specs = artifact.model.parameter_specs(artifact.n_features, artifact.n_fields)
     aligned = _is_aligned(rows, artifact.n_fields)
     normalize = bool(getattr(artifact.model.settings, "normalize", False))
@@ -111,13 +111,13 @@ def blocks(artifact: Artifact, rows: Rows) -> Iterator[Block]:
             ids=_ids(part, batch),
             member=None if aligned else _member(batch, artifact.n_fields),
             vectors=None if form is None else form.vectors(batch),
-            attention=None if form is None else form.attention(batch),
+            attention=None if form is None else form.weights(batch),
         )
 
 
 def field_pairs(artifact: Artifact, rows: Rows) -> FieldPairs:
     """The pairs of fields that have terms in these rows; none for a model without pair terms."""
-    if pair_form(artifact.model) is None:
+    if artifact.model.pair_terms() is None:
         return FieldPairs(np.empty(0, np.int64), np.empty(0, np.int64))
     n_fields = artifact.n_fields
     first, second = np.triu_indices(n_fields, 0)
@@ -146,7 +146,7 @@ def _is_aligned(rows: Rows, n_fields: int) -> bool:
     return rows.fields is None or bool((rows.fields == np.arange(n_fields)).all())
 
 
-def _cuts(rows: Rows, form: PairForm | None, n_fields: int) -> Iterator[tuple[int, int]]:
+def _cuts(rows: Rows, form: PairTerms | None, n_fields: int) -> Iterator[tuple[int, int]]:
     lengths = np.full(rows.n_rows, rows.ids.shape[1]) if rows.offsets is None else np.diff(rows.offsets)
     longest = int(lengths.max(initial=1))
     floats = longest * 8 if form is None else form.floats_per_row(longest, n_fields)

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anyfm.explain.contributions import REST
-from anyfm.explain.forms import Doubles
+from anyfm.models.pairs import Doubles
 
 if TYPE_CHECKING:
-    from anyfm.explain.contributions import Contributions
     from anyfm.data.readers import Frame
+    from anyfm.explain.contributions import Contributions
 
 MISSING_TEXT = "<missing>"
 _NONE = -1

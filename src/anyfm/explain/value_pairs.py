@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anyfm.artifact import Artifact
+from anyfm.core.rows import Rows
 from anyfm.explain.contributions import field_names
-from anyfm.explain.forms import Doubles
 from anyfm.explain.strength import Strengths, centred_pairs
 from anyfm.explain.terms import Block, blocks
-from anyfm.core.rows import Rows
+from anyfm.models.pairs import Doubles
 
 Z_95 = 1.959963984540054
 N_FIELD_PAIRS = 24  # so many pairs of fields are searched, the strongest

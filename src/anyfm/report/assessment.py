@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anyfm.artifact import Artifact
-from anyfm.explain.contributions import field_names
-from anyfm.explain.forms import Doubles
-from anyfm.explain.value_pairs import Z_95, value_name
 from anyfm.core.rows import Rows
-from anyfm.metrics import functions as metrics
-from anyfm.metrics.scored import Scored, probability
+from anyfm.core.task import get_task
+from anyfm.explain.contributions import field_names
+from anyfm.explain.value_pairs import Z_95, value_name
+from anyfm.metrics import ScoredRows, evaluate, probability
+from anyfm.models.pairs import Doubles
 
 N_POINTS = 200
 N_RESAMPLES = 200
@@ -42,12 +42,12 @@ def estimates(
     are resampled, and the spread is scaled by the square root of the share.
     """
     n_rows = len(y)
-    full = [metrics.evaluate(task, y, one, weight) for one in logits]
+    full = [evaluate(get_task(task), y, one, weight) for one in logits]
     rng = np.random.default_rng(seed)
     chosen = rng.permutation(n_rows)[:_RESAMPLED_ROWS]
     ones = np.ones(n_rows) if weight is None else weight
     shrink = np.sqrt(len(chosen) / n_rows)
-    sampled = [metrics.evaluate(task, y[chosen], one[chosen], ones[chosen]) for one in logits]
+    sampled = [evaluate(get_task(task), y[chosen], one[chosen], ones[chosen]) for one in logits]
     spread: list[dict[str, list[float]]] = [{name: [] for name in metrics_of} for metrics_of in full]
     for _ in range(N_RESAMPLES):
         copies = rng.multinomial(len(chosen), np.full(len(chosen), 1.0 / len(chosen)))
@@ -55,7 +55,7 @@ def estimates(
         if not (resampled_weight > 0).any():
             continue
         for model, one in enumerate(logits):
-            values = metrics.evaluate(task, y[chosen], one[chosen], resampled_weight)
+            values = evaluate(get_task(task), y[chosen], one[chosen], resampled_weight)
             for name, found in spread[model].items():
                 found.append(values.get(name, np.nan) - sampled[model].get(name, np.nan))
     moves = [{name: np.array(found) * shrink for name, found in of.items()} for of in spread]
@@ -99,7 +99,7 @@ def binary_curves(y: Doubles, logits: Doubles, weight: Doubles | None) -> dict[s
 
     Empty where only one class is present.
     """
-    ties = Scored.of(y, logits, weight).ties
+    ties = ScoredRows.of(get_task("binary"), y, logits, weight).ties
     positive = np.concatenate([[0.0], np.cumsum(ties.positive[::-1])])
     taken = np.concatenate([[0.0], np.cumsum(ties.weight[::-1])])
     if not 0 < positive[-1] < taken[-1]:

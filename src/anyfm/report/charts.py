@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from anyfm.explain.forms import Doubles
+from anyfm.models.pairs import Doubles
 
 Figure = dict[str, Any]
 

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from anyfm.report.charts import Figure
 from anyfm.explain.contributions import BIAS, Term
+from anyfm.report.charts import Figure
 
 _LONGEST = 120
 _PLOT_HEIGHT, _LINE_HEIGHT, _LINE_LENGTH = 340, 22, 70  # pixels, and letters of a caption's line in half a page

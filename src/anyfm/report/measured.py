@@ -11,6 +11,22 @@ import numpy as np
 
 from anyfm.artifact import Artifact
 from anyfm.core.errors import SettingError, got
+from anyfm.core.rows import Rows
+from anyfm.core.task import get_task
+from anyfm.explain.contributions import Contributions, explain
+from anyfm.explain.effects import (
+    Importance,
+    PartialEffect,
+    partial_effect,
+    permutation_importance,
+    sample,
+    scorer,
+)
+from anyfm.explain.strength import Strengths, strengths
+from anyfm.explain.summary import N_IMPORTANCE_ROWS, whole_model
+from anyfm.explain.value_pairs import ValuePair, value_pairs
+from anyfm.metrics import Reliability, reliability
+from anyfm.models.pairs import Doubles
 from anyfm.report.assessment import (
     Curve,
     ErrorOfValue,
@@ -22,25 +38,10 @@ from anyfm.report.assessment import (
     example_rows,
     score_histogram,
 )
-from anyfm.explain.contributions import Contributions, explain
-from anyfm.explain.effects import (
-    Importance,
-    PartialEffect,
-    partial_effect,
-    permutation_importance,
-    sample,
-    scorer,
-)
-from anyfm.explain.forms import Doubles
-from anyfm.explain.strength import Strengths, strengths
-from anyfm.explain.summary import N_IMPORTANCE_ROWS, whole_model
-from anyfm.explain.value_pairs import ValuePair, value_pairs
-from anyfm.core.rows import Rows
-from anyfm.metrics.calibration import Reliability, reliability
 
 if TYPE_CHECKING:
-    from anyfm.data.readers import Frame
     from anyfm.data.encoding_report import EncodingReport
+    from anyfm.data.readers import Frame
 
 N_EFFECT_FIELDS = 24
 
@@ -204,7 +205,7 @@ def _one(
         encoding=encoded.report,
         metrics=metrics,
         curves=binary_curves(y, logits, weight) if task == "binary" else {},
-        calibration=reliability(y, logits, weight, task=task, n_bins=20),
+        calibration=reliability(y, logits, weight, task=get_task(task), n_bins=20),
         histogram=score_histogram(task, y, logits, weight),
         strengths=measured,
         whole=whole,

@@ -102,7 +102,7 @@ def render(measurement: Measurement, plotly: str) -> str:
         "errors": sections.errors(page, measurement),
         "rows": sections.rows(measurement),
     }
-    template = resources.files("anyfm.explain").joinpath("report.html").read_text(encoding="utf-8")
+    template = resources.files("anyfm.report").joinpath("report.html").read_text(encoding="utf-8")
     names = ", ".join(model.name for model in measurement.models)
     parts = {
         "TITLE": escaped(f"{names} on {measurement.data}"),
@@ -124,7 +124,7 @@ def _model_choice(measurement: Measurement) -> str:
     options = "".join(
         f'<option value="{index}">{escaped(model.name)}</option>' for index, model in enumerate(measurement.models)
     )
-    return f'<label class="choose" id="model-choice" hidden>Model <select id="model">{options}</select></label>'
+    return f'<label class="choose" id="model-choice" hidden>BaseModel <select id="model">{options}</select></label>'
 
 
 def _script_hashes(template: str, plotly: str) -> str:

@@ -6,8 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from anyfm.report import charts
-from anyfm.report import figures
+from anyfm.report import charts, figures
 from anyfm.report.assessment import ErrorOfValue
 from anyfm.report.markup import Page, Part, columns, escaped, number, table, terms
 from anyfm.report.measured import Measured, Measurement

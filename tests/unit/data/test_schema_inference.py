@@ -52,7 +52,7 @@ def popular(n_values: int) -> np.ndarray[Any, Any]:
         ("dashes", ["", "?", None, "NA"] * N, "ignore", "every value is missing"),
         ("sometimes", ["a", None] * N, "categorical", "text, 1 distinct value; 50% missing"),
         ("row", np.arange(N), "ignore", "no value is repeated: an identifier of the row"),
-        ("order_id", RANDOM.permutation(10 * N)[:N], "ignore", "identifier, 100% distinct: too few values are repeated"),
+        ("order_id", RANDOM.permutation(10 * N)[:N], "ignore", "100% distinct: too few values are repeated"),
         ("uuid", [f"{i:x}-u" for i in range(N)], "ignore", "text, no value is repeated: an identifier"),
         ("comment", [f"words {i}" for i in range(N)] + ["none"] * 20, "ignore", "99.1% of the values are distinct"),
         ("born", [datetime.date(1950, 1, 1 + i % 31) for i in range(N)], "datetime", "dates from 1950-01-01"),

@@ -6,13 +6,13 @@ import importlib.util
 
 import numpy as np
 import pytest
-
-from anyfm.core.settings import TrainingSettings
-from anyfm.engines.choice import make_engine
-from anyfm.core.errors import MissingDependencyError, SettingError
-from anyfm.models import FFM, MODELS, DeepFM, DeepFMSettings, FFMSettings, Model
-from anyfm.core.rows import Rows
 from anyfm.workflow import train_rows
+
+from anyfm.core.errors import MissingDependencyError, SettingError
+from anyfm.core.rows import Rows
+from anyfm.core.settings import TrainingSettings
+from anyfm.engines.registry import make_engine
+from anyfm.models import FFM, MODELS, BaseModel, DeepFM, DeepFMSettings, FFMSettings
 
 SIZES = {"n_features": 4, "n_fields": 2}
 NORMALISED = DeepFM(DeepFMSettings(batch_norm=True))
@@ -45,10 +45,10 @@ def test_ffm_has_factors_by_the_number_of_fields_unless_told(n_fields: int, n_fa
 def test_deepfm_has_a_perceptron_by_the_number_of_fields_unless_told(n_fields: int, hidden: str, trust: float) -> None:
     sizes = {"n_features": 4, "n_fields": n_fields}
     engine = make_engine(DeepFM(), **sizes)
-    assert (engine.model.settings.hidden, engine.model.settings.deep_trust) == (hidden, trust)
+    assert (engine.model.settings.hidden, engine.model.settings.shrinkage) == (hidden, trust)
     assert [f"{len(engine.parameters()[f'hidden_{layer}_bias'])}" for layer in range(2)] == hidden.split(",")
-    told = make_engine(DeepFM(DeepFMSettings(hidden="", deep_trust=0.0)), **sizes)
-    assert (told.model.settings.hidden, told.model.settings.deep_trust) == ("", 0.0)
+    told = make_engine(DeepFM(DeepFMSettings(hidden_layer_sizes=(), shrinkage=0.0)), **sizes)
+    assert (told.model.settings.hidden, told.model.settings.shrinkage) == ("", 0.0)
 
 
 @has_torch
@@ -66,7 +66,7 @@ def test_torch_trains_batch_normalisation() -> None:
     ("model", "engine"), [(NORMALISED, "auto"), (MODELS["deepfm"](), "torch"), (MODELS["linear"](), "torch")]
 )
 def test_without_torch_the_command_that_installs_it_is_named(
-    model: Model, engine: str, monkeypatch: pytest.MonkeyPatch
+    model: BaseModel, engine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     without_torch(monkeypatch)
     with pytest.raises(MissingDependencyError, match=rf'training {model.name} .*pip install "anyfm\[torch\]"'):
@@ -95,7 +95,7 @@ def test_settings_are_checked(setting: dict[str, str]) -> None:
 def test_the_artifact_does_not_tell_who_trained() -> None:
     data = Rows(ids=np.array([[0, 2], [1, 3], [0, 3]], np.int32), y=np.array([0, 1, 1], np.float32))
     made = [
-        train_rows(data, None, model="fm", settings={"n_epochs": 2, "engine": engine, "n_threads": n}, **SIZES)[0]
+        train_rows(data, None, model="fm", settings={"epochs": 2, "engine": engine, "n_threads": n}, **SIZES)[0]
         for engine, n in (("auto", 1), ("native", 2))
     ]
     assert made[0].training == made[1].training

@@ -5,25 +5,24 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from anyfm.core.errors import InputError, SettingError
+from anyfm.core.rows import Rows
 from anyfm.engines.base import Engine
 from anyfm.engines.native import NativeEngine
 from anyfm.engines.scorer import NativeScorer
-from anyfm.core.errors import InputError, SettingError
 from anyfm.models import (
     AFM,
     FFM,
     FM,
     MODELS,
     AFMSettings,
+    BaseModel,
     DeepFM,
     DeepFMSettings,
     FFMSettings,
     FMSettings,
-    Model,
     specification_logits,
 )
-from anyfm.core.rows import Rows
-
 from tests.contracts.cases import KINDS, N_FEATURES, N_FIELDS, batches, deep_models, rows, torch_models
 
 pytest.importorskip("torch")
@@ -33,11 +32,11 @@ ALL_MODELS = list(torch_models())
 EPS = np.finfo(np.float32).eps
 
 
-def engine_for(model: Model, *, n_threads: int = 2) -> Engine:
+def engine_for(model: BaseModel, *, n_threads: int = 2) -> Engine:
     return engine_module.TorchEngine(model, n_features=N_FEATURES, n_fields=N_FIELDS, n_threads=n_threads)
 
 
-def trained(model: Model, train: Rows, *, n_threads: int = 2, epochs: int = 2) -> Engine:
+def trained(model: BaseModel, train: Rows, *, n_threads: int = 2, epochs: int = 2) -> Engine:
     engine = engine_for(model, n_threads=n_threads)
     engine.prepare(train, seed=3)
     for epoch in range(epochs):
@@ -248,7 +247,7 @@ def test_fixed_and_ragged_forms_of_the_same_rows_train_alike() -> None:
     [AFM(AFMSettings(n_factors=4, attention_factors=3, dropout=0.0)), FFM(FFMSettings(n_factors=4))],
     ids=lambda model: model.name,
 )
-def test_a_batch_in_pieces_trains_as_a_whole(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_in_pieces_trains_as_a_whole(model: BaseModel, monkeypatch: pytest.MonkeyPatch) -> None:
     train = rows("ragged-values")
     whole = trained(model, train).parameters()
     monkeypatch.setattr(engine_module, "_FLOATS", 1)  # a row at a time
@@ -294,7 +293,7 @@ def test_fields_out_of_bounds_are_refused(bad: int) -> None:
 
 def test_what_it_cannot_do_is_said() -> None:
     with pytest.raises(SettingError, match="libffm"):
-        engine_for(FFM(FFMSettings(adagrad="libffm")))
+        engine_for(FFM(FFMSettings(optimizer="libffm")))
     with pytest.raises(SettingError, match=r"device must be .*nowhere"):
         engine_module.TorchEngine(FM(), n_features=3, n_fields=1, device="nowhere")
     engine = engine_for(FM())
@@ -322,10 +321,10 @@ def test_the_threads_of_others_stay_as_they_are() -> None:
 
 
 def test_rare_features_feel_less_of_the_perceptron() -> None:
-    """The share is n / (n + deep_trust) of a feature with n occurrences; at 0 all features feel all of it."""
+    """The share is n / (n + shrinkage) of a feature with n occurrences; at 0 all features feel all of it."""
     train, moved = rows("fixed", 400), {}
     for trust in (0.0, 50.0, 1e12):
-        model = DeepFM(DeepFMSettings(hidden="8", dropout=0.0, deep_trust=trust, learning_rate=1e-6))
+        model = DeepFM(DeepFMSettings(hidden_layer_sizes=(8,), dropout=0.0, shrinkage=trust, learning_rate=1e-6))
         engine = engine_for(model)
         engine.prepare(train, seed=0)
         for _ in range(20):  # the output leaves zero

@@ -10,7 +10,7 @@ from anyfm.models import DeepFM, DeepFMSettings
 torch = pytest.importorskip("torch")
 dense = pytest.importorskip("anyfm.engines.torch_dense")
 
-MODEL = DeepFM(DeepFMSettings(n_factors=4, hidden="8,3", batch_norm=True))
+MODEL = DeepFM(DeepFMSettings(n_factors=4, hidden_layer_sizes=(8, 3), batch_norm=True))
 
 
 def made(*, units: dict[str, float] | None = None):

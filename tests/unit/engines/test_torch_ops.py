@@ -7,8 +7,7 @@ import pytest
 
 from anyfm.engines.native import NativeEngine
 from anyfm.engines.recipe import recipe
-from anyfm.models import FFM, FM, DeepFM, FFMSettings, FMSettings, Linear, Model
-
+from anyfm.models import FFM, FM, BaseModel, DeepFM, FFMSettings, FMSettings, Linear
 from tests.contracts.cases import N_FEATURES, N_FIELDS, rows
 
 torch = pytest.importorskip("torch")
@@ -25,7 +24,7 @@ MODELS = {
 N_SLOTS = 6
 
 
-def store(model: Model, *, plain: bool, n_threads: int = 2, n_features: int = N_FEATURES, seed: int = 0):
+def store(model: BaseModel, *, plain: bool, n_threads: int = 2, n_features: int = N_FEATURES, seed: int = 0):
     """A store with drawn weights, accumulators and penalties."""
     made = ops.FeatureStore(
         model.parameter_specs(n_features, N_FIELDS),

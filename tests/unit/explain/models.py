@@ -5,24 +5,27 @@ from __future__ import annotations
 import numpy as np
 
 from anyfm.artifact import Artifact
-from anyfm.models import MODELS, Model
 from anyfm.core.rows import Rows
+from anyfm.models import MODELS, BaseModel
 
 N_FIELDS, FIELD_SIZE = 5, 7
 N_FEATURES = N_FIELDS * FIELD_SIZE
 KINDS = ("fixed", "values", "shared", "ragged", "ragged-values")
-# Model: the settings it is tried with, besides its defaults.
+# BaseModel: the settings it is tried with, besides its defaults.
 VARIANTS = {
     "linear": [{"normalize": True}],
     "fm": [{"n_factors": 3, "normalize": True}],
     "ffm": [{"n_factors": 3, "normalize": True}, {"linear": False}],
     "afm": [{"n_factors": 3, "attention_factors": 2}],
-    "deepfm": [{"n_factors": 3, "hidden": "8,4", "batch_norm": True}, {"hidden": "6", "activation": "tanh"}],
+    "deepfm": [
+        {"n_factors": 3, "hidden_layer_sizes": (8, 4), "batch_norm": True},
+        {"hidden_layer_sizes": (6,), "activation": "tanh"},
+    ],
 }
 CASES = [(name, settings) for name in MODELS for settings in ({}, *VARIANTS[name])]
 
 
-def model(name: str, **settings: object) -> Model:
+def model(name: str, **settings: object) -> BaseModel:
     return MODELS[name](MODELS[name].settings_type(**settings))
 
 
@@ -31,7 +34,7 @@ def artifact(
 ) -> Artifact:
     """A model with random parameters, without an encoder."""
     rng = np.random.default_rng(seed)
-    made = model(name, **settings).for_fields(n_fields)
+    made = model(name, **settings).resolve(n_fields)
     parameters = {
         key: np.abs(array) + 0.5 if key.endswith("variance") else array
         for key, spec in made.parameter_specs(n_features, n_fields).items()

@@ -9,14 +9,15 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 import pytest
-
-from anyfm.engines.scorer import NativeScorer
-from anyfm.core.errors import InputError, SettingError
-from anyfm.explain.contributions import explain, explain_rows
-from anyfm.models import MODELS
-from anyfm.models.base import gather
 from anyfm.predictor import Predictor
 from anyfm.workflow import train_table
+
+from anyfm.core.errors import InputError, SettingError
+from anyfm.engines.scorer import NativeScorer
+from anyfm.explain.contributions import explain, explain_rows
+from anyfm.explain.deep import attribute
+from anyfm.models import MODELS
+from anyfm.models.base import gather
 from tests.unit.explain.models import CASES, FIELD_SIZE, KINDS, N_FIELDS, artifact, model, rows
 
 
@@ -83,7 +84,7 @@ def test_attention_weighs_the_term():
 
 class TestDeepFM:
     def test_the_fm_half_is_exact(self):
-        deep, given = artifact("deepfm", n_factors=8, hidden="6"), rows("fixed")
+        deep, given = artifact("deepfm", n_factors=8, hidden_layer_sizes=(6,)), rows("fixed")
         shallow = replace(
             deep,
             model=model("fm", n_factors=8),
@@ -97,23 +98,18 @@ class TestDeepFM:
 
     @pytest.mark.parametrize("activation", ["relu", "tanh", "sigmoid"])
     def test_the_residual_is_small_and_falls_with_more_steps(self, activation):
-        from anyfm.explain.deep import perceptron
-
-        made = artifact("deepfm", n_factors=4, hidden="16,8", activation=activation)
-        network = perceptron(made.model, made.parameters)
+        made = artifact("deepfm", n_factors=4, hidden_layer_sizes=(16, 8), activation=activation)
+        network = made.model.mlp(made.parameters)
         vectors = np.random.default_rng(0).normal(size=(50, N_FIELDS, 4))
-        coarse, fine = (np.abs(network.attribute(vectors, n_steps=n).residual).mean() for n in (4, 64))
+        coarse, fine = (np.abs(attribute(network, vectors, n_steps=n).residual).mean() for n in (4, 64))
         assert fine < coarse / 3
         scale = np.abs(network.logits(vectors.reshape(50, -1))).mean()
         assert fine < 0.02 * scale
 
     def test_a_linear_perceptron_is_attributed_without_residual(self):
-        from anyfm.explain.deep import perceptron
-
-        made = artifact("deepfm", n_factors=2, hidden="3")
+        made = artifact("deepfm", n_factors=2, hidden_layer_sizes=(3,))
         made.parameters["hidden_0_bias"][:] = 1000  # ReLU never bends
-        network = perceptron(made.model, made.parameters)
-        part = network.attribute(np.random.default_rng(0).normal(size=(20, N_FIELDS, 2)))
+        part = attribute(made.model.mlp(made.parameters), np.random.default_rng(0).normal(size=(20, N_FIELDS, 2)))
         assert part.residual == pytest.approx(np.zeros(20), abs=1e-6)  # gradients are float32
 
 
@@ -128,7 +124,7 @@ def predictor():
         "click": rng.integers(0, 2, n),
     }
     fields = {"tags": {"kind": "tags", "separator": "|"}, "colour": "categorical", "size": "numeric"}
-    return Predictor(train_table(columns, "click", fields=fields, settings={"n_epochs": 2}).artifact), columns
+    return Predictor(train_table(columns, "click", fields=fields, settings={"epochs": 2}).artifact), columns
 
 
 def test_names_and_original_values(predictor):
@@ -184,7 +180,7 @@ def test_the_tidy_table_adds_up(predictor, top):
 @pytest.mark.parametrize("top", [0, 3, 9])
 def test_what_is_left_out_is_summed_by_kind(top):
     """The terms of one row and the tidy table say the same, and no term is counted twice."""
-    found = explain_rows(artifact("deepfm", hidden="4"), rows("fixed", n_rows=6))
+    found = explain_rows(artifact("deepfm", hidden_layer_sizes=(4,)), rows("fixed", n_rows=6))
     frame = found.table(top=top)
     for row in range(6):
         terms = found.terms(row, top=top)

@@ -10,10 +10,10 @@ import pytest
 
 from anyfm.artifact import Artifact
 from anyfm.core.errors import InputError, SettingError
-from anyfm.explain.neighbours import _place, nearest_values
-from anyfm.models import FM, FMSettings, Linear
 from anyfm.data.encoder import Encoder
 from anyfm.data.schema_inference import infer_schema
+from anyfm.explain.neighbours import _place, nearest_values
+from anyfm.models import FM, FMSettings, Linear
 from tests.unit.explain.models import artifact as random_artifact
 
 

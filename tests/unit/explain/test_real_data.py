@@ -9,9 +9,9 @@ import numpy as np
 import polars as pl
 import pytest
 
+from anyfm.data.readers import read_table
 from anyfm.models import MODELS
 from anyfm.predictor import Predictor
-from anyfm.data.readers import read_table
 from anyfm.workflow import Validation, prepare_table, train_encoded
 
 FOLDER = Path(os.environ.get("ANYFM_TEST_DATA", Path(__file__).resolve().parents[3].parent / "shared" / "data"))
@@ -82,7 +82,7 @@ def table(request):
 @pytest.mark.parametrize("name", list(MODELS))
 def test_terms_add_up_to_the_score(table, name):
     encoded, frame = table
-    predictor = Predictor(train_encoded(encoded, model=name, settings={"n_epochs": 3}).artifact)
+    predictor = Predictor(train_encoded(encoded, model=name, settings={"epochs": 3}).artifact)
     found, logits = predictor.explain(frame), predictor.logits(frame)
     assert found.n_rows == len(frame)
     assert np.abs(found.logits - logits).max() < 1e-5

@@ -8,10 +8,13 @@ from itertools import combinations
 import numpy as np
 import polars as pl
 import pytest
+from anyfm.predictor import Predictor
+from anyfm.workflow import train_table
 
 from anyfm.artifact import Artifact
-from anyfm.datasets.synthetic import ad_clicks
 from anyfm.core.errors import InputError
+from anyfm.data.readers import read_table
+from anyfm.datasets.synthetic import ad_clicks
 from anyfm.explain.contributions import explain_rows
 from anyfm.explain.effects import partial_effect, permutation_importance, sample, with_field_of, with_value
 from anyfm.explain.factors import factors_table
@@ -20,9 +23,6 @@ from anyfm.explain.strength import strengths
 from anyfm.explain.summary import summarize
 from anyfm.explain.value_pairs import value_pairs
 from anyfm.models import MODELS
-from anyfm.predictor import Predictor
-from anyfm.data.readers import read_table
-from anyfm.workflow import train_table
 from tests.unit.explain.models import CASES, FIELD_SIZE, KINDS, artifact, rows
 
 PAIRED = [case for case in CASES if case[0] != "linear"]
@@ -98,7 +98,7 @@ def made():
 
 
 def learnt(made, model):
-    trained = train_table(made.columns, "click", model=model, settings={"n_epochs": 15})
+    trained = train_table(made.columns, "click", model=model, settings={"epochs": 15})
     given = trained.artifact.encoder.encode(read_table(made.columns), labelled=True).rows
     return trained.artifact, sample(given, 30_000)
 
@@ -216,7 +216,7 @@ def every_combination():
 @pytest.mark.parametrize("name", ["fm", "ffm", "deepfm"])
 def test_interactions_by_exchange_are_those_of_the_analysis_of_variance(name):
     """Of a model of pairs they are its pairs; of DeepFM all that two fields do together, third fields included."""
-    deep = {"hidden": "6", "activation": "tanh"} if name == "deepfm" else {}
+    deep = {"hidden_layer_sizes": (6,), "activation": "tanh"} if name == "deepfm" else {}
     made, given = artifact(name, n_factors=3, **deep), every_combination()
     if deep:
         made.parameters["output_weights"] *= 4

@@ -9,13 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from anyfm.core.errors import InputError, SettingError
+from anyfm.core.rows import Rows
 from anyfm.engines import field_factors
 from anyfm.engines.native import NativeEngine
 from anyfm.engines.scorer import NativeScorer
-from anyfm.core.errors import InputError, SettingError
 from anyfm.models import FFM, FM, FFMSettings, FMSettings, specification_logits
-from anyfm.models.ffm import PRESETS
-from anyfm.core.rows import Rows
 
 VALUES_PER_FIELD = 4
 
@@ -118,7 +117,7 @@ def test_equal_vectors_for_all_fields_are_a_factorization_machine() -> None:
     np.testing.assert_allclose(specification_logits(FFM(), {**parameters, "field_factors": repeated}, rows), as_fm)
 
 
-@pytest.mark.parametrize("adagrad", ["vector", "libffm"])
+@pytest.mark.parametrize("adagrad", ["adagrad", "libffm"])
 @pytest.mark.parametrize("kind", ["plain", "values", "mixed"])
 @pytest.mark.parametrize("n_factors", [3, 8, 13])
 def test_gradients_agree_with_finite_differences(kind: str, adagrad: str, n_factors: int) -> None:
@@ -138,7 +137,9 @@ def test_gradients_agree_with_finite_differences(kind: str, adagrad: str, n_fact
             fields=row.fields[kept],
             y=row.y,
         )
-    engine = engine_on(row, n_fields, n_factors=n_factors, l2_linear=0.0, l2_factors=0.0, init=5.0, adagrad=adagrad)
+    engine = engine_on(
+        row, n_fields, n_factors=n_factors, l2_linear=0.0, l2_factors=0.0, init_scale=5.0, optimizer=adagrad
+    )
     before = engine.parameters()
     assert engine._recipe is not None
     rate = engine._recipe.step_size(engine.model.settings.learning_rate)
@@ -163,12 +164,12 @@ def test_gradients_agree_with_finite_differences(kind: str, adagrad: str, n_fact
     np.testing.assert_allclose(moved, expected, rtol=2e-3, atol=2e-6)
 
 
-@pytest.mark.parametrize("adagrad", ["vector", "libffm"])
+@pytest.mark.parametrize("adagrad", ["adagrad", "libffm"])
 @pytest.mark.parametrize("values", [False, True])
 def test_fixed_and_ragged_forms_train_alike(values: bool, adagrad: str) -> None:
     rows = plain_rows(18, values=values)
     fixed, ragged = (
-        trained(form, 18, adagrad=adagrad, l2_factors=0.01).parameters() for form in (rows, as_ragged(rows))
+        trained(form, 18, optimizer=adagrad, l2_factors=0.01).parameters() for form in (rows, as_ragged(rows))
     )
     own = np.arange(18).repeat(VALUES_PER_FIELD)
     for parameters in (fixed, ragged):  # toward its own field a feature has no partner in either form
@@ -222,7 +223,7 @@ def libffm_by_rows(factors: np.ndarray, rows: Rows, *, rate: float, penalty: flo
 
 def test_preset_trains_as_libffm() -> None:
     rows = plain_rows(6, 80)
-    engine = engine_on(rows, 6, **{**PRESETS["libffm"], "l2_factors": 0.02})
+    engine = engine_on(rows, 6, **{**FFM.presets["libffm"], "l2_factors": 0.02})
     start = engine.parameters()
     assert start["field_factors"].min() >= 0
     assert start["field_factors"].max() <= 0.5

@@ -8,19 +8,20 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from anyfm.workflow import train_table
 
 from anyfm.artifact import save_artifact
-from anyfm.datasets.synthetic import ad_clicks, criteo_like
 from anyfm.core.errors import InputError, MissingDependencyError, SettingError
-from anyfm.explain import report as report_module
-from anyfm.report.assessment import binary_curves, errors_by_value, estimates
+from anyfm.core.task import get_task
+from anyfm.data.readers import read_table
+from anyfm.datasets.synthetic import ad_clicks, criteo_like
 from anyfm.explain.contributions import Term
+from anyfm.metrics import evaluate
+from anyfm.report import page as report_module
+from anyfm.report.assessment import binary_curves, errors_by_value, estimates
 from anyfm.report.markup import terms
 from anyfm.report.measured import measure, model_names
 from anyfm.report.page import write_report
-from anyfm.data.readers import read_table
-from anyfm.metrics.functions import evaluate
-from anyfm.workflow import train_table
 from tests.unit.report import browser
 
 HOSTILE = [
@@ -45,7 +46,7 @@ def clicks(folder):
     made = ad_clicks(20_000, seed=0)
     names = ["fm", "linear", "afm", "deepfm"]
     for name in names:
-        save_artifact(train_table(made.columns, "click", model=name, settings={"n_epochs": 4}).artifact, folder / name)
+        save_artifact(train_table(made.columns, "click", model=name, settings={"epochs": 4}).artifact, folder / name)
     out = folder / "clicks.html"
     measured = write_report([folder / name for name in names], made.columns, out, data="clicks")
     return out, measured
@@ -66,7 +67,7 @@ def hostile(folder):
         "<b>t": ((value == HOSTILE[0]) ^ (rng.random(n) < 0.3)).astype(int),
     }
     fields = {"tags": {"kind": "tags", "separator": ";"}, "number": "scaled"}
-    trained = train_table(columns, "<b>t", fields=fields, settings={"n_epochs": 3})
+    trained = train_table(columns, "<b>t", fields=fields, settings={"epochs": 3})
     out = folder / "hostile.html"
     write_report([("<script>window.hacked = 3</script>", trained.artifact)], columns, out, data="<script>x</script>")
     return out
@@ -288,7 +289,7 @@ def test_tabs_hover_rows_and_theme_work(clicks):
 
 def test_the_colour_bar_of_a_map_of_many_fields_is_in_sight(folder):
     made = criteo_like(600, seed=0)
-    artifact = train_table(made.columns, "click", settings={"n_epochs": 1, "n_factors": 4}).artifact
+    artifact = train_table(made.columns, "click", settings={"epochs": 1, "n_factors": 4}).artifact
     assert artifact.n_fields == 39
     out = folder / "many.html"
     write_report([("fm", artifact)], made.columns, out, data="many")
@@ -381,14 +382,14 @@ def test_curves_agree_with_the_exact_auc():
     curves = binary_curves(y, logits, weight)
     area = np.trapezoid(curves["roc"].y, curves["roc"].x) if hasattr(np, "trapezoid") else None
     if area is not None:
-        assert area == pytest.approx(evaluate("binary", y, logits, weight)["auc"], abs=2e-3)
+        assert area == pytest.approx(evaluate(get_task("binary"), y, logits, weight)["auc"], abs=2e-3)
     assert curves["pr"].y[-1] == pytest.approx((weight * y).sum() / weight.sum())
     assert binary_curves(np.ones(5), np.zeros(5), None) == {}
 
 
 def test_errors_by_value_are_means_over_its_rows():
     made = ad_clicks(5_000, seed=1)
-    artifact = train_table(made.columns, "click", settings={"n_epochs": 2}).artifact
+    artifact = train_table(made.columns, "click", settings={"epochs": 2}).artifact
     rows = artifact.encoder.encode(read_table(made.columns), labelled=True).rows
     logits = np.random.default_rng(0).normal(size=5_000)
     overall, found = errors_by_value(artifact, rows, logits)
@@ -400,7 +401,7 @@ def test_errors_by_value_are_means_over_its_rows():
     assert of["gender=F"].loss == pytest.approx(loss.mean())
     assert of["gender=F"].observed == pytest.approx(y.mean())
     assert of["gender=F"].loss_lower < of["gender=F"].loss < of["gender=F"].loss_upper
-    assert overall == pytest.approx(evaluate("binary", rows.y, logits)["logloss"])
+    assert overall == pytest.approx(evaluate(get_task("binary"), rows.y, logits)["logloss"])
 
 
 def test_regression_with_tags_and_missing_values_has_a_report_too(folder):
@@ -414,7 +415,7 @@ def test_regression_with_tags_and_missing_values_has_a_report_too(folder):
         "stars": 3 + (kind == "a") + rng.normal(size=n),
     }
     fields = {"tags": {"kind": "tags", "separator": "|"}}
-    artifact = train_table(columns, "stars", task="regression", fields=fields, settings={"n_epochs": 3}).artifact
+    artifact = train_table(columns, "stars", task="regression", fields=fields, settings={"epochs": 3}).artifact
     out = folder / "stars.html"
     measured = write_report([("fm", artifact)], columns, out, data="stars")
     assert set(measured.models[0].metrics) == {"rmse", "mae", "r2"}
@@ -429,7 +430,7 @@ def test_models_of_one_name_are_told_apart():
 
 def test_what_cannot_be_reported_is_refused(clicks, folder, monkeypatch):
     made = ad_clicks(500, seed=0)
-    other = train_table(made.columns, "gender", positive="F", settings={"n_epochs": 1}).artifact
+    other = train_table(made.columns, "gender", positive="F", settings={"epochs": 1}).artifact
     with pytest.raises(SettingError, match="same target"):
         write_report([folder / "fm", ("other", other)], made.columns, folder / "x.html")
     with pytest.raises(SettingError, match="at least one model"):

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from anyfm.engines.base import Engine, State
-from anyfm.models import FM, FMSettings, Linear, LinearSettings, Model, gather
 from anyfm.core.rows import Rows
+from anyfm.engines.base import Engine, State
+from anyfm.models import FM, BaseModel, FMSettings, Linear, LinearSettings, gather
+from anyfm.training import loop
 
 BATCH = 16
 
@@ -23,7 +24,7 @@ class NumpyEngine(Engine):
     reseeds (each row's gradient is dropped with chance 0.1), so that a checkpoint that forgets either is found out.
     """
 
-    def __init__(self, model: Model, *, n_features: int, n_fields: int) -> None:
+    def __init__(self, model: BaseModel, *, n_features: int, n_fields: int) -> None:
         self.model, self.n_features, self.n_fields = model, n_features, n_fields
         self._specs = model.parameter_specs(n_features, n_fields)
         self._parameters: State = {}
@@ -38,8 +39,8 @@ class NumpyEngine(Engine):
             for name, spec in self._specs.items()
         }
         self._momentum = {name: np.zeros_like(array) for name, array in self._parameters.items()}
-        mean = np.average(train.y, weights=train.weight)
-        self._parameters["bias"][:] = np.log(mean / (1 - mean)) if self.model.settings.task == "binary" else mean
+        weight = np.ones(train.n_rows) if train.weight is None else train.weight
+        self._parameters["bias"][:] = self.model.task.statistics(train.y, weight).base_logit
 
     def begin_epoch(self, epoch: int) -> None:
         self._rng = np.random.default_rng([self._seed, epoch, 1])
@@ -56,19 +57,16 @@ class NumpyEngine(Engine):
         z = self.model.logits(batch)
         y = rows.y.astype(np.float64)
         weight = np.ones(len(y)) if rows.weight is None else rows.weight.astype(np.float64)
-        if self.model.settings.task == "binary":
-            losses, slopes = np.logaddexp(0, z) - y * z, 1 / (1 + np.exp(-z)) - y
-        else:
-            losses, slopes = (z - y) ** 2, 2 * (z - y)
-        kept = self._rng.random(len(y)) >= 0.1
-        dlogits = (weight * slopes * kept / len(y))[:, None]
+        losses, grad_logits = self.model.task.loss(z, y), self.model.task.gradient(z, y, None)
+        mask = self._rng.random(len(y)) >= 0.1
+        grad_logits = (weight * grad_logits * mask / len(y))[:, None]
         gradients = {name: np.zeros(array.shape) for name, array in self._parameters.items()}
-        gradients["bias"] += dlogits.sum()
-        np.add.at(gradients["linear"], rows.ids, dlogits * batch.values)
+        gradients["bias"] += grad_logits.sum()
+        np.add.at(gradients["linear"], rows.ids, grad_logits * batch.values)
         if "factors" in gradients:
             scaled = batch.parameters["factors"] * batch.values[..., None]
             others = scaled.sum(axis=1, keepdims=True) - scaled
-            np.add.at(gradients["factors"], rows.ids, dlogits[..., None] * batch.values[..., None] * others)
+            np.add.at(gradients["factors"], rows.ids, grad_logits[..., None] * batch.values[..., None] * others)
         for name, gradient in gradients.items():
             self._momentum[name] = (0.5 * self._momentum[name] + gradient).astype(np.float32)
             self._parameters[name] -= np.float32(self.model.settings.learning_rate) * self._momentum[name]
@@ -107,6 +105,11 @@ def make_rows(n_rows: int, *, seed: int, task: str = "binary", weighted: bool = 
 
 
 @pytest.fixture
+def set_rows_per_step(monkeypatch) -> Callable[[int], None]:
+    return lambda n_rows: monkeypatch.setattr(loop, "ROWS_PER_STEP", n_rows)
+
+
+@pytest.fixture
 def rows_of() -> Callable[..., Rows]:
     return make_rows
 
@@ -116,7 +119,7 @@ def engine_of() -> Callable[..., NumpyEngine]:
     def build(
         name: str = "fm", *, kind: type[NumpyEngine] = NumpyEngine, task: str = "binary", learning_rate: float = 0.5
     ) -> NumpyEngine:
-        model: Model = (
+        model: BaseModel = (
             FM(FMSettings(task=task, n_factors=2, learning_rate=learning_rate))
             if name == "fm"
             else Linear(LinearSettings(task=task, learning_rate=learning_rate))

@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
-from anyfm.core.settings import TrainingSettings
 from anyfm.core.errors import DivergenceError
+from anyfm.core.settings import TrainingSettings
 from anyfm.training.callbacks import ProgressBar, epoch_line
 from anyfm.training.history import History
 from anyfm.training.loop import fit
@@ -30,7 +30,7 @@ def test_on_a_terminal_each_epoch_leaves_a_line_and_speed_and_loss_are_shown(row
     monkeypatch.setenv("COLUMNS", "120")
     terminal = Terminal()
     bar = ProgressBar(file=terminal)
-    settings = TrainingSettings(n_epochs=2)
+    settings = TrainingSettings(epochs=2)
     history = fit(engine_of(), rows_of(200, seed=0), rows_of(50, seed=1), settings, callbacks=[bar])
     shown = plain(terminal.getvalue())
     for record in history.records:
@@ -51,7 +51,7 @@ def test_the_bar_says_where_it_stands_and_is_closed_after_an_error(rows_of, engi
     terminal = Terminal()
     bar = ProgressBar(file=terminal)
     with pytest.raises(DivergenceError):
-        fit(engine_of(kind=Breaking), rows_of(20, seed=0), config=TrainingSettings(n_epochs=7), callbacks=[bar])
+        fit(engine_of(kind=Breaking), rows_of(20, seed=0), settings=TrainingSettings(epochs=7), callbacks=[bar])
     assert "epoch 1/7" in plain(terminal.getvalue())
     assert terminal.getvalue().endswith(("\x1b[?25h", "\x1b[2K")), "the cursor is shown again and the bar is gone"
     assert bar._bar is None
@@ -61,7 +61,7 @@ def test_where_there_is_no_terminal_nothing_is_shown(rows_of, engine_of, capsys,
     monkeypatch.setenv("FORCE_COLOR", "1")  # which makes rich take anything for a terminal
     file = io.StringIO()
     for bar in (ProgressBar(), ProgressBar(file=file)):
-        fit(engine_of(), rows_of(50, seed=0), config=TrainingSettings(n_epochs=1), callbacks=[bar])
+        fit(engine_of(), rows_of(50, seed=0), settings=TrainingSettings(epochs=1), callbacks=[bar])
     assert file.getvalue() == ""
     assert capsys.readouterr() == ("", "")
 
