@@ -287,8 +287,8 @@ def _check_resume(checkpoint: str | Path | None, resume: bool) -> None:
 def _prepare_table(source: Any, data: DataSettings, validation: ValidationSettings, *, seed: int) -> PreparedData:
     from anyfm.data.encoder import Encoder
     from anyfm.data.files import FORMATS
-    from anyfm.data.inference import infer_schema
     from anyfm.data.readers import read_table
+    from anyfm.data.schema_inference import infer_schema
 
     if data.format not in ("table", *FORMATS):
         raise SettingError(unknown_name(data.format, [*FORMATS, *TEXT_FORMATS, "table"], what="format"))
@@ -366,11 +366,11 @@ def with_n_bins(schema: Schema, n_bins: int | None, fields: Mapping[str, Any]) -
 
 
 def _split(frame: Frame, target: str, validation: ValidationSettings, *, seed: int) -> tuple[Frame, Frame]:
-    from anyfm.data.inference import missing_column
+    from anyfm.data.messages import missing_column
 
     for role, column in (("target", target), ("valid_by", validation.valid_by)):
         if column is not None and column not in frame.columns:
-            raise InputError(missing_column(role, column, frame.columns))
+            raise missing_column(role, column, frame.columns)
     if validation.valid_by is not None:
         training, held_out = split_by(frame[validation.valid_by].to_numpy(), validation.valid_fraction)
     else:

@@ -68,7 +68,7 @@ def partial_effect(artifact: Artifact, rows: Rows, field: int, *, n_values: int 
         Its place.
     """
     encoder = artifact.require_encoder()
-    coder = encoder.fields[field].coder
+    coder = encoder.fields[field].encoder
     offset, labels = int(encoder.field_offsets[field]), [str(label) for label in encoder.field_values(field)]
     ordered = coder.type in ("bins", "scaled", "part")
     if coder.type == "scaled":
@@ -99,7 +99,7 @@ def partial_effect(artifact: Artifact, rows: Rows, field: int, *, n_values: int 
 
 
 def _are_numbers(coder: Any) -> bool:
-    return getattr(coder, "key", "") in ("int", "float") and coder.n_features <= N_VALUES + 2
+    return coder.type == "categorical" and coder.key_type in ("int", "float") and coder.n_features <= N_VALUES + 2
 
 
 def _number(text: str) -> float:

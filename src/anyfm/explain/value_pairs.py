@@ -118,7 +118,7 @@ def _holds_values(artifact: Artifact, measured: Strengths) -> NDArray[np.bool_]:
     """Whether both fields of a pair have values to name: a scaled number has none. Shape (P,)."""
     named = np.ones(artifact.n_fields, bool)
     if artifact.encoder is not None:
-        coders = [field.coder for field in artifact.encoder.fields]
+        coders = [field.encoder for field in artifact.encoder.fields]
         named = np.array([coder.is_ragged or not coder.has_values for coder in coders])
     return np.asarray(named[measured.field_pairs.first] & named[measured.field_pairs.second])
 
@@ -226,7 +226,7 @@ def value_name(artifact: Artifact, feature: int) -> str:
         return f"id {feature}"
     field = int(np.searchsorted(encoder.field_offsets, feature, side="right")) - 1
     name = str(encoder.field_values(field)[feature - int(encoder.field_offsets[field])])
-    return rounded(name) if encoder.fields[field].coder.type == "bins" else name
+    return rounded(name) if encoder.fields[field].encoder.type == "bins" else name
 
 
 def rounded(name: str) -> str:
