@@ -200,8 +200,8 @@ class Predictor:
         return summarize(self.artifact, table)
 
     def nearest(self, field: str, value: Any, *, n: int = 5, min_count: int = 1) -> list[tuple[Any, float]]:
-        """The values of a field that the model treats most like `value`; see `explain.neighbours.nearest_values`."""
-        from anyfm.explain.neighbours import nearest_values
+        """The values of a field that the model treats most like `value`; see `explain.nearest.nearest_values`."""
+        from anyfm.explain.nearest import nearest_values
 
         return nearest_values(self.artifact, field, value, n=n, min_count=min_count)
 

@@ -191,7 +191,7 @@ def _show_comparison(output: Output, results: dict[str, dict[str, float]]) -> No
 
 def _show_neighbours(output: Output, example: Example, out: Path) -> None:
     from anyfm.artifact import load_artifact
-    from anyfm.explain.neighbours import nearest_values
+    from anyfm.explain.nearest import nearest_values
 
     if example.neighbours_of is None:
         return

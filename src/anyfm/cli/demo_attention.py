@@ -22,8 +22,8 @@ def show_attention(output: Output, *, seed: int) -> list[dict[str, Any]]:
         "strength" (standard deviation over rows of the interaction, in the logit) and "planted" (the same in truth).
     """
     from anyfm.datasets.synthetic import ad_clicks
-    from anyfm.explain.effects import sample
-    from anyfm.explain.strength import strengths
+    from anyfm.explain.interaction_strength import strengths
+    from anyfm.explain.perturbation import sample
     from anyfm.training.callbacks import ProgressBar
     from anyfm.workflow import train_table
 

@@ -106,14 +106,14 @@ def _show_effect(output: Output, artifact: Artifact, given: Any, field: str) -> 
     from rich.markup import escape
 
     from anyfm.cli.showing import table
-    from anyfm.explain.effects import partial_effect
+    from anyfm.explain.partial_dependence import partial_dependence
 
     encoder = artifact.encoder
     if encoder is None:
         raise SettingError(got("--field needs a model of a table; this one knows ids", field=field))
     if field not in encoder.field_names:
         raise SettingError(got(f"--field must be one of {', '.join(encoder.field_names)}", field=field))
-    found = partial_effect(artifact, encoder.encode(given).rows, encoder.field_names.index(field))
+    found = partial_dependence(artifact, encoder.encode(given).rows, encoder.field_names.index(field))
     records: list[dict[str, Any]] = [
         {"value": value, "effect": float(effect), "training_rows": None if count != count else int(count)}
         for value, effect, count in zip(found.values, found.effect, found.count, strict=True)
@@ -133,21 +133,24 @@ def _show_effect(output: Output, artifact: Artifact, given: Any, field: str) -> 
 
 
 _BAR = 14
-_IMPORTANCE, _DEEP, _WHOLE, _ATTENTION = "importance", "mean |deep|", "whole model", "attention"
+_IMPORTANCE, _DEEP, _WHOLE, _ATTENTION = "importance", "mean |MLP|", "whole model", "attention"
+_PAIR_WEIGHT = "pair weight"
 _COLUMNS: dict[str, tuple[str, str]] = {  # key in the summary: the column's title, and the form of its numbers
     "loss_increase": (_IMPORTANCE, "+.5f"),
-    "whole_interaction": (_WHOLE, ".4f"),
+    "total_interaction": (_WHOLE, ".4f"),
     "main_effect": ("effect", ".4f"),
     "interaction": ("effect", ".4f"),
     "mean_absolute": ("mean |term|", ".4f"),
-    "deep_mean_absolute": (_DEEP, ".4f"),
-    "share": ("share of variance", ".1%"),
+    "mlp_mean_absolute": (_DEEP, ".4f"),
+    "variance_fraction": ("fraction of variance", ".1%"),
     "attention": (_ATTENTION, ".3f"),
+    "field_pair_weight": (_PAIR_WEIGHT, "+.3f"),
 }
 _MEANINGS = {
     _IMPORTANCE: "how much worse the loss gets when the field's values are shuffled among the rows",
-    _DEEP: "of the deep half, by integrated gradients; the columns beside it are of the FM half",
-    _WHOLE: "the effect of the pair in both halves together, as the model answers when values are exchanged",
+    _DEEP: "of the multilayer perceptron, by integrated gradients; the other columns are of the linear and pair terms",
+    _WHOLE: "the interaction in the whole model, perceptron included, measured by exchanging values among rows",
+    _PAIR_WEIGHT: "the weight that the model has learnt for the pair of fields",
     _ATTENTION: "mean weight of the pair; those of a row add up to 1",
 }
 
@@ -176,7 +179,7 @@ def _show_summary(
         output.results.print(shown)
     if values:
         numbers = ("effect", "rows", "the rows alone")
-        title = "Pairs of values" + (" in the FM half" if _WHOLE in shown_titles else "")
+        title = "Pairs of values" + (" in the pair terms" if _WHOLE in shown_titles else "")
         shown = table("pair of values", *numbers, "confirmed", numbers=numbers, title=title)
         for pair in values:
             name = f"{pair.field}={pair.value} × {pair.other_field}={pair.other_value}"

@@ -79,7 +79,7 @@ def _learnt(
     from anyfm.core.errors import SettingError, got
     from anyfm.data.readers import write_table
     from anyfm.explain.factors import factors_table
-    from anyfm.explain.neighbours import nearest_values
+    from anyfm.explain.nearest import nearest_values
 
     result: dict[str, Any] = {"model": artifact.model.name}
     if nearest is not None:
