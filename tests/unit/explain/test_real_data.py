@@ -89,5 +89,5 @@ def test_terms_add_up_to_the_score(table, name):
     assert np.abs(found.pairs).max(initial=0) > 0 or name == "linear"
     totals = found.table(top=5).group_by("row").agg(pl.col("contribution").sum()).sort("row")["contribution"]
     assert np.abs(totals.to_numpy() - logits).max() < 1e-5
-    if found.residual is not None and found.deep is not None:
-        assert np.abs(found.residual).mean() < 0.1 * np.abs(found.deep).sum(axis=1).mean() + 1e-3
+    if found.residual is not None and found.mlp is not None:
+        assert np.abs(found.residual).mean() < 0.1 * np.abs(found.mlp).sum(axis=1).mean() + 1e-3
