@@ -178,7 +178,9 @@ def finite_differences(
     return of_features
 
 
-def rounding_bound(model: BaseModel, parameters: Mapping[str, NDArray[Any]], data: Rows) -> NDArray[np.float64]:
+def rounding_bound(
+    model: BaseModel, parameters: Mapping[str, NDArray[Any]], data: Rows, *, n_fields: int = N_FIELDS
+) -> NDArray[np.float64]:
     r"""How far a logit computed in float32 may be from the exact one, for each row: shape (n_rows,).
 
     A sum of n products in float32 is off by at most γ Σ|terms| with γ = n u / (1 - n u), u = 2⁻²⁴, in whatever order
@@ -194,7 +196,7 @@ def rounding_bound(model: BaseModel, parameters: Mapping[str, NDArray[Any]], dat
     sizes = {name: array.shape for name, array in parameters.items()}
     lengths = np.diff(data.offsets) if data.offsets is not None else np.array([data.ids.shape[1]])
     n_slots = int(lengths.max(initial=0))
-    specs = model.parameter_specs(len(parameters["linear"]), N_FIELDS)
+    specs = model.parameter_specs(len(parameters["linear"]), n_fields)
     n_roundings = 16 + n_slots * (n_slots + 1) // 2
     n_roundings += sum(sum(shape[1:] if is_per_feature(specs[name]) else shape) for name, shape in sizes.items())
     unit = np.finfo(np.float32).eps / 2
@@ -209,7 +211,7 @@ def rounding_bound(model: BaseModel, parameters: Mapping[str, NDArray[Any]], dat
             absolute[f"hidden_{layer}_weights"] = np.abs(weights).astype(np.float64)
             absolute[f"hidden_{layer}_bias"] = np.abs(bias) + 0.5
         plain = replace(plain, activation="relu", batch_norm=False)
-        kept = type(model)(plain).parameter_specs(len(parameters["linear"]), N_FIELDS)
+        kept = type(model)(plain).parameter_specs(len(parameters["linear"]), n_fields)
         absolute = {name: absolute[name] for name in kept}
     terms: NDArray[np.float64] = specification_logits(type(model)(plain), absolute, doubled)
     return gamma * terms
