@@ -44,8 +44,8 @@ class Problem:
 def _write(problem: Problem, paths: dict[str, Path]) -> None:
     import polars as pl
 
+    from anyfm.data import infer_schema
     from anyfm.data.encoder import Encoder
-    from anyfm.data.schema import infer_schema
     from anyfm.datasets.synthetic import criteo_like
 
     FOLDER.mkdir(parents=True, exist_ok=True)

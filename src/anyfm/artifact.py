@@ -285,7 +285,8 @@ def _assemble(directory: Path, document: Mapping[str, Any]) -> Artifact:
     path = directory / MODEL_FILE
     if document["model"] not in MODELS:
         problem = f"this anyfm {__version__} knows the models {', '.join(MODELS)}, not {document['model']!r}"
-        remedy = f"The model was written by anyfm {document['anyfm_version']}: install that version or a later one."
+        version = document["anyfm_version"]
+        remedy = f"Install the package of the model, or anyfm {version}, which wrote it, or a later one."
         raise ArtifactError(located(problem, file=str(path), remedy=remedy))
     kind = MODELS[document["model"]]
     try:

@@ -159,15 +159,15 @@ class Model:
         SettingError, InputError
             The model was trained on a table, a file is not of the format, or it lacks the fields that the model needs.
         """
-        from anyfm.data.text.reader import read_text, source_format
+        from anyfm.data.text.reader import FORMATS, read_text, source_format
 
         artifact = self.artifact
         if artifact.encoder is not None:
             raise InputError(
                 "this model was trained on a table and assigns ids itself, so it cannot read ids. Give it a table"
             )
-        if format == "auto" and text_format_of(source) is None:
-            format = artifact.training.get("format", "auto")
+        if format == "auto" and text_format_of(source) is None and artifact.training.get("format") in FORMATS:
+            format = artifact.training["format"]
         format = source_format(source, format)
         with_fields = artifact.model.needs_fields
         if with_fields and format == "libsvm":
@@ -293,12 +293,12 @@ class Model:
 
     def evaluate(self, x: Any) -> dict[str, float]:
         """The metrics of the task on labelled rows; see `anyfm.metrics.evaluate`."""
-        from anyfm import metrics
+        from anyfm.metrics import evaluate
 
         rows = self.rows(x, labelled=True)
         if rows.y is None:
             raise InputError("rows to evaluate on must have targets, got y=None")
-        return metrics.evaluate(self.task, rows.y, self.logits(rows), rows.weight)
+        return evaluate(self.task, rows.y, self.logits(rows), rows.weight)
 
     def explain(self, x: Any) -> Contributions:
         """Each row's logit as the sum of its terms: bias, fields, pairs of fields."""
@@ -348,8 +348,8 @@ class Model:
 
     def nearest(self, field: str, value: Any, *, n: int = 5, min_count: int = 1) -> list[tuple[Any, float]]:
         """The values of a field whose vectors are most like that of `value`; see
-        `anyfm.explain.neighbours.nearest_values`."""
-        from anyfm.explain.neighbours import nearest_values
+        `anyfm.explain.nearest.nearest_values`."""
+        from anyfm.explain.nearest import nearest_values
 
         return nearest_values(self.artifact, field, value, n=n, min_count=min_count)
 

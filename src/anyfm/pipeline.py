@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +30,7 @@ from anyfm.core.task import Task, get_task
 from anyfm.data.text.reader import FORMATS as TEXT_FORMATS
 from anyfm.data.text.reader import TextRows, read_text
 from anyfm.model import Model, text_format_of
-from anyfm.models import MODELS, BaseModel, ModelSettings
+from anyfm.models import MODELS, ModelSettings
 from anyfm.training import loop
 from anyfm.training.split import split_by, split_fraction
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from anyfm.data.encoder import Encoded, Encoder
     from anyfm.data.encoding_report import EncodingReport
     from anyfm.data.readers import Frame
-    from anyfm.data.schema import Schema
+    from anyfm.data.schema import Field, Schema
     from anyfm.training.callbacks import Callback
     from anyfm.training.history import History
 
@@ -76,18 +76,18 @@ class TextReport:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PreparedData:
-    """Rows ready for training: read, divided and encoded once, for any number of models.
+    """Rows ready for training: read, split and encoded once, for any number of models.
 
     Parameters
     ----------
     train, valid : Rows
         `valid` is None where nothing is held out.
-    encoder : Encoder, optional
-        What encoded a table; None for text files of ids.
     n_features, n_fields : int
     task : Task
     format : str
-        "table", "libsvm" or "libffm".
+        "table", "libsvm" or "libffm"; "matrix" for the sparse matrix of an estimator.
+    encoder : Encoder, optional
+        What encoded a table; None for text files of ids.
     negative_label : int, optional
         Of text files of a binary task: 0 or -1, the label of the negative class in the file.
     reports : dict of str to EncodingReport or TextReport
@@ -98,14 +98,14 @@ class PreparedData:
 
     train: Rows
     valid: Rows | None
-    encoder: Encoder | None
     n_features: int
     n_fields: int
     task: Task
     format: str
-    negative_label: int | None
-    reports: dict[str, EncodingReport | TextReport]
-    seconds: dict[str, float]
+    encoder: Encoder | None = None
+    negative_label: int | None = None
+    reports: dict[str, EncodingReport | TextReport] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
 
     @property
     def schema(self) -> Schema | None:
@@ -164,12 +164,13 @@ def train(
         Training diverged; the message says which setting to lower.
     """
     began = time.perf_counter()
+    _check_resume(checkpoint, resume)
     given = settings if target is None else {**settings, "target": target}
     if given.get("valid") is not None and "valid_fraction" in given:
         raise SettingError("validation rows come from valid or from valid_fraction, but both are given")
-    kinds = (DataSettings, ValidationSettings, TrainingSettings)
-    own, *others = _parse(model, preset, given, *kinds, keywords=_KEYWORDS)
-    data, validation, training = others
+    own, data, validation, training = _parse(
+        model, preset, given, DataSettings, ValidationSettings, TrainingSettings, also=_KEYWORDS
+    )
     _check_fields(model, text_format_of(source, data.format))
     prepared = prepare(source, data, validation, seed=training.seed)
     if on_data is not None:
@@ -195,6 +196,7 @@ def fit(
         Settings of the model and of `TrainingSettings` by name. The task is that of the data.
     """
     began = time.perf_counter() - sum(data.seconds.values())
+    _check_resume(checkpoint, resume)
     own, training = _parse(model, preset, settings or {}, TrainingSettings)
     return _fit(data, model, own, training, callbacks, checkpoint=checkpoint, resume=resume, began=began)
 
@@ -206,7 +208,7 @@ def prepare(
     *,
     seed: int = 0,
 ) -> PreparedData:
-    """Read, divide and encode training data. Nothing is learned from validation rows.
+    """Read, split and encode training data. Nothing is learned from validation rows.
 
     Parameters
     ----------
@@ -239,31 +241,21 @@ def memory_text(
     from anyfm.engines import memory
 
     own, _ = _parse(model, preset, settings, TrainingSettings)
-    known = MODELS[model](own).resolve(n_fields)
-    if known.kernel is None:
+    resolved = MODELS[model](own).resolve(n_fields)
+    if resolved.kernel is None:
         return None
-    return memory.memory_text(known, n_features=n_features, n_fields=n_fields, training=True)
+    return memory.memory_text(resolved, n_features=n_features, n_fields=n_fields, training=True)
 
 
 # --- settings -----------------------------------------------------------------------------------------------------
 
 
 def _parse(
-    model: str, preset: str | None, settings: Mapping[str, Any], *kinds: type[Settings], keywords: Sequence[str] = ()
+    model: str, preset: str | None, settings: Mapping[str, Any], *kinds: type[Settings], also: Sequence[str] = ()
 ) -> list[Any]:
     """The model's settings and one object of each of `kinds`, from `settings` over those of the preset."""
-    own = _model_class(model).settings_type
-    known = {name for kind in (own, *kinds) for name in kind.names()}
-    for name in settings:
-        if name not in known:
-            raise SettingError(unknown_name(name, {*known, *keywords}, what=f"setting of {model}"))
-    return parse_settings({**_preset(model, preset), **settings}, own, *kinds)
-
-
-def _model_class(model: str) -> type[BaseModel]:
-    if model not in MODELS:
-        raise SettingError(unknown_name(model, MODELS, what="model"))
-    return MODELS[model]
+    values = {**_preset(model, preset), **settings}
+    return parse_settings(values, MODELS[model].settings_type, *kinds, what=f"setting of {model}", also=also)
 
 
 def _preset(model: str, preset: str | None) -> Mapping[str, Any]:
@@ -284,14 +276,19 @@ def _check_fields(model: str, format: str | None) -> None:
         )
 
 
+def _check_resume(checkpoint: str | Path | None, resume: bool) -> None:
+    if resume and checkpoint is None:
+        raise SettingError("resume needs checkpoint, the directory to continue from")
+
+
 # --- preparation --------------------------------------------------------------------------------------------------
 
 
 def _prepare_table(source: Any, data: DataSettings, validation: ValidationSettings, *, seed: int) -> PreparedData:
     from anyfm.data.encoder import Encoder
     from anyfm.data.files import FORMATS
-    from anyfm.data.inference import infer_schema
     from anyfm.data.readers import read_table
+    from anyfm.data.schema_inference import infer_schema
 
     if data.format not in ("table", *FORMATS):
         raise SettingError(unknown_name(data.format, [*FORMATS, *TEXT_FORMATS, "table"], what="format"))
@@ -317,7 +314,7 @@ def _prepare_table(source: Any, data: DataSettings, validation: ValidationSettin
     frame = read_table(source, **options)
     training, held_out = frame, None
     if validation.valid is None and validation.valid_fraction > 0:
-        training, held_out = _divide(frame, data.target, validation, seed=seed)
+        training, held_out = _split(frame, data.target, validation, seed=seed)
     clock.add("read")
     try:
         encoder, encoded = fit_encode(training)
@@ -336,12 +333,11 @@ def _prepare_table(source: Any, data: DataSettings, validation: ValidationSettin
     return PreparedData(
         train=encoded.rows,
         valid=None if encoded_valid is None else encoded_valid.rows,
-        encoder=encoder,
         n_features=encoder.n_features,
         n_fields=encoder.n_fields,
         task=get_task(encoder.schema.target.task),
         format="table",
-        negative_label=None,
+        encoder=encoder,
         reports={name: part.report for name, part in parts.items()},
         seconds=clock.seconds,
     )
@@ -362,19 +358,19 @@ def with_n_bins(schema: Schema, n_bins: int | None, fields: Mapping[str, Any]) -
     if n_bins is None:
         return schema
 
-    def binned(field: Any) -> Any:
-        given = fields.get(field.name)
-        return field if isinstance(given, Mapping) and "n_bins" in given else replace(field, n_bins=n_bins)
+    def binned(one: Field) -> Field:
+        given = fields.get(one.name)
+        return one if isinstance(given, Mapping) and "n_bins" in given else replace(one, n_bins=n_bins)
 
     return replace(schema, fields=tuple(map(binned, schema.fields)))
 
 
-def _divide(frame: Frame, target: str, validation: ValidationSettings, *, seed: int) -> tuple[Frame, Frame]:
-    from anyfm.data.inference import missing_column
+def _split(frame: Frame, target: str, validation: ValidationSettings, *, seed: int) -> tuple[Frame, Frame]:
+    from anyfm.data.messages import missing_column
 
     for role, column in (("target", target), ("valid_by", validation.valid_by)):
         if column is not None and column not in frame.columns:
-            raise InputError(missing_column(role, column, frame.columns))
+            raise missing_column(role, column, frame.columns)
     if validation.valid_by is not None:
         training, held_out = split_by(frame[validation.valid_by].to_numpy(), validation.valid_fraction)
     else:
@@ -385,7 +381,7 @@ def _divide(frame: Frame, target: str, validation: ValidationSettings, *, seed: 
 def _prepare_text(
     source: Any, format: str, data: DataSettings, validation: ValidationSettings, *, seed: int
 ) -> PreparedData:
-    """Read and divide text files. A validation file is read in the sizes of the training file: entries beyond them are
+    """Read and split text files. A validation file is read in the sizes of the training file: entries beyond them are
     dropped and counted."""
     _refuse_table_settings(data, validation)
     clock = _Clock()
@@ -410,7 +406,6 @@ def _prepare_text(
     return PreparedData(
         train=train,
         valid=valid,
-        encoder=None,
         n_features=text.n_features,
         n_fields=text.n_fields,
         task=get_task(text.task),
@@ -472,13 +467,10 @@ def _fit(
     began: float,
 ) -> Model:
     from anyfm.engines.registry import make_engine
-    from anyfm.training.checkpoint import FILE_NAME, Checkpointer, load_checkpoint
+    from anyfm.training.checkpoint import Checkpointer, resume_from
 
     if checkpoint is not None:
         callbacks = [*callbacks, Checkpointer(checkpoint)]
-    elif resume:
-        raise SettingError("resume needs checkpoint, the directory to continue from")
-    continues = resume and checkpoint is not None and Path(checkpoint, FILE_NAME).is_file()
     _check_fields(model, data.format)
     engine = make_engine(
         MODELS[model](replace(settings, task=data.task.name)),
@@ -494,7 +486,7 @@ def _fit(
         data.valid,
         training,
         callbacks=callbacks,
-        resume=load_checkpoint(checkpoint) if continues and checkpoint is not None else None,
+        resume=resume_from(checkpoint) if resume and checkpoint is not None else None,
     )
     artifact = Artifact(
         model=engine.model,

@@ -332,14 +332,15 @@ def test_type_checkers_read_what_the_classes_have() -> None:
 
 def test_a_registered_model_has_estimators_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     class Tiny(FM):
-        """A model of another package."""
-
         name = "tiny"
+        title = "Tiny machine"
 
-    monkeypatch.setitem(MODELS, "tiny", Tiny)
-    model = anyfm.TinyClassifier(n_factors=2, epochs=1)
+    monkeypatch.setattr(MODELS, "_models", {**MODELS._models, "tiny": Tiny})
+    table, y = clicks(200)
+    model = anyfm.TinyClassifier(n_factors=2, epochs=1).fit(table, y)
+    assert (model.model_.name, model.factors_["city"]["Rome"].shape) == ("tiny", (2,))
     assert "TinyRegressor" in dir(anyfm)
-    assert "A model of another package." in type(model).__doc__
+    assert type(model).__doc__.startswith("Tiny machine for two classes")
     assert (type(model).__module__, type(model).__qualname__) == ("anyfm.estimators", "TinyClassifier")
     assert type(model)._model == "tiny"
     with pytest.raises(AttributeError, match="no attribute 'UnknownClassifier'"):

@@ -79,6 +79,16 @@ def test_the_model_records_its_training_without_times_and_threads(trained):
     assert trained.rows_per_second == pytest.approx(3 * 5_400 / trained.seconds["train"])
 
 
+def test_the_artifact_does_not_say_how_many_threads_trained_it(clicks, tmp_path):
+    data = prepare(clicks, DataSettings(target="click"))
+    for name, settings in (("one", {"engine": "auto", "n_threads": 1}), ("two", {"engine": "native", "n_threads": 2})):
+        model = fit(data, settings={"epochs": 2, **settings})
+        assert not {"engine", "device", "n_threads"} & set(model.artifact.training)
+        model.save(tmp_path / name)
+    for file in (tmp_path / "one").iterdir():
+        assert file.read_bytes() == (tmp_path / "two" / file.name).read_bytes()
+
+
 def test_n_bins_limits_numeric_columns_except_where_a_field_has_its_own(clicks):
     def bins(**settings):
         encoder = prepare(clicks, DataSettings(target="click", **settings)).encoder

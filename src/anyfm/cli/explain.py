@@ -20,13 +20,14 @@ _BAR = 14
 _EFFECT = "standard deviation over the rows of what the field or the pair adds to the score"
 _COLUMNS = {  # key in the summary: title of the column, format of its numbers, meaning
     "loss_increase": ("importance", "+.5f", "increase of the loss when the field's values are shuffled among the rows"),
-    "whole_interaction": ("whole model", ".4f", "effect of the pair in both parts, measured by exchanging values"),
+    "total_interaction": ("whole model", ".4f", "interaction in the whole model, MLP included, by exchanging values"),
     "main_effect": ("effect", ".4f", _EFFECT),
     "interaction": ("effect", ".4f", _EFFECT),
     "mean_absolute": ("mean |term|", ".4f", "mean absolute value of the term"),
-    "deep_mean_absolute": ("mean |MLP|", ".4f", "part of the MLP, by integrated gradients; the rest is of the FM part"),
-    "share": ("variance", ".1%", "fraction of the variance of all terms"),
+    "mlp_mean_absolute": ("mean |MLP|", ".4f", "contribution of the MLP, by integrated gradients"),
+    "variance_fraction": ("variance", ".1%", "fraction of the variance of all terms"),
     "attention": ("attention", ".3f", "mean weight of the pair; the weights of a row sum to 1"),
+    "field_pair_weight": ("pair weight", "+.3f", "learned weight of the pair of fields"),
 }
 
 
@@ -93,14 +94,14 @@ def explain(
 
 def _show_effect(output: Output, artifact: Artifact, given: Any, field: str) -> dict[str, Any]:
     """How each value of a field changes the mean score."""
-    from anyfm.explain.effects import partial_effect
+    from anyfm.explain.partial_dependence import partial_dependence
 
     encoder = artifact.encoder
     if encoder is None:
         raise SettingError(got("--field needs a model trained on a table; this one knows ids", field=field))
     if field not in encoder.field_names:
         raise SettingError(unknown_name(field, encoder.field_names, what="field of the model"))
-    found = partial_effect(artifact, encoder.encode(given).rows, encoder.field_names.index(field))
+    found = partial_dependence(artifact, encoder.encode(given).rows, encoder.field_names.index(field))
     records: list[dict[str, Any]] = [
         {"value": value, "effect": float(effect), "training_rows": None if count != count else int(count)}
         for value, effect, count in zip(found.values, found.effect, found.count, strict=True)
@@ -161,7 +162,7 @@ def _show_value_pairs(output: Output, pairs: list[ValuePair], *, of_fm: bool) ->
         confirmed = "yes" if pair.is_confirmed else ""
         rows.append((name, f"{pair.effect:+.3f}", f"{pair.n_rows:,}", observed, confirmed))
     columns = ("pair of values", "adds", "rows", "observed", "confirmed")
-    title = "Pairs of values" + (" in the FM part" if of_fm else "")
+    title = "Pairs of values" + (" in the pair terms" if of_fm else "")
     output.table(columns, rows, numbers=columns[1:4], title=title)
     output.text("adds: what the pair adds to the score.")
     if pairs[0].lower is not None:

@@ -36,7 +36,6 @@ def report(
     anyfm report model test.parquet --out report.html
     anyfm report fm ffm deepfm test.parquet
     """
-    from anyfm.core.task import get_task
     from anyfm.pipeline import read_options
     from anyfm.report.page import write_report
 
@@ -49,7 +48,7 @@ def report(
     options = read_options(DataSettings.from_mapping(settings))
     measured = write_report(paths[:-1], paths[-1], out, n_explained=rows, read_options=options)
     seconds, size = time.perf_counter() - began, out.stat().st_size
-    metric = get_task(measured.task).loss_metric
+    metric = measured.task.loss_metric
     facts = [(model.name, f"{metric} {model.metrics[metric].value:.5f}") for model in measured.models]
     output.facts([*facts, ("written to", f"{out} ({size / 1e6:.1f} MB, {seconds_text(seconds)})")])
     models = {each.name: {name: found.value for name, found in each.metrics.items()} for each in measured.models}

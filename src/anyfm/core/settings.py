@@ -189,8 +189,21 @@ class Settings:
         return made
 
 
-def parse_settings(values: Mapping[str, Any], *kinds: type[Settings], what: str = "setting") -> list[Any]:
+def parse_settings(
+    values: Mapping[str, Any], *kinds: type[Settings], what: str = "setting", also: Iterable[str] = ()
+) -> list[Any]:
     """Divide values by name among several classes of settings, and make one object of each.
+
+    Parameters
+    ----------
+    values : mapping
+        Values by name; text is parsed, a list becomes a tuple.
+    *kinds : type of Settings
+        Of a name that several classes have, the last one gets the value.
+    what : str
+        What an unknown name is called in the message.
+    also : iterable of str
+        Further names that may be meant by an unknown one, such as other keywords of a function.
 
     Raises
     ------
@@ -201,7 +214,7 @@ def parse_settings(values: Mapping[str, Any], *kinds: type[Settings], what: str 
     parts: dict[type[Settings], dict[str, Any]] = {kind: {} for kind in kinds}
     for name, value in values.items():
         if name not in known:
-            raise SettingError(unknown_name(name, known, what=what))
+            raise SettingError(unknown_name(name, {*known, *also}, what=what))
         kind, rule = known[name]
         parts[kind][name] = _parsed(name, value, rule)
     return [kind(**parts[kind]) for kind in kinds]
@@ -219,7 +232,7 @@ def _parsed(name: str, value: Any, rule: Rule) -> Any:
 
 
 def unknown_name(name: str, known: Iterable[str], *, what: str) -> str:
-    """The text of the error for a name that is not among the known ones: it suggests the nearest."""
+    """Word that a name is not among the known ones, and suggest the nearest."""
     names = sorted(known)
     near = nearest_name(name, names)
     hint = f"Known are {', '.join(names)}." if near is None else f"Did you mean {near}?"

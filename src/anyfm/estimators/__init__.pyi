@@ -31,7 +31,7 @@ class _FM:
     linear_: ByFieldAndValue
     factors_: ByFieldAndValue
     def __init__(
-        self, *, n_factors: int = 16, learning_rate: float = 0.3, l2_linear: float | None = None,
+        self, *, learning_rate: float = 0.3, l2_linear: float | None = None, n_factors: int = 16,
         l2_factors: float | None = None, init_scale: float = 0.1, normalize: bool = False, epochs: int = 50,
         patience: int = 5, monitor: str = 'loss', valid_fraction: float = 0.1,
         fields: Mapping[str, Any] | None = None, min_count: int = 2, n_bins: int | None = None,
@@ -46,12 +46,12 @@ class _FFM:
     linear_: ByFieldAndValue
     field_factors_: ByFieldAndValue
     def __init__(
-        self, *, n_factors: int | None = None, learning_rate: float = 0.3, l2_linear: float | None = None,
-        l2_factors: float | None = None, init_scale: float = 0.1, normalize: bool = False, linear: bool = True,
-        optimizer: str = 'adagrad', epochs: int = 50, patience: int = 5, monitor: str = 'loss',
-        valid_fraction: float = 0.1, fields: Mapping[str, Any] | None = None, min_count: int = 2,
-        n_bins: int | None = None, random_state: int | RandomState | None = 0, n_threads: int = 0,
-        engine: str = 'auto', device: str = 'cpu',
+        self, *, learning_rate: float = 0.3, l2_linear: float | None = None, normalize: bool = False,
+        n_factors: int | None = None, l2_factors: float | None = None, init_scale: float = 0.1,
+        linear: bool = True, optimizer: str = 'adagrad', epochs: int = 50, patience: int = 5,
+        monitor: str = 'loss', valid_fraction: float = 0.1, fields: Mapping[str, Any] | None = None,
+        min_count: int = 2, n_bins: int | None = None, random_state: int | RandomState | None = 0,
+        n_threads: int = 0, engine: str = 'auto', device: str = 'cpu',
     ) -> None: ...
 
 class FFMClassifier(_FFM, Classifier): ...
@@ -61,10 +61,10 @@ class _AFM:
     linear_: ByFieldAndValue
     factors_: ByFieldAndValue
     def __init__(
-        self, *, n_factors: int = 16, attention_factors: int = 16, dropout: float = 0.1,
-        learning_rate: float = 0.3, attention_learning_rate: float = 0.001, l2_linear: float | None = None,
-        l2_factors: float | None = None, l2_attention: float = 0.01, init_scale: float = 0.1,
-        normalize: bool = False, epochs: int = 50, patience: int = 5, monitor: str = 'loss',
+        self, *, learning_rate: float = 0.3, l2_linear: float | None = None, n_factors: int = 16,
+        l2_factors: float | None = None, init_scale: float = 0.1, normalize: bool = False,
+        attention_factors: int = 16, dropout: float = 0.1, attention_learning_rate: float = 0.001,
+        l2_attention: float = 0.01, epochs: int = 50, patience: int = 5, monitor: str = 'loss',
         valid_fraction: float = 0.1, fields: Mapping[str, Any] | None = None, min_count: int = 2,
         n_bins: int | None = None, random_state: int | RandomState | None = 0, n_threads: int = 0,
         engine: str = 'auto', device: str = 'cpu',
@@ -77,14 +77,14 @@ class _DeepFM:
     linear_: ByFieldAndValue
     factors_: ByFieldAndValue
     def __init__(
-        self, *, n_factors: int = 16, hidden_layer_sizes: tuple[int, ...] | None = None,
-        activation: str = 'relu', dropout: float = 0.2, batch_norm: bool = False, batch_size: int = 4096,
-        learning_rate: float = 0.4, mlp_learning_rate: float = 0.003, shrinkage: float | None = None,
-        l2_linear: float | None = None, l2_factors: float | None = None, weight_decay: float = 0.3,
-        init_scale: float = 0.1, epochs: int = 50, patience: int = 5, monitor: str = 'loss',
-        valid_fraction: float = 0.1, fields: Mapping[str, Any] | None = None, min_count: int = 2,
-        n_bins: int | None = None, random_state: int | RandomState | None = 0, n_threads: int = 0,
-        engine: str = 'auto', device: str = 'cpu',
+        self, *, learning_rate: float = 0.4, l2_linear: float | None = None, n_factors: int = 16,
+        l2_factors: float | None = None, init_scale: float = 0.1,
+        hidden_layer_sizes: tuple[int, ...] | None = None, activation: str = 'relu', dropout: float = 0.2,
+        batch_norm: bool = False, batch_size: int = 4096, mlp_learning_rate: float = 0.003,
+        shrinkage: float | None = None, weight_decay: float = 0.3, epochs: int = 50, patience: int = 5,
+        monitor: str = 'loss', valid_fraction: float = 0.1, fields: Mapping[str, Any] | None = None,
+        min_count: int = 2, n_bins: int | None = None, random_state: int | RandomState | None = 0,
+        n_threads: int = 0, engine: str = 'auto', device: str = 'cpu',
     ) -> None: ...
 
 class DeepFMClassifier(_DeepFM, Classifier): ...

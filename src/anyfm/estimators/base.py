@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from anyfm.explain.contributions import Contributions
     from anyfm.training.history import History
 
-MIN_ROWS_TO_DIVIDE = 1000
+MIN_ROWS_TO_SPLIT = 1000
 """With fewer rows, held-out rows are too few to choose the best epoch, and training needs them more."""
 
 E = TypeVar("E", bound="TableEstimator")
@@ -98,21 +98,18 @@ class TableEstimator(BaseEstimator):  # type: ignore[misc]
         *_, validation, table = parse_settings(values, *self._kinds())
         data = self._checked(X, y, sample_weight)
         if eval_set is None:
-            train, valid = self._divided(data, validation.valid_fraction, seed=values["seed"])
+            train, valid = self._split(data, validation.valid_fraction, seed=values["seed"])
         else:
             train, valid = data, self._checked_eval_set(eval_set)
         rows, encoder = self._fit_encoded(train, table, target=str(getattr(y, "name", None) or "y"))
         prepared = PreparedData(
             train=rows,
             valid=None if valid is None else self._rows(valid.X, encoder).labelled(self._coded(valid.y), valid.weight),
-            encoder=encoder,
             n_features=self.n_features_in_ if encoder is None else encoder.n_features,
             n_fields=1 if encoder is None else encoder.n_fields,
             task=self._task,
             format="matrix" if encoder is None else "table",
-            negative_label=None,
-            reports={},
-            seconds={},
+            encoder=encoder,
         )
         trained = {name for kind in self._kinds()[:2] for name in kind.names()}
         settings = {name: value for name, value in values.items() if name in trained}
@@ -225,8 +222,8 @@ class TableEstimator(BaseEstimator):  # type: ignore[misc]
         """y as the rows hold it, float32."""
         raise NotImplementedError
 
-    def _divided(self, data: _Data, fraction: float, *, seed: int) -> tuple[_Data, _Data | None]:
-        if fraction == 0 or len(data.y) < MIN_ROWS_TO_DIVIDE:
+    def _split(self, data: _Data, fraction: float, *, seed: int) -> tuple[_Data, _Data | None]:
+        if fraction == 0 or len(data.y) < MIN_ROWS_TO_SPLIT:
             return data, None
         stratify = data.y if self._task.is_classification else None
         training, held_out = split_fraction(len(data.y), fraction, seed=seed, stratify=stratify)
@@ -280,7 +277,7 @@ class TableEstimator(BaseEstimator):  # type: ignore[misc]
 
 
 class Classifier(ClassifierMixin, TableEstimator):  # type: ignore[misc]
-    """Two classes, by logloss."""
+    """Base of the classifiers: two classes, logistic loss."""
 
     _task = TASKS["binary"]
     classes_: NDArray[Any]
@@ -326,7 +323,7 @@ class Classifier(ClassifierMixin, TableEstimator):  # type: ignore[misc]
 
 
 class Regressor(RegressorMixin, TableEstimator):  # type: ignore[misc]
-    """A number, by squared loss."""
+    """Base of the regressors: a number, squared loss."""
 
     _task = TASKS["regression"]
 

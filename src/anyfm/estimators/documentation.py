@@ -1,8 +1,7 @@
-"""The docstring of an estimator, from the model's own and from the settings behind its parameters."""
+"""The docstring of an estimator, from what the model and the settings declare."""
 
 from __future__ import annotations
 
-import inspect
 import textwrap
 from typing import TYPE_CHECKING
 
@@ -46,17 +45,16 @@ def documentation(model: type[BaseModel], kind: str, parameters: list[Parameter]
 
     Parameters
     ----------
-    model : type
-        Its docstring's first line is the summary.
+    model : type of BaseModel
     kind : {"Classifier", "Regressor"}
     parameters : list of Parameter
     """
-    about = (inspect.getdoc(model) or model.__name__).partition("\n\n")[0]
     lines = [
-        f"{model.__name__} for {_TASKS[kind]}, on raw tables.",
+        f"{model.title} for {_TASKS[kind]}, on raw tables.",
         "",
-        *textwrap.wrap(about, _WIDTH),
-        f"The formula is that of `{model.__module__}.{model.__name__}`.",
+        f"{model.summary}.",
+        f"The formula is in `{model.__module__}.{model.__name__}`.",
+        *(f"`{model.__name__}.presets[{name!r}]` are the settings of {name}." for name in model.presets),
         "",
         "Parameters",
         "----------",

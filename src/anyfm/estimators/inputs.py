@@ -63,7 +63,7 @@ def schema_of(X: Any, frame: Frame, data: DataSettings) -> Schema:
     data : DataSettings
         Of which `fields`, `min_count` and `n_bins` count.
     """
-    from anyfm.data.inference import infer_schema
+    from anyfm.data.schema_inference import infer_schema
 
     fields = dict(data.fields or {})
     quantities = {name: kind for name, kind in _quantities(X, frame).items() if name not in fields}
@@ -81,10 +81,9 @@ def _quantities(X: Any, frame: Frame) -> dict[str, Any]:
     """
     if is_frame(X) or X.dtype.kind not in "iuf":
         return {}
-    from anyfm.data.inference import ROWS_PER_BIN
-    from anyfm.data.schema import N_BINS
+    from anyfm.data.schema_inference import default_n_bins
 
-    quantity = {"kind": "numeric", "n_bins": max(2, min(N_BINS, frame.height // ROWS_PER_BIN))}
+    quantity = {"kind": "numeric", "n_bins": default_n_bins(frame.height)}
     names = frame.columns
     if X.dtype.kind != "f":
         names = [name for name in names if frame[name].n_unique() in (1, frame.height)]

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 
-import numpy as np
 import pytest
-from anyfm.workflow import train_rows
 
 from anyfm.core.errors import MissingDependencyError, SettingError
-from anyfm.core.rows import Rows
 from anyfm.core.settings import TrainingSettings
 from anyfm.engines.registry import make_engine
 from anyfm.models import FFM, MODELS, BaseModel, DeepFM, DeepFMSettings, FFMSettings
@@ -90,13 +87,3 @@ def test_the_native_engine_knows_no_batch_normalisation() -> None:
 def test_settings_are_checked(setting: dict[str, str]) -> None:
     with pytest.raises(SettingError, match=f"{next(iter(setting))} must be"):
         TrainingSettings(**setting)
-
-
-def test_the_artifact_does_not_tell_who_trained() -> None:
-    data = Rows(ids=np.array([[0, 2], [1, 3], [0, 3]], np.int32), y=np.array([0, 1, 1], np.float32))
-    made = [
-        train_rows(data, None, model="fm", settings={"epochs": 2, "engine": engine, "n_threads": n}, **SIZES)[0]
-        for engine, n in (("auto", 1), ("native", 2))
-    ]
-    assert made[0].training == made[1].training
-    assert not {"engine", "device", "n_threads"} & set(made[0].training)

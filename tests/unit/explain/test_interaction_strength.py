@@ -6,23 +6,21 @@ from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
-import polars as pl
 import pytest
-from anyfm.predictor import Predictor
-from anyfm.workflow import train_table
 
 from anyfm.artifact import Artifact
-from anyfm.core.errors import InputError
 from anyfm.data.readers import read_table
 from anyfm.datasets.synthetic import ad_clicks
 from anyfm.explain.contributions import explain_rows
-from anyfm.explain.effects import partial_effect, permutation_importance, sample, with_field_of, with_value
 from anyfm.explain.factors import factors_table
-from anyfm.explain.interactions import whole_interaction
-from anyfm.explain.strength import strengths
-from anyfm.explain.summary import summarize
+from anyfm.explain.interaction_strength import strengths, total_interaction
+from anyfm.explain.partial_dependence import partial_dependence
+from anyfm.explain.permutation_importance import permutation_importance
+from anyfm.explain.perturbation import sample, with_field_of, with_value
 from anyfm.explain.value_pairs import value_pairs
+from anyfm.model import Model
 from anyfm.models import MODELS
+from anyfm.pipeline import train
 from tests.unit.explain.models import CASES, FIELD_SIZE, KINDS, artifact, rows
 
 PAIRED = [case for case in CASES if case[0] != "linear"]
@@ -36,7 +34,7 @@ def test_strengths_are_those_of_the_terms(name, settings, kind):
     weight = given.weight / given.weight.sum()
     assert found.pair_absolute == pytest.approx(weight @ np.abs(terms.pairs))
     assert found.linear_absolute == pytest.approx(weight @ np.abs(terms.linear))
-    assert found.linear_share.sum() + found.pair_share.sum() == pytest.approx(1.0)
+    assert found.linear_variance_fraction.sum() + found.pair_variance_fraction.sum() == pytest.approx(1.0)
     if terms.attention is not None:
         assert found.attention == pytest.approx(weight @ terms.attention)
 
@@ -47,7 +45,7 @@ def test_a_weight_means_copies(name, kind):
     given = rows(kind, weighted=True)
     copied = replace(given.take(np.repeat(np.arange(given.n_rows), given.weight.astype(int))), weight=None)
     one, other = strengths(artifact(name), given), strengths(artifact(name), copied)
-    for part in ("main", "interaction", "pair_share", "linear_absolute"):
+    for part in ("main", "interaction", "pair_variance_fraction", "linear_absolute"):
         assert getattr(one, part) == pytest.approx(getattr(other, part), rel=1e-6, abs=1e-9)
 
 
@@ -98,7 +96,7 @@ def made():
 
 
 def learnt(made, model):
-    trained = train_table(made.columns, "click", model=model, settings={"epochs": 15})
+    trained = train(made.columns, "click", model=model, epochs=15)
     given = trained.artifact.encoder.encode(read_table(made.columns), labelled=True).rows
     return trained.artifact, sample(given, 30_000)
 
@@ -141,7 +139,7 @@ def test_the_planted_pairs_are_found(planted, made):
 def test_the_planted_pairs_are_found_in_both_halves_of_deepfm(made):
     artifact_, given = learnt(made, "deepfm")
     found = strengths(artifact_, given)
-    whole = whole_interaction(artifact_, given, found.field_pairs)
+    whole = total_interaction(artifact_, given, found.field_pairs)
     # A perceptron makes a little of every pair.
     hold_against_the_truth(artifact_, found.field_pairs, whole, made, nothing=0.1)
     names = artifact_.encoder.field_names
@@ -175,7 +173,7 @@ def test_importance_orders_fields_as_planted(planted, made):
 def test_partial_effects_hold_the_planted_ones(planted, made):
     artifact_, given = planted
     names = artifact_.encoder.field_names
-    effect = partial_effect(artifact_, given, names.index("age"))
+    effect = partial_dependence(artifact_, given, names.index("age"))
     assert effect.ordered
     assert len(effect.values) == len(effect.effect) == len(effect.count)
     spread = np.sqrt(np.average(effect.effect**2, weights=effect.count))
@@ -189,7 +187,7 @@ def test_partial_effects_hold_the_planted_ones(planted, made):
 def test_a_field_is_exchanged_and_nothing_else(kind):
     given = rows(kind)
     source = np.random.default_rng(3).permutation(given.n_rows)
-    exchanged = with_field_of(given, 1, source)
+    exchanged = with_field_of(given, 1, given.take(source))
 
     def entries(of, row, *, field):
         one = of.slice(row, row + 1)
@@ -221,7 +219,7 @@ def test_interactions_by_exchange_are_those_of_the_analysis_of_variance(name):
     if deep:
         made.parameters["output_weights"] *= 4
     found = strengths(made, given)
-    whole = whole_interaction(made, given, found.field_pairs, n_rows=FIELD_SIZE**5)
+    whole = total_interaction(made, given, found.field_pairs, n_rows=FIELD_SIZE**5)
     if name != "deepfm":
         assert whole == pytest.approx(found.interaction, rel=0.05)
         return
@@ -238,37 +236,14 @@ def test_interactions_by_exchange_know_weights_tags_and_few_rows():
     weight = np.where(given.ids[:, 1] < FIELD_SIZE + 2, 3.0, 0.1).astype(np.float32)  # two values of field 2 count most
     given = replace(given, weight=weight)
     found = strengths(made, given)
-    whole = whole_interaction(made, given, found.field_pairs, n_rows=4000)
+    whole = total_interaction(made, given, found.field_pairs, n_rows=4000)
     assert whole == pytest.approx(found.interaction, rel=0.2)
-    unweighted = whole_interaction(made, replace(given, weight=None), found.field_pairs, n_rows=4000)
+    unweighted = total_interaction(made, replace(given, weight=None), found.field_pairs, n_rows=4000)
     assert np.abs(unweighted / found.interaction - 1).max() > 0.3
-    assert not whole_interaction(made, given.slice(0, 1), found.field_pairs).any()
+    assert not total_interaction(made, given.slice(0, 1), found.field_pairs).any()
     tags = rows("ragged", n_rows=200)
     pairs = strengths(made, tags).field_pairs
-    assert (np.isnan(whole_interaction(made, tags, pairs)) == (pairs.first == pairs.second)).all()
-
-
-@pytest.mark.parametrize("name", list(MODELS))
-def test_a_summary_holds_what_its_parts_say(name):
-    made, given = artifact(name), rows("fixed", n_rows=300)
-    found = summarize(made, given, n_value_pairs=3)
-    fields, pairs = found.fields(), found.pairs()
-    assert fields.height == 5
-    assert fields["loss_increase"].is_sorted(descending=True)
-    assert sorted(fields["main_effect"]) == pytest.approx(sorted(found.strengths.main))
-    assert (found.whole is not None) == ("whole_interaction" in pairs.columns) == (name == "deepfm")
-    assert ("attention" in pairs.columns) == (name == "afm")
-    assert pairs.height == len(found.values) == 0 if name == "linear" else pairs.height == 10
-    if name != "linear":
-        strongest = pairs["whole_interaction" if name == "deepfm" else "interaction"]
-        assert strongest.is_sorted(descending=True)
-        assert found.value_pairs().columns[:4] == ["field", "value", "other_field", "other_value"]
-    unlabelled = summarize(made, replace(given, y=None)).fields()
-    assert "loss_increase" not in unlabelled.columns
-    of_both_halves = [name for name in ("main_effect", "deep_mean_absolute") if name in unlabelled.columns]
-    assert unlabelled.select(pl.sum_horizontal(of_both_halves)).to_series().is_sorted(descending=True)
-    with pytest.raises(InputError, match="at least one row"):
-        summarize(made, given.slice(0, 0))
+    assert (np.isnan(total_interaction(made, tags, pairs)) == (pairs.first == pairs.second)).all()
 
 
 def test_a_field_that_does_not_matter_has_no_importance():
@@ -292,4 +267,4 @@ def test_factors_are_keyed_by_field_and_value(planted):
         stored = artifact_.parameters["field_factors"][:, 0]
         assert row["toward"] == "gender"
     assert [row[f"factor_{k + 1}"] for k in range(stored.shape[1])] == stored[feature].tolist()
-    assert Predictor(artifact_).factors().equals(frame)
+    assert Model(artifact_).factors().equals(frame)

@@ -1,4 +1,4 @@
-"""Values that a model treats alike: nearest neighbours among the factors of a field."""
+"""Nearest values of a field by the cosine similarity of their factors."""
 
 from __future__ import annotations
 
@@ -11,24 +11,25 @@ from numpy.typing import NDArray
 
 from anyfm.artifact import Artifact
 from anyfm.core.errors import InputError, SettingError, got, located
+from anyfm.explain.factors import factors_of
 
 
 def nearest_values(
     artifact: Artifact, field: str, value: Any, *, n: int = 5, min_count: int = 1
 ) -> list[tuple[Any, float]]:
-    """The values of `field` whose factors point most nearly in the direction of those of `value`.
+    """The values of `field` whose factors have the highest cosine similarity to those of `value`.
 
     Parameters
     ----------
     artifact : Artifact
-        Of a model with factors: any but linear. FFM's vectors for all fields count as one long vector.
+        Of a model with factors. Several vectors of one value (FFM) count as one long vector.
     field : str
         For a model of ids (libsvm and libffm text), "id".
     value : as in the table, or its text
     n : int
-        At most so many neighbours.
+        At most this number of values.
     min_count : int
-        Values seen less often in training are left out: their factors have learnt little.
+        Values that occur less often in training are left out: their factors have learnt little.
 
     Returns
     -------
@@ -38,16 +39,16 @@ def nearest_values(
     Raises
     ------
     SettingError
-        The model has no such factors, or no such field.
+        The model has no factors, or no such field.
     InputError
         The value was not seen in training.
     """
-    stored = artifact.parameters.get("factors", artifact.parameters.get("field_factors"))
+    stored = factors_of(artifact)
     if stored is None:
-        raise SettingError(got("neighbours need a model with factors", model=artifact.model.name))
+        raise SettingError(got("nearest values need a model with factors", model=artifact.model.name))
     first, values, known = _of_field(artifact, field, min_count)
     last = first + len(values)
-    chosen = _place(values, field, value)
+    chosen = _index(values, field, value)
     factors = stored[first:last].reshape(last - first, -1).astype(np.float64)
     lengths = np.sqrt((factors**2).sum(axis=1))
     directions = factors / np.where(lengths > 0, lengths, 1.0)[:, None]
@@ -59,7 +60,7 @@ def nearest_values(
 
 
 def _of_field(artifact: Artifact, field: str, min_count: int) -> tuple[int, Sequence[Any], NDArray[np.bool_]]:
-    """The first feature of a field, its values, and which of them are known well enough to be neighbours."""
+    """The first feature of a field, its values, and which of them occur often enough."""
     encoder = artifact.encoder
     names = ["id"] if encoder is None else encoder.field_names
     if field not in names:
@@ -73,14 +74,14 @@ def _of_field(artifact: Artifact, field: str, min_count: int) -> tuple[int, Sequ
     return first, encoder.field_values(field), known
 
 
-def _place(values: Sequence[Any], field: str, value: Any) -> int:
-    """The place of a value, or of the value that is written so."""
+def _index(values: Sequence[Any], field: str, value: Any) -> int:
+    """The index of a value, or of the value with this text."""
     if value in values:
         return values.index(value)
     texts = [str(known) for known in values]
     if str(value) in texts:
         return texts.index(str(value))
-    like = difflib.get_close_matches(str(value), texts, n=3, cutoff=0.5)
-    like += [text for text in texts if str(value).lower() in text.lower() and text not in like][: 3 - len(like)]
-    hint = f". Close to it: {', '.join(like)}" if like else ""
+    similar = difflib.get_close_matches(str(value), texts, n=3, cutoff=0.5)
+    similar += [text for text in texts if str(value).lower() in text.lower() and text not in similar]
+    hint = f". Similar values: {', '.join(similar[:3])}" if similar else ""
     raise InputError(located("the model has not learnt this value", column=field, value=value) + hint)

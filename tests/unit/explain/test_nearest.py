@@ -11,8 +11,8 @@ import pytest
 from anyfm.artifact import Artifact
 from anyfm.core.errors import InputError, SettingError
 from anyfm.data.encoder import Encoder
-from anyfm.data.inference import infer_schema
-from anyfm.explain.neighbours import _place, nearest_values
+from anyfm.data.schema_inference import infer_schema
+from anyfm.explain.nearest import _index, nearest_values
 from anyfm.models import FM, FMSettings, Linear
 from tests.unit.explain.models import artifact as random_artifact
 
@@ -70,10 +70,10 @@ def test_the_vectors_of_ffm_count_as_one():
 
 def test_a_value_may_be_given_as_its_text(artifact):
     values = artifact.encoder.field_values("film")
-    assert _place([7, 8, 9], "film", "8") == 1
-    assert _place(values, "film", "a") == values.index("a")
-    with pytest.raises(InputError, match=r"Close to it: Star Wars \(1977\)$"):
-        _place(["Toy Story", "Star Wars (1977)"], "film", "star wars")
+    assert _index([7, 8, 9], "film", "8") == 1
+    assert _index(values, "film", "a") == values.index("a")
+    with pytest.raises(InputError, match=r"Similar values: Star Wars \(1977\)$"):
+        _index(["Toy Story", "Star Wars (1977)"], "film", "star wars")
 
 
 def test_what_cannot_be_asked_is_refused(artifact):
