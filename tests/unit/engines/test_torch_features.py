@@ -8,7 +8,7 @@ import pytest
 from anyfm.engines.native import NativeEngine
 from anyfm.engines.recipe import recipe
 from anyfm.models import FFM, FM, BaseModel, DeepFM, FFMSettings, FMSettings, Linear
-from tests.contracts.cases import N_FEATURES, N_FIELDS, rows
+from tests.random_rows import N_FEATURES, N_FIELDS, random_rows
 
 torch = pytest.importorskip("torch")
 ops = pytest.importorskip("anyfm.engines.torch_ops")
@@ -155,7 +155,7 @@ def test_the_gradient_of_a_gather_is_autograd_s_and_that_of_finite_differences(n
 @pytest.mark.parametrize("plain", [False, True])
 def test_priors_are_estimated_as_the_native_engine_does(plain: bool) -> None:
     """The same weights and accumulators give the same precisions and penalties."""
-    model, train = FM(FMSettings(n_factors=5)), rows("fixed", 500)
+    model, train = FM(FMSettings(n_factors=5)), random_rows("fixed", 500)
     engine = NativeEngine(model, n_features=N_FEATURES, n_fields=N_FIELDS, n_threads=1)
     engine.prepare(train, seed=0)
     engine.begin_epoch(1)

@@ -1,4 +1,4 @@
-"""The field-aware factorization machine: its laws, its gradients, libffm's rule, its threads and its memory."""
+"""The native engine's field-aware factorization machine: groups of fields, libffm's rule, its threads, its memory."""
 
 from __future__ import annotations
 
@@ -14,53 +14,21 @@ from anyfm.core.rows import Rows
 from anyfm.engines import field_factors
 from anyfm.engines.native import NativeEngine
 from anyfm.engines.scorer import NativeScorer
-from anyfm.models import FFM, FM, FFMSettings, FMSettings, specification_logits
+from anyfm.models import FFM, FFMSettings, specification_logits
+from tests.contracts.cases import finite_differences, rounding_bound
+from tests.contracts.pairwise import pairwise
+from tests.random_rows import as_ragged, random_parameters, random_rows
 
-VALUES_PER_FIELD = 4
-
-
-def plain_rows(n_fields: int, n_rows: int = 60, *, values: bool = False, seed: int = 0) -> Rows:
-    """One feature of every field."""
-    rng = np.random.default_rng(seed)
-    ids = rng.integers(0, VALUES_PER_FIELD, (n_rows, n_fields)) + VALUES_PER_FIELD * np.arange(n_fields)
-    x = rng.normal(1, 0.5, ids.shape).astype(np.float32) if values else None
-    return Rows(ids=ids.astype(np.int32), values=x, y=(rng.random(n_rows) < 0.4).astype(np.float32))
+FIELD_SIZE = 4
 
 
-def mixed_rows(n_fields: int, n_rows: int = 60, *, seed: int = 0) -> Rows:
-    """Any number of features of a field, also none."""
-    rng = np.random.default_rng(seed)
-    offsets = np.concatenate([[0], np.cumsum(rng.integers(0, 2 * n_fields, n_rows))]).astype(np.int64)
-    ids = rng.integers(0, VALUES_PER_FIELD * n_fields, offsets[-1]).astype(np.int32)
-    x = rng.normal(1, 0.5, len(ids)).astype(np.float32)
-    y = (rng.random(n_rows) < 0.4).astype(np.float32)
-    return Rows(ids=ids, offsets=offsets, values=x, fields=ids // VALUES_PER_FIELD, y=y)
-
-
-def as_ragged(rows: Rows) -> Rows:
-    n_rows, n_fields = rows.ids.shape
-    return Rows(
-        ids=rows.ids.reshape(-1),
-        offsets=np.arange(n_rows + 1, dtype=np.int64) * n_fields,
-        values=None if rows.values is None else rows.values.reshape(-1),
-        fields=np.tile(np.arange(n_fields, dtype=np.int32), n_rows),
-        y=rows.y,
-    )
-
-
-def random_parameters(n_fields: int, n_factors: int, seed: int = 0) -> dict[str, np.ndarray]:
-    rng = np.random.default_rng(seed)
-    n_features = n_fields * VALUES_PER_FIELD
-    return {
-        "bias": rng.normal(0, 1, 1).astype(np.float32),
-        "linear": rng.normal(0, 1, n_features).astype(np.float32),
-        "field_factors": rng.normal(0, 0.3, (n_features, n_fields, n_factors)).astype(np.float32),
-    }
+def rows_of(kind: str, n_fields: int, n_rows: int = 60) -> Rows:
+    return random_rows(kind, n_rows, n_fields=n_fields, field_size=FIELD_SIZE)
 
 
 def engine_on(rows: Rows, n_fields: int, *, n_threads: int = 2, **config: object) -> NativeEngine:
     model = FFM(FFMSettings(**config))
-    engine = NativeEngine(model, n_features=n_fields * VALUES_PER_FIELD, n_fields=n_fields, n_threads=n_threads)
+    engine = NativeEngine(model, n_features=n_fields * FIELD_SIZE, n_fields=n_fields, n_threads=n_threads)
     engine.prepare(rows, seed=1)
     return engine
 
@@ -73,60 +41,32 @@ def trained(rows: Rows, n_fields: int, *, epochs: int = 3, **config: object) -> 
     return engine
 
 
-def by_double_loop(parameters: dict[str, np.ndarray], rows: Rows) -> list[float]:
-    bias, linear, factors = (parameters[name].astype(np.float64) for name in ("bias", "linear", "field_factors"))
-    logits = []
-    for i in range(rows.n_rows):
-        row = rows.slice(i, i + 1)
-        ids, x = row.ids.reshape(-1), np.ones(row.ids.size) if row.values is None else row.values.reshape(-1)
-        fields = np.arange(len(ids)) if row.fields is None else row.fields
-        z = bias[0] + sum(linear[ids] * x)
-        for p in range(len(ids)):
-            for q in range(p + 1, len(ids)):
-                z += factors[ids[p], fields[q]] @ factors[ids[q], fields[p]] * x[p] * x[q]
-        logits.append(z)
-    return logits
-
-
-@pytest.mark.parametrize("kind", ["plain", "values", "mixed"])
-def test_specification_is_the_sum_over_pairs(kind: str) -> None:
-    rows = mixed_rows(5, 20) if kind == "mixed" else plain_rows(5, 20, values=kind == "values")
-    parameters = random_parameters(5, 3)
-    np.testing.assert_allclose(specification_logits(FFM(), parameters, rows), by_double_loop(parameters, rows))
-
-
 @settings(max_examples=40, deadline=None)
-@given(n_fields=st.integers(1, 40), n_factors=st.integers(1, 20), mixed=st.booleans(), normalize=st.booleans())
-def test_kernels_score_as_the_specification(n_fields: int, n_factors: int, mixed: bool, normalize: bool) -> None:
-    rows = mixed_rows(n_fields, 12) if mixed else plain_rows(n_fields, 12, values=True)
-    parameters = random_parameters(n_fields, n_factors)
-    model = FFM(FFMSettings(n_factors=n_factors, normalize=normalize))
+@given(
+    kind=st.sampled_from(["values", "ragged-values"]),
+    n_fields=st.integers(1, 40),
+    n_factors=st.integers(1, 20),
+    normalize=st.booleans(),
+)
+def test_kernels_score_as_the_specification(kind: str, n_fields: int, n_factors: int, normalize: bool) -> None:
+    rows, model = rows_of(kind, n_fields, 12), FFM(FFMSettings(n_factors=n_factors, normalize=normalize))
+    sizes = {"n_features": n_fields * FIELD_SIZE, "n_fields": n_fields}
+    parameters = random_parameters(model, **sizes, deviation=0.3, dtype=np.float32)
     expected = specification_logits(model, parameters, rows)
     logits = NativeScorer(model, parameters, n_fields=n_fields, n_threads=1).logits(rows)
-    n_terms = 1 + n_fields**2 * n_factors
-    scale = 1 + np.abs(expected).max()
-    assert np.abs(logits - expected).max() <= 4 * np.sqrt(n_terms) * np.finfo(np.float32).eps * scale
+    assert (np.abs(logits - expected) <= rounding_bound(model, parameters, rows, n_fields=n_fields)).all()
 
 
-def test_equal_vectors_for_all_fields_are_a_factorization_machine() -> None:
-    rows = mixed_rows(6)
-    parameters = random_parameters(6, 5)
-    factors = parameters.pop("field_factors")[:, 0]
-    as_fm = specification_logits(FM(FMSettings(n_factors=5)), {**parameters, "factors": factors}, rows)
-    repeated = np.repeat(factors[:, None], 6, axis=1)
-    np.testing.assert_allclose(specification_logits(FFM(), {**parameters, "field_factors": repeated}, rows), as_fm)
-
-
-@pytest.mark.parametrize("adagrad", ["adagrad", "libffm"])
-@pytest.mark.parametrize("kind", ["plain", "values", "mixed"])
-@pytest.mark.parametrize("n_factors", [3, 8, 13])
+@pytest.mark.parametrize(
+    ("adagrad", "kind", "n_factors"), pairwise(("adagrad", "libffm"), ("fixed", "values", "ragged-values"), (3, 8, 13))
+)
 def test_gradients_agree_with_finite_differences(kind: str, adagrad: str, n_factors: int) -> None:
     n_fields = 9  # three groups, the last not full
-    rows = mixed_rows(n_fields) if kind == "mixed" else plain_rows(n_fields, values=kind == "values")
+    rows = rows_of(kind, n_fields)
     lengths = np.full(rows.n_rows, n_fields) if rows.offsets is None else np.diff(rows.offsets)
     chosen = int(np.argmax(lengths))
     row = rows.slice(chosen, chosen + 1)
-    if kind == "mixed":  # a step for each occurrence: look at rows without a feature twice
+    if row.is_ragged:  # a step for each occurrence: look at rows without a feature twice
         kept = np.unique(row.ids, return_index=True)[1]
         assert row.values is not None
         assert row.fields is not None
@@ -146,32 +86,20 @@ def test_gradients_agree_with_finite_differences(kind: str, adagrad: str, n_fact
     engine.step(row, np.zeros(1, np.int64))
     moved = engine.parameters()["field_factors"].astype(np.float64) - before["field_factors"]
 
-    def loss(factors: np.ndarray) -> float:
-        z = specification_logits(engine.model, {**before, "field_factors": factors}, row)[0]
-        assert row.y is not None
-        return float(np.logaddexp(0, z) - row.y[0] * z)
-
-    start = before["field_factors"].astype(np.float64)
-    gradient = np.zeros_like(start)
-    for feature in np.unique(row.ids):
-        for index in np.ndindex(start.shape[1:]):
-            for sign in (1, -1):
-                shifted = start.copy()
-                shifted[(feature, *index)] += sign * 1e-5
-                gradient[(feature, *index)] += sign * loss(shifted) / 2e-5
+    gradient = finite_differences(engine.model, before, row, "field_factors")
     squares = gradient**2 if adagrad == "libffm" else (gradient**2).mean(axis=2, keepdims=True)
     expected = -rate * gradient / np.sqrt(field_factors.accumulator_start(engine.model) + squares)
     np.testing.assert_allclose(moved, expected, rtol=2e-3, atol=2e-6)
 
 
 @pytest.mark.parametrize("adagrad", ["adagrad", "libffm"])
-@pytest.mark.parametrize("values", [False, True])
-def test_fixed_and_ragged_forms_train_alike(values: bool, adagrad: str) -> None:
-    rows = plain_rows(18, values=values)
+@pytest.mark.parametrize("kind", ["fixed", "values"])
+def test_fixed_and_ragged_forms_train_alike(kind: str, adagrad: str) -> None:
+    rows = rows_of(kind, 18)
     fixed, ragged = (
         trained(form, 18, optimizer=adagrad, l2_factors=0.01).parameters() for form in (rows, as_ragged(rows))
     )
-    own = np.arange(18).repeat(VALUES_PER_FIELD)
+    own = np.arange(18).repeat(FIELD_SIZE)
     for parameters in (fixed, ragged):  # toward its own field a feature has no partner in either form
         parameters["field_factors"][np.arange(len(own)), own] = 0
     for name in fixed:
@@ -179,7 +107,7 @@ def test_fixed_and_ragged_forms_train_alike(values: bool, adagrad: str) -> None:
 
 
 def test_fields_may_stand_in_any_slot() -> None:
-    rows = plain_rows(7, values=True)
+    rows = rows_of("values", 7)
     assert rows.values is not None
     turned = np.roll(np.arange(7, dtype=np.int32), 3)
     shuffled = replace(
@@ -194,12 +122,10 @@ def test_fields_may_stand_in_any_slot() -> None:
 
 
 @pytest.mark.parametrize("n_fields", [3, 9, 20, 39])
-@pytest.mark.parametrize("kind", ["plain", "mixed", "shared"])
+@pytest.mark.parametrize("kind", ["fixed", "ragged-values", "shared"])
 def test_same_bytes_on_any_number_of_threads(kind: str, n_fields: int) -> None:
-    rows = mixed_rows(n_fields) if kind == "mixed" else plain_rows(n_fields)
-    if kind == "shared":  # features that stand in several fields
-        rows = replace(rows, ids=(rows.ids % 7).astype(np.int32))
-    states = [trained(rows, n_fields, n_threads=n).state() for n in (1, 2, 3)]
+    rows = rows_of(kind, n_fields)
+    states = [trained(rows, n_fields, n_threads=n).state() for n in (1, 2, 3, 8)]
     for other in states[1:]:
         assert all(states[0][name].tobytes() == other[name].tobytes() for name in other)
 
@@ -222,7 +148,7 @@ def libffm_by_rows(factors: np.ndarray, rows: Rows, *, rate: float, penalty: flo
 
 
 def test_preset_trains_as_libffm() -> None:
-    rows = plain_rows(6, 80)
+    rows = rows_of("fixed", 6, 80)
     engine = engine_on(rows, 6, **{**FFM.presets["libffm"], "l2_factors": 0.02})
     start = engine.parameters()
     assert start["field_factors"].min() >= 0
@@ -238,16 +164,16 @@ def test_preset_trains_as_libffm() -> None:
 
 
 def test_useless_weights_end_as_zero_not_as_denormal_numbers() -> None:
-    rows = plain_rows(5, 200)
+    rows = rows_of("fixed", 5, 200)
     factors = trained(rows, 5, epochs=60, l2_factors=1e4).parameters()["field_factors"]
     assert not ((factors != 0) & (np.abs(factors) < np.finfo(np.float32).tiny)).any()
 
 
 def test_vectors_that_no_pair_uses_start_at_zero() -> None:
-    rows = plain_rows(4)
+    rows = rows_of("fixed", 4)
     spared = replace(rows, ids=np.where(rows.ids == 5, 6, rows.ids).astype(np.int32))
     factors = engine_on(spared, 4).parameters()["field_factors"]
-    field = np.arange(16) // VALUES_PER_FIELD
+    field = np.arange(16) // FIELD_SIZE
     assert not factors[5].any()
     assert not factors[np.arange(16), field].any()
     assert factors[4, 0].any()
@@ -266,7 +192,7 @@ def test_memory_of_the_machine_is_known_on_linux() -> None:
 
 @pytest.mark.parametrize("bad", [-1, 3, 2**31 - 1])
 def test_a_field_out_of_bounds_is_named(bad: int) -> None:
-    rows = plain_rows(3, 5)
+    rows = rows_of("fixed", 3, 5)
     engine = engine_on(rows, 3)
     with pytest.raises(InputError, match=rf"0 … 2.*{bad}"):
         engine.logits(replace(rows, fields=np.array([0, 1, bad], np.int32)))
@@ -280,13 +206,7 @@ def test_a_field_out_of_bounds_is_named(bad: int) -> None:
         scorer.logit(rows.ids[0], fields=np.array([0, bad, 2], np.int32))
 
 
-def test_ragged_rows_without_fields_are_refused() -> None:
-    engine = engine_on(plain_rows(3), 3)
-    with pytest.raises(SettingError, match="field"):
-        engine.logits(replace(mixed_rows(3), fields=None))
-
-
 def test_a_row_longer_than_the_fields_is_refused() -> None:
-    engine = engine_on(plain_rows(3), 3)
+    engine = engine_on(rows_of("fixed", 3), 3)
     with pytest.raises(InputError, match="0 … 2"):
         engine.logits(Rows(ids=np.zeros((2, 4), np.int32)))
