@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 
 from anyfm.core.rows import Rows
 from anyfm.engines.base import Engine
-from anyfm.engines.choice import make_engine
+from anyfm.engines.registry import make_engine
 from anyfm.engines.scorer import NativeScorer
 from anyfm.models import MODELS, BaseModel, Batch, ParameterSpec, gather, specification_logits
-from anyfm.models.ffm import PRESETS
 from tests.random_rows import N_FEATURES, N_FIELDS, as_ragged
 
 ENGINES = ("native", "torch")
@@ -51,7 +50,7 @@ if "fwfm" in MODELS:
 NATIVE_CASES: dict[str, dict[str, Any]] = {
     **{f"fm-{k}": {"n_factors": k} for k in (4, 7, 16, 20, 37, 256)},
     **{f"ffm-{k}": {"n_factors": k} for k in (1, 5, 8)},
-    "ffm-libffm": dict(PRESETS["libffm"]),
+    "ffm-libffm": dict(FFM.presets["libffm"]),
     **{
         f"afm-{k}-{t}": {"n_factors": k, "attention_factors": t, "dropout": 0.2}
         for k, t in ((1, 1), (4, 3), (8, 17), (16, 16), (21, 4))

@@ -1,4 +1,4 @@
-"""What matters over a table: fields, pairs of fields and pairs of values, as tidy tables."""
+"""Which fields, pairs of fields and pairs of values matter over a table."""
 
 from __future__ import annotations
 
@@ -9,44 +9,53 @@ import numpy as np
 
 from anyfm.artifact import Artifact
 from anyfm.core.errors import InputError
+from anyfm.core.html import html_table
 from anyfm.core.rows import Rows
-from anyfm.explain.contributions import explain_rows, field_names
-from anyfm.explain.effects import Importance, permutation_importance, sample
-from anyfm.explain.interactions import whole_interaction
-from anyfm.explain.strength import Strengths, strengths
+from anyfm.explain.contributions import explain_rows
+from anyfm.explain.interaction_strength import Strengths, strengths, total_interaction
+from anyfm.explain.names import field_names
+from anyfm.explain.permutation_importance import PermutationImportance, permutation_importance
+from anyfm.explain.perturbation import sample
 from anyfm.explain.value_pairs import ValuePair, value_pairs
 from anyfm.models.pairs import Doubles
 
 if TYPE_CHECKING:
     from anyfm.data.readers import Frame
 
-N_ROWS, N_IMPORTANCE_ROWS, N_DEEP_ROWS = 50_000, 10_000, 2_000
+N_ROWS, N_IMPORTANCE_ROWS, N_MLP_ROWS = 50_000, 10_000, 2_000
+_N_HTML_ROWS = 6
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Summary:
-    """The contributions of a table. F fields, P pairs of fields.
+    """What matters over a table. F fields, P pairs of fields.
 
     Parameters
     ----------
+    model : str
     field_names : tuple of str
     strengths : Strengths
-        For DeepFM, of the FM half.
-    importance : Importance, optional
+        Of the linear and pair terms.
+    importance : PermutationImportance, optional
         None without targets.
-    deep_absolute : array of shape (F,), optional
-        DeepFM: the mean absolute integrated gradient of each field.
-    whole : array of shape (P,), optional
-        DeepFM: the interaction of each pair in the whole model, see `whole_interaction`.
+    field_pair_weights : array of shape (F, F), optional
+        The learnt weights of pairs of fields, of a model that has them; see `PairTerms.field_pair_weights`.
+    mlp_absolute : array of shape (F,), optional
+        The mean absolute integrated gradient of each field, of a model with a multilayer perceptron.
+    total : array of shape (P,), optional
+        The interaction of each pair in the whole model, of a model with a multilayer perceptron; see
+        `total_interaction`.
     values : list of ValuePair
         The strongest pairs of values.
     """
 
+    model: str
     field_names: tuple[str, ...]
     strengths: Strengths
-    importance: Importance | None
-    deep_absolute: Doubles | None
-    whole: Doubles | None
+    importance: PermutationImportance | None
+    field_pair_weights: Doubles | None
+    mlp_absolute: Doubles | None
+    total: Doubles | None
     values: list[ValuePair]
 
     @property
@@ -57,79 +66,99 @@ class Summary:
     @property
     def interaction(self) -> Doubles:
         """The interaction of each pair in the whole model, (P,)."""
-        return self.strengths.interaction if self.whole is None else self.whole
+        return self.strengths.interaction if self.total is None else self.total
+
+    @property
+    def main(self) -> Doubles:
+        """The size of each field's own effect, (F,): its main effect, plus its mean absolute integrated gradient."""
+        return self.strengths.main if self.mlp_absolute is None else self.strengths.main + self.mlp_absolute
+
+    def __repr__(self) -> str:
+        n_fields, n_pairs = len(self.field_names), len(self.strengths.field_pairs)
+        return f"Summary({self.model}: {self.n_rows:,} rows, {n_fields:,} fields, {n_pairs:,} pairs of fields)"
+
+    def _repr_html_(self) -> str:
+        """The strongest fields and pairs of fields."""
+        rows = []
+        for frame in (self.fields(), self.pairs()):
+            names = [name for name in ("field", "other_field") if name in frame.columns]
+            number = next((name for name in frame.columns if name not in names), "")
+            for record in frame.head(_N_HTML_ROWS).to_dicts():
+                rows.append((" × ".join(record[name] for name in names), f"{record[number]:.4f}", number))
+        return html_table([repr(self), "", ""], rows)
 
     def fields(self) -> Frame:
-        """The fields, the strongest first.
+        """The fields, strongest first.
 
         Returns
         -------
         polars DataFrame
-            Columns field; main_effect, mean_absolute, share (see `Strengths`); for DeepFM deep_mean_absolute; with
-            targets loss_increase and its deviation (permutation importance), which then gives the order.
+            Columns field; with targets loss_increase (permutation importance, by which they are sorted) and its
+            standard deviation loss_increase_deviation; main_effect, mean_absolute, variance_fraction (see
+            `Strengths`); for a model with a multilayer perceptron mlp_mean_absolute.
         """
-        measured = self.strengths
-        columns: dict[str, Any] = {
-            "main_effect": measured.main,
-            "mean_absolute": measured.linear_absolute,
-            "share": measured.linear_share,
-        }
-        order = measured.main
-        if self.deep_absolute is not None:
-            columns["deep_mean_absolute"] = self.deep_absolute
-            order = order + self.deep_absolute
+        columns: dict[str, Any] = {"field": np.array(self.field_names)}
+        order = self.main
         if self.importance is not None:
-            columns |= {"loss_increase": self.importance.increase, "deviation": self.importance.deviation}
             order = self.importance.increase
-        return _sorted({"field": np.array(self.field_names, object), **columns}, order)
+            columns |= {"loss_increase": order, "loss_increase_deviation": self.importance.deviation}
+        columns |= {
+            "main_effect": self.strengths.main,
+            "mean_absolute": self.strengths.linear_absolute,
+            "variance_fraction": self.strengths.linear_variance_fraction,
+        }
+        if self.mlp_absolute is not None:
+            columns["mlp_mean_absolute"] = self.mlp_absolute
+        return _sorted(columns, order)
 
     def pairs(self) -> Frame:
-        """The pairs of fields, the strongest first.
+        """The pairs of fields, strongest first.
 
         Returns
         -------
         polars DataFrame
-            Columns field, other_field; interaction, mean_absolute, share (see `Strengths`); for AFM attention; for
-            DeepFM whole_interaction, which then gives the order.
+            Columns field, other_field; for a model with a multilayer perceptron total_interaction (by which they are
+            sorted); interaction, mean_absolute, variance_fraction (see `Strengths`); attention and field_pair_weight
+            of models that have them.
         """
         measured = self.strengths
-        names = np.array(self.field_names, object)
-        columns: dict[str, Any] = {
-            "field": names[measured.field_pairs.first],
-            "other_field": names[measured.field_pairs.second],
-        }
-        if self.whole is not None:
-            columns["whole_interaction"] = self.whole
+        first, second = measured.field_pairs.first, measured.field_pairs.second
+        names = np.array(self.field_names)
+        columns: dict[str, Any] = {"field": names[first], "other_field": names[second]}
+        if self.total is not None:
+            columns["total_interaction"] = self.total
         columns |= {
             "interaction": measured.interaction,
             "mean_absolute": measured.pair_absolute,
-            "share": measured.pair_share,
+            "variance_fraction": measured.pair_variance_fraction,
         }
         if measured.attention is not None:
             columns["attention"] = measured.attention
+        if self.field_pair_weights is not None:
+            columns["field_pair_weight"] = self.field_pair_weights[first, second]
         return _sorted(columns, self.interaction)
 
     def value_pairs(self) -> Frame:
         """The strongest pairs of values, columns as in `ValuePair`; a polars DataFrame."""
-        from anyfm.data.readers import read_table
+        import polars as pl
 
-        keys = ("field", "value", "other_field", "other_value", "effect", "n_rows", "observed", "lower", "upper")
-        return read_table({key: [getattr(pair, key) for pair in self.values] for key in keys})
+        columns = ValuePair.__dataclass_fields__
+        return pl.DataFrame({name: [getattr(pair, name) for pair in self.values] for name in columns})
 
 
 def summarize(artifact: Artifact, table: Any, *, n_value_pairs: int = 20, n_rows: int = N_ROWS) -> Summary:
-    """Measure what matters over a table.
+    """Measure which fields, pairs of fields and pairs of values matter over a table.
 
     Parameters
     ----------
     artifact : Artifact
     table : Rows, or whatever `anyfm.data.readers.read_table` reads
-        A table needs the columns of the model's fields. With the target, importance and the confidence of pairs of
-        values are measured too.
+        A table needs the columns of the model's fields. If it has the target, permutation importance and the
+        confidence intervals of pairs of values are measured too.
     n_value_pairs : int
-        At most so many pairs of values.
+        At most this number of pairs of values.
     n_rows : int
-        At most so many rows are measured, drawn at random.
+        The size of the random sample of rows.
 
     Raises
     ------
@@ -139,27 +168,24 @@ def summarize(artifact: Artifact, table: Any, *, n_value_pairs: int = 20, n_rows
     rows = sample(table if isinstance(table, Rows) else _encoded(artifact, table), n_rows)
     if rows.n_rows == 0:
         raise InputError("a table to explain must have at least one row, but it has none")
-    measured = strengths(artifact, rows)
-    whole, deep = whole_model(artifact, rows, measured)
+    model, measured = artifact.model, strengths(artifact, rows)
+    pair_terms, some = model.pair_terms(), sample(rows, N_MLP_ROWS)
+    mlp_absolute = total = None
+    if model.mlp(artifact.parameters) is not None:
+        mlp = explain_rows(artifact, some).mlp
+        mlp_absolute = None if mlp is None else np.average(np.abs(mlp), axis=0, weights=some.weight)
+        total = total_interaction(artifact, rows, measured.field_pairs)
     return Summary(
+        model=model.name,
         field_names=field_names(artifact),
         strengths=measured,
         importance=None if rows.y is None else permutation_importance(artifact, sample(rows, N_IMPORTANCE_ROWS)),
-        deep_absolute=deep,
-        whole=whole,
+        field_pair_weights=None
+        if pair_terms is None
+        else pair_terms.field_pair_weights(artifact.parameters, artifact.n_fields),
+        mlp_absolute=mlp_absolute,
+        total=total,
         values=value_pairs(artifact, rows, measured, n=n_value_pairs),
-    )
-
-
-def whole_model(artifact: Artifact, rows: Rows, measured: Strengths) -> tuple[Doubles | None, Doubles | None]:
-    """DeepFM: interactions of the whole model, (P,), and mean absolute integrated gradients, (F,); else None."""
-    if artifact.model.mlp(artifact.parameters) is None:
-        return None, None
-    some = sample(rows, N_DEEP_ROWS)
-    deep = explain_rows(artifact, some).deep
-    assert deep is not None
-    return whole_interaction(artifact, rows, measured.field_pairs), np.average(
-        np.abs(deep), axis=0, weights=some.weight
     )
 
 
@@ -173,7 +199,7 @@ def _encoded(artifact: Artifact, table: Any) -> Rows:
 
 
 def _sorted(columns: dict[str, Any], order: Doubles) -> Frame:
-    from anyfm.data.readers import read_table
+    import polars as pl
 
     places = np.argsort(-np.nan_to_num(order, nan=-np.inf), kind="stable")
-    return read_table({name: column[places] for name, column in columns.items()}).fill_nan(None)
+    return pl.DataFrame({name: column[places] for name, column in columns.items()}).fill_nan(None)

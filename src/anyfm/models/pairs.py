@@ -7,13 +7,14 @@ taken of vectors relative to their field's mean too, which is how the strength o
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from anyfm.models.base import Batch
+    from anyfm.models.batch import Batch
 
 Doubles = NDArray[np.float64]
 
@@ -36,6 +37,10 @@ class PairTerms(ABC):
 
     def weights(self, batch: Batch) -> Doubles | None:
         """The weight of each pair, (B, S, S), symmetric with 0 on the diagonal; None: all are 1."""
+        return None
+
+    def field_pair_weights(self, parameters: Mapping[str, NDArray[Any]], n_fields: int) -> Doubles | None:
+        """A learned weight of each pair of fields, (F, F) and symmetric, part of `form`; None: the model has none."""
         return None
 
     @abstractmethod

@@ -1,59 +1,100 @@
-"""The figures of the report: what was measured of models as plotly specifications (see `charts`)."""
+"""The figures of the report as plotly specifications (see `charts`), by the key under which the templates show them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from anyfm.report.charts import COLOURS, DASHES, NEGATIVE, NEUTRAL, POSITIVE, Figure, axis, numbers, text
-from anyfm.report.measured import Measured, Measurement
+from anyfm.explain.partial_dependence import PartialDependence
+from anyfm.explain.value_pairs import ValuePair
+from anyfm.models.pairs import Doubles
+from anyfm.report import charts
+from anyfm.report.charts import COLOURS, N_BARS, NEGATIVE, POSITIVE, Figure, axis, numbers, text
+from anyfm.report.evaluation import ErrorsByValue
+from anyfm.report.measurement import MeasuredModel, Measurement
 
 
-def _line(index: int) -> dict[str, Any]:
-    return {"color": COLOURS[index % len(COLOURS)], "dash": DASHES[index % len(DASHES)], "width": 2}
-
-
-def _diagonal(x: Sequence[float], y: Sequence[float]) -> dict[str, Any]:
-    return {
-        "x": list(x),
-        "y": list(y),
-        "mode": "lines",
-        "line": {"color": NEUTRAL, "width": 1},
-        "hoverinfo": "skip",
+def figures_of(measurement: Measurement) -> dict[str, Figure]:
+    """All figures. A key is absent where there is nothing to draw; keys of one model end in its number from 0."""
+    models = measurement.models
+    found = {
+        "learning": _learning_curves(measurement),
+        "roc": _curves(models, "roc", "false positive rate", "true positive rate"),
+        "pr": _curves(models, "pr", "recall", "precision"),
+        "gain": _curves(models, "gain", "fraction of rows", "fraction of positives"),
+        "lift": _lift(models),
+        "calibration": _calibration(measurement),
+        "compared": _importance_by_model(measurement),
     }
-
-
-# --- how good ------------------------------------------------------------------------------------------------------
-
-
-def learning_curves(models: Sequence[Measured]) -> Figure | None:
-    """Loss by epoch: training thin, validation thick, the best epoch marked."""
-    traces: list[dict[str, Any]] = []
     for index, model in enumerate(models):
-        history = model.artifact.history
-        records = list(history.get("records", []))
-        if not records:
-            continue
+        found |= {f"{key}-{index}": figure for key, figure in _of_model(measurement, model)}
+    return {key: figure for key, figure in found.items() if figure is not None}
+
+
+def _of_model(measurement: Measurement, model: MeasuredModel) -> Iterator[tuple[str, Figure | None]]:
+    summary, errors, loss = model.summary, model.errors, measurement.loss_name
+    strengths, names, unit = summary.strengths, summary.field_names, f"in {measurement.unit}"
+    yield "scores", _histogram(measurement, model)
+    if len(strengths.field_pairs):
+        interaction = strengths.matrix(summary.interaction)
+        total = summary.main + np.nansum(interaction, axis=1)
+        yield "heat", charts.heat_map(names, interaction, total, "interaction")
+        if summary.field_pair_weights is not None:
+            yield "weights", charts.heat_map(names, summary.field_pair_weights, total, "weight")
+        if strengths.attention is not None:
+            yield "attention", charts.heat_map(names, strengths.matrix(strengths.attention), total, "attention")
+        yield "pairs", _pairs(model, unit)
+    increase = model.importance.increase
+    order = np.argsort(-increase, kind="stable")[:N_BARS]
+    increases = [("increase", increase[order])]
+    deviation = model.importance.deviation[order]
+    yield "fields", charts.bars([names[i] for i in order], increases, f"increase of {loss}", deviation=deviation)
+    if summary.mlp_absolute is not None:
+        order = np.argsort(-summary.main, kind="stable")[:N_BARS]
+        series = [("linear and pair terms", strengths.main[order]), ("MLP", summary.mlp_absolute[order])]
+        yield "parts", charts.bars([names[i] for i in order], series, unit)
+    if summary.values:
+        yield "values", _value_pairs(summary.values, "pair terms" if summary.total is not None else "model")
+    for number, effect in enumerate(model.effects):
+        yield f"effect-{number}", _partial_dependence(effect)
+    if errors.names:
+        worst = np.argsort(errors.loss_margin - errors.loss, kind="stable")[:N_BARS]
+        yield "worst", _errors(errors, worst, loss, errors.loss, errors.loss_margin, errors.mean_loss)
+        biased = np.argsort(errors.bias_margin - np.abs(errors.bias), kind="stable")[:N_BARS]
+        yield "biased", _errors(errors, biased, "observed − predicted", errors.bias, errors.bias_margin, 0.0)
+    yield "unknown", _unknown_values(model)
+
+
+def _learning_curves(measurement: Measurement) -> Figure | None:
+    """Loss by epoch: training thin, validation thick, the best epoch marked."""
+    task = measurement.task
+    valid_key = f"valid_{task.loss_metric}"
+    traces: list[dict[str, Any]] = []
+    losses: dict[str, list[float]] = {"training": [], "validation": []}
+    for index, model in enumerate(measurement.models):
+        records = model.artifact.history.get("records", [])
+        colour, name = COLOURS[index % len(COLOURS)], text(model.name)
         epochs = [record["epoch"] for record in records]
-        name = text(model.name)
-        colour = COLOURS[index % len(COLOURS)]
-        for key, what, width in (("train_loss", "training", 1), (_valid_loss(records), "validation", 3)):
-            if key is None:
+        for what, key, width in (("training", "train_loss", 1), ("validation", valid_key, 3)):
+            if not records or key not in records[0]:
                 continue
+            power = 2 if key == valid_key and not task.is_classification else 1  # the squared error
+            values = numbers([record[key] ** power for record in records])
+            losses[what] += [value for value in values if value is not None]
             traces.append(
                 {
                     "x": epochs,
-                    "y": numbers([record[key] ** (2 if key == "valid_rmse" else 1) for record in records]),
+                    "y": values,
                     "mode": "lines+markers" if len(epochs) < 3 else "lines",
                     "line": {"color": colour, "width": width, "dash": "dot" if what == "training" else "solid"},
                     "name": f"{name}, {what}",
                     "hovertemplate": f"{name}, {what}<br>epoch %{{x}}: %{{y:.4f}}<extra></extra>",
                 }
             )
-        best = int(history.get("best_epoch", 0))
-        if traces and 1 <= best <= len(epochs):
+        best = int(model.artifact.history.get("best_epoch", 0))
+        if 1 <= best <= len(epochs):
             traces.append(
                 {
                     "x": [best],
@@ -65,35 +106,26 @@ def learning_curves(models: Sequence[Measured]) -> Figure | None:
             )
     if not traces:
         return None
-    what = "logloss" if models[0].artifact.model.settings.task == "binary" else "squared error"
-    return {
-        "data": traces,
-        "layout": {"xaxis": axis("epoch", rangemode="tozero"), "yaxis": axis(f"mean {what}", **_loss_range(traces))},
-    }
+    y_axis = axis(f"mean {measurement.loss_name}", **_loss_range(losses["training"], losses["validation"]))
+    return {"data": traces, "layout": {"xaxis": axis("epoch", rangemode="tozero"), "yaxis": y_axis}}
 
 
-def _loss_range(traces: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """A range in which validation can be told apart: the first training losses may lie above it."""
-    every = [value for trace in traces for value in trace["y"] if value is not None]
-    held_out = [value for trace in traces if str(trace.get("name", "")).endswith("validation") for value in trace["y"]]
-    if not held_out or max(every) == min(every):
+def _loss_range(training: list[float], validation: list[float]) -> dict[str, Any]:
+    """A range that shows differences in validation; the first training losses may lie above it."""
+    if not validation or max(training + validation) == min(training + validation):
         return {}
-    low, high = min(every), max(held_out)
-    room = max(0.08 * (high - low), 0.3 * (max(held_out) - min(held_out)))
-    return {"range": [float(f"{low - 0.5 * room:.6g}"), float(f"{min(high + room, max(every) + 0.5 * room):.6g}")]}
+    low, high = min(training + validation), max(validation)
+    margin = max(0.08 * (high - low), 0.3 * (high - min(validation)))
+    top = min(high + margin, max(training + validation) + 0.5 * margin)
+    return {"range": [float(f"{low - 0.5 * margin:.6g}"), float(f"{top:.6g}")]}
 
 
-def _valid_loss(records: list[Any]) -> str | None:
-    return next((key for key in ("valid_logloss", "valid_rmse") if key in records[0]), None)
-
-
-def curves(models: Sequence[Measured], kind: str, x_title: str, y_title: str) -> Figure | None:
+def _curves(models: Sequence[MeasuredModel], kind: str, x_title: str, y_title: str) -> Figure | None:
     """One curve a model: roc, pr or gain."""
-    drawn = [(index, model) for index, model in enumerate(models) if kind in model.curves]
-    if not drawn:
-        return None
-    traces = [] if kind == "pr" else [_diagonal([0, 1], [0, 1])]
-    for index, model in drawn:
+    traces = []
+    for index, model in enumerate(models):
+        if kind not in model.curves:
+            continue
         curve, name = model.curves[kind], text(model.name)
         lift = "<br>lift %{customdata:.2f}" if kind == "gain" else ""
         traces.append(
@@ -102,65 +134,62 @@ def curves(models: Sequence[Measured], kind: str, x_title: str, y_title: str) ->
                 "y": numbers(curve.y, 4),
                 "customdata": numbers(np.divide(curve.y, curve.x, out=np.ones_like(curve.x), where=curve.x > 0), 4),
                 "mode": "lines",
-                "line": _line(index),
+                "line": charts.line(index),
                 "name": name,
                 "hovertemplate": f"{name}<br>{x_title} %{{x:.3f}}<br>{y_title} %{{y:.3f}}{lift}<extra></extra>",
             }
         )
-    axes = {"range": [0, 1.02], "constrain": "domain"}
-    return {"data": traces, "layout": {"xaxis": axis(x_title, **axes), "yaxis": axis(y_title, **axes)}}
-
-
-def lift(models: Sequence[Measured]) -> Figure | None:
-    """Lift by share of rows taken."""
-    drawn = [(index, model) for index, model in enumerate(models) if "gain" in model.curves]
-    if not drawn:
+    if not traces:
         return None
-    traces = [_diagonal([0, 1], [1, 1])]
-    for index, model in drawn:
-        curve, name = model.curves["gain"], text(model.name)
-        shares = np.linspace(0.01, 1.0, 100)
-        taken = np.interp(shares, curve.x, curve.y)
+    axes = {"range": [0, 1.02], "constrain": "domain"}
+    guessing = [] if kind == "pr" else [charts.reference_line([0, 1], [0, 1])]
+    return {"data": [*guessing, *traces], "layout": {"xaxis": axis(x_title, **axes), "yaxis": axis(y_title, **axes)}}
+
+
+def _lift(models: Sequence[MeasuredModel]) -> Figure | None:
+    """Lift by the fraction of rows taken."""
+    fractions = np.linspace(0.01, 1.0, 100)
+    traces = []
+    for index, model in enumerate(models):
+        if "gain" not in model.curves:
+            continue
+        gain, name = model.curves["gain"], text(model.name)
         traces.append(
             {
-                "x": numbers(shares, 4),
-                "y": numbers(taken / shares, 4),
+                "x": numbers(fractions, 4),
+                "y": numbers(np.interp(fractions, gain.x, gain.y) / fractions, 4),
                 "mode": "lines",
-                "line": _line(index),
+                "line": charts.line(index),
                 "name": name,
-                "hovertemplate": f"{name}<br>best %{{x:.0%}} of rows: %{{y:.2f}} times the average<extra></extra>",
+                "hovertemplate": f"{name}<br>top %{{x:.0%}} of rows: lift %{{y:.2f}}<extra></extra>",
             }
         )
+    if not traces:
+        return None
     layout = {
-        "xaxis": axis("share of rows taken, best scores first", range=[0, 1.02], tickformat=".0%"),
+        "xaxis": axis("fraction of rows, highest scores first", range=[0, 1.02], tickformat=".0%"),
         "yaxis": axis("lift", rangemode="tozero"),
     }
-    return {"data": traces, "layout": layout}
+    return {"data": [charts.reference_line([0, 1], [1, 1]), *traces], "layout": layout}
 
 
-def calibration(measurement: Measurement) -> Figure:
-    """Mean observed by mean predicted, with intervals."""
+def _calibration(measurement: Measurement) -> Figure:
+    """Mean observed by mean predicted, with confidence intervals."""
     traces: list[dict[str, Any]] = []
     ends: list[float] = []
     for index, model in enumerate(measurement.models):
         table, name = model.calibration, text(model.name)
-        ends += [float(table.mean_predicted.min()), float(table.mean_predicted.max())]
-        ends += [float(table.mean_observed.min()), float(table.mean_observed.max())]
+        for means in (table.mean_predicted, table.mean_observed):
+            ends += [float(means.min()), float(means.max())]
+        interval = charts.whiskers(table.upper - table.mean_observed, table.mean_observed - table.lower)
         traces.append(
             {
                 "x": numbers(table.mean_predicted),
                 "y": numbers(table.mean_observed),
-                "error_y": {
-                    "type": "data",
-                    "symmetric": False,
-                    "array": numbers(table.upper - table.mean_observed),
-                    "arrayminus": numbers(table.mean_observed - table.lower),
-                    "thickness": 1,
-                    "width": 2,
-                },
+                "error_y": {**interval, "thickness": 1, "width": 2},
                 "customdata": table.n_rows.tolist(),
                 "mode": "lines+markers",
-                "line": _line(index),
+                "line": charts.line(index),
                 "marker": {"size": 6},
                 "name": name,
                 "hovertemplate": f"{name}<br>predicted %{{x:.3f}}<br>observed %{{y:.3f}}<br>%{{customdata:,}} rows"
@@ -168,81 +197,145 @@ def calibration(measurement: Measurement) -> Figure:
             }
         )
     low, high = min(ends), max(ends)
-    what = "probability" if measurement.task == "binary" else text(measurement.target)
+    what = "probability" if measurement.task.is_classification else text(measurement.target)
     return {
-        "data": [_diagonal([low, high], [low, high]), *traces],
+        "data": [charts.reference_line([low, high], [low, high]), *traces],
         "layout": {"xaxis": axis(f"predicted {what}"), "yaxis": axis("observed mean")},
     }
 
 
-def histograms(model: Measured) -> Figure:
+def _histogram(measurement: Measurement, model: MeasuredModel) -> Figure:
     """The scores of each class, or the errors of a regression."""
-    middles = 0.5 * (model.histogram.edges[1:] + model.histogram.edges[:-1])
-    traces = [
-        {
-            "type": "bar",
-            "x": numbers(middles),
-            "y": numbers(shares),
-            "name": name,
-            "marker": {
-                "color": NEGATIVE if name.startswith("negative") else POSITIVE,
-                "pattern": {"shape": "/" if name.startswith("negative") else "", "solidity": 0.5},
-            },
-            "opacity": 0.65,
-            "hovertemplate": f"{name}<br>%{{x:.3f}}: %{{y:.1%}} of them<extra></extra>",
-        }
-        for name, shares in model.histogram.shares.items()
-    ]
-    binary = model.artifact.model.settings.task == "binary"
-    title = "predicted probability" if binary else "predicted minus observed"
+    is_classification = measurement.task.is_classification
+    edges = model.histogram.edges
+    traces = []
+    for name, fractions in model.histogram.fractions.items():
+        is_negative = name.startswith("negative")
+        pattern = {"shape": "/" if is_negative else "", "solidity": 0.5}
+        traces.append(
+            {
+                "type": "bar",
+                "x": numbers(0.5 * (edges[1:] + edges[:-1])),
+                "y": numbers(fractions),
+                "name": name,
+                "marker": {"color": NEGATIVE if is_negative else POSITIVE, "pattern": pattern},
+                "opacity": 0.65,
+                "hovertemplate": f"{name}<br>%{{x:.3f}}: %{{y:.1%}} of them<extra></extra>",
+            }
+        )
     layout = {
         "barmode": "overlay",
         "bargap": 0.02,
-        "xaxis": axis(title),
-        "yaxis": axis("share of rows" + (" of the class" if binary else ""), tickformat=".0%"),
+        "xaxis": axis("predicted probability" if is_classification else "predicted minus observed"),
+        "yaxis": axis(f"fraction of rows{' of the class' if is_classification else ''}", tickformat=".0%"),
     }
     return {"data": traces, "layout": layout}
 
 
-# --- what values do --------------------------------------------------------------------------------------------------
+def _importance_by_model(measurement: Measurement) -> Figure | None:
+    """The permutation importance of every field in every model, where there are several models."""
+    models = measurement.models
+    if len(models) < 2:
+        return None
+    fields = list(dict.fromkeys(field for model in models for field in model.importance.fields))
+    of_models = [dict(zip(model.importance.fields, model.importance.increase, strict=True)) for model in models]
+    increases = np.array([[of.get(field, np.nan) for field in fields] for of in of_models])
+    order = np.argsort(-np.nanmax(increases, axis=0), kind="stable")[:N_BARS]
+    return charts.dots(
+        [fields[place] for place in order],
+        [(text(model.name), increases[i, order], None, None) for i, model in enumerate(models)],
+        f"increase of {measurement.loss_name}",
+        line_at=0.0,
+    )
 
 
-def partial_effects(model: Measured) -> list[tuple[str, Figure]]:
-    """For each field, its name and the figure of its partial effect."""
-    return [(effect.field, _partial_effect(effect)) for effect in model.effects]
+def _pairs(model: MeasuredModel, unit: str) -> Figure:
+    """The strongest pairs of fields."""
+    summary, strengths = model.summary, model.summary.strengths
+    order = np.argsort(-np.nan_to_num(summary.interaction, nan=-np.inf), kind="stable")[:N_BARS]
+    first, second = strengths.field_pairs.first[order], strengths.field_pairs.second[order]
+    labels = [f"{summary.field_names[i]} × {summary.field_names[j]}" for i, j in zip(first, second, strict=True)]
+    other = ("mean absolute term", strengths.pair_absolute[order])
+    if summary.total is not None:
+        other = ("pair terms alone", strengths.interaction[order])
+    return charts.bars(labels, [("interaction", summary.interaction[order]), other], unit)
 
 
-def _partial_effect(effect: Any) -> Figure:
+def _value_pairs(pairs: list[ValuePair], source: str) -> Figure:
+    """The strongest pairs of values with the effect that their rows show."""
+
+    def numbers_of(name: str) -> Doubles:
+        return np.array([getattr(pair, name) for pair in pairs], np.float64)  # None becomes NaN
+
+    def one_line(name: str) -> str:
+        return " ".join(name.split())
+
+    labels = [
+        f"{one_line(f'{pair.field}={pair.value}')}\n× {one_line(f'{pair.other_field}={pair.other_value}')}"
+        for pair in pairs
+    ]
+    observed = ("observed", numbers_of("observed"), numbers_of("lower"), numbers_of("upper"))
+    return charts.dots(
+        labels,
+        [(source, numbers_of("effect"), None, None), observed],
+        "interaction",
+        line_at=0.0,
+        details=[f"{pair.n_rows:,} rows" for pair in pairs],
+        hollow=[not pair.is_confirmed for pair in pairs],
+    )
+
+
+def _partial_dependence(effect: PartialDependence) -> Figure:
     places = list(range(len(effect.values)))
-    labels = [text(value, length=24) for value in effect.values]
     counts = ["" if not np.isfinite(count) else f"<br>{count:,.0f} training rows" for count in effect.count]
-    common = {
+    step = max(1, len(places) // 40)
+    trace = {
+        "type": "bar",
+        "orientation": "h",
+        "y": places,
+        "x": numbers(effect.effect),
+        "marker": {"color": [POSITIVE if value >= 0 else NEGATIVE for value in effect.effect.tolist()]},
         "customdata": [f"{text(value, length=80)}{count}" for value, count in zip(effect.values, counts, strict=True)],
         "hovertemplate": "%{customdata}<br>effect %{x:+.3f}<extra></extra>",
     }
-    step = max(1, len(places) // 40)
-    return {
-        "data": [
-            {
-                "type": "bar",
-                "orientation": "h",
-                "y": places,
-                "x": numbers(effect.effect),
-                "marker": {"color": [POSITIVE if value >= 0 else NEGATIVE for value in effect.effect.tolist()]},
-                **common,
-            }
-        ],
-        "layout": {
-            "xaxis": axis("effect on the mean score"),
-            "yaxis": {
-                "tickmode": "array",
-                "tickvals": places[::step],
-                "ticktext": labels[::step],
-                "autorange": "reversed",
-                "showgrid": False,
-                "zeroline": False,
-            },
-            "height": max(170, 100 + 17 * len(places)),
-            "bargap": 0.2,
-        },
+    y_axis = {
+        "tickmode": "array",
+        "tickvals": places[::step],
+        "ticktext": [text(value, length=24) for value in effect.values[::step]],
+        "autorange": "reversed",
+        "showgrid": False,
+        "zeroline": False,
     }
+    height = max(170, 100 + 17 * len(places))
+    layout = {"xaxis": axis("effect on the mean score"), "yaxis": y_axis, "height": height, "bargap": 0.2}
+    return {"data": [trace], "layout": layout}
+
+
+def _errors(
+    errors: ErrorsByValue, chosen: Any, title: str, values: Doubles, margin: Doubles, reference: float
+) -> Figure:
+    centre, half = values[chosen], margin[chosen]
+    return charts.dots(
+        [errors.names[i] for i in chosen],
+        [(title, centre, centre - half, centre + half)],
+        title,
+        line_at=reference,
+        details=[
+            f"{errors.n_rows[i]:,} rows<br>predicted {errors.predicted[i]:.4f}, observed {errors.observed[i]:.4f}"
+            for i in chosen
+        ],
+    )
+
+
+def _unknown_values(model: MeasuredModel) -> Figure | None:
+    """The fractions of unseen and of missing values of each field that has some."""
+    fields = [field for field in model.encoding.fields if field.n_unseen or field.n_missing]
+    fields = sorted(fields, key=lambda field: -(field.n_unseen + field.n_missing))[:N_BARS]
+    if not fields:
+        return None
+    n_entries = np.array([max(field.n_entries, 1) for field in fields], np.float64)
+    series = [
+        ("unseen", np.array([field.n_unseen for field in fields]) / n_entries),
+        ("missing", np.array([field.n_missing for field in fields]) / n_entries),
+    ]
+    return charts.bars([field.name for field in fields], series, "fraction of values", percent=True)

@@ -1,25 +1,45 @@
-"""The report: one page that shows what models do on a table, readable offline and on a phone."""
+"""The report: one HTML file that shows what models do on a table, readable offline and on a phone."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
-import re
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from anyfm import __version__
 from anyfm.artifact import Artifact, load_artifact
 from anyfm.core.errors import InputError, MissingDependencyError, located
-from anyfm.report import sections
-from anyfm.report.markup import Page, escaped
-from anyfm.report.measured import Measurement, measure, model_names
-from anyfm.report.overview import overview
+from anyfm.explain.contributions import N_TERMS
+from anyfm.report import charts
+from anyfm.report.charts import Figure
+from anyfm.report.figures import figures_of
+from anyfm.report.measurement import Measurement, measure, model_names
 
 N_EXPLAINED = 20_000
-_TABS = ("overview", "quality", "why", "errors", "rows")
+_PLOT_HEIGHT, _CAPTION_HEIGHT, _LINE_HEIGHT, _LINE_LENGTH = 340, 70, 22, 70  # pixels; letters of a caption's line
+# Metric: its name, what it means, and whether higher is better (None: neither).
+METRICS: dict[str, tuple[str, str, bool | None]] = {
+    "logloss": ("logloss", "mean −ln of the probability of the observed class; lower is better", False),
+    "auc": ("AUC", "probability that a positive row scores above a negative one; higher is better", True),
+    "normalised_entropy": (
+        "normalised entropy",
+        "logloss divided by that of always predicting the mean; below 1 is better than that",
+        False,
+    ),
+    "calibration_error": (
+        "calibration error",
+        "mean distance between predicted and observed rate; lower is better",
+        False,
+    ),
+    "calibration_ratio": ("calibration ratio", "mean predicted divided by mean observed; ideally 1", None),
+    "rmse": ("RMSE", "root mean squared error, in units of the target; lower is better", False),
+    "mae": ("MAE", "mean absolute error, in units of the target; lower is better", False),
+    "r2": ("R²", "fraction of the target's variance that is explained; higher is better", True),
+}
 
 
 def write_report(
@@ -36,34 +56,35 @@ def write_report(
     Parameters
     ----------
     models : sequence of path or (name, Artifact)
-        Saved models, or models at hand; all predicting one target.
+        Saved models, or models in memory; all predicting one target.
     table : path, data frame or mapping
-        Rows with the target; rows held out from training tell the truth.
+        Rows with the target; rows held out from training give unbiased results.
     out : path
         The HTML file.
     data : str, optional
         What the table is called in the page; by default its file name.
     n_explained : int
-        Terms are measured on at most so many rows; everything else on all.
+        Explanations are measured on a random sample of at most this number of rows; everything else on all.
     read_options : mapping, optional
         Further arguments of `anyfm.data.readers.read_table`.
 
     Raises
     ------
     MissingDependencyError
-        plotly is not installed.
+        plotly or Jinja2 is not installed.
     SettingError, InputError, ArtifactError
-        The models predict different things, the table cannot be used, or a model cannot be read.
+        The models predict different targets, the table cannot be used, or a model cannot be read.
     """
-    script = plotly_script()
+    environment, plotly = _environment(), plotly_script()
     paths = [model for model in models if not isinstance(model, tuple)]
     names = iter(model_names(paths))
     loaded = [model if isinstance(model, tuple) else (next(names), load_artifact(model)) for model in models]
     called = data if data is not None else Path(table).name if isinstance(table, (str, Path)) else "the table"
     measurement = measure(loaded, table, data=called, n_explained=n_explained, read_options=read_options)
+    page = _render(environment, measurement, plotly)
     try:
         Path(out).parent.mkdir(parents=True, exist_ok=True)
-        Path(out).write_text(render(measurement, script), encoding="utf-8")
+        Path(out).write_text(page, encoding="utf-8")
     except OSError as error:
         raise InputError(located(f"the report cannot be written: {error.strerror}", file=str(out))) from error
     return measurement
@@ -80,55 +101,73 @@ def plotly_script() -> str:
     try:
         from plotly.offline import get_plotlyjs
     except ImportError as error:
-        raise MissingDependencyError(
-            "the report is drawn with plotly, which is not installed. Install it: pip install 'anyfm[report]'"
-        ) from error
+        raise _missing("plotly") from error
     return str(get_plotlyjs())
 
 
-def render(measurement: Measurement, plotly: str) -> str:
-    """The whole page as text.
-
-    Parameters
-    ----------
-    plotly : str
-        The source of plotly.js, which becomes part of the page.
-    """
-    page = Page()
-    content = {
-        "overview": overview(page, measurement),
-        "quality": sections.quality(page, measurement),
-        "why": sections.why(page, measurement),
-        "errors": sections.errors(page, measurement),
-        "rows": sections.rows(measurement),
-    }
-    template = resources.files("anyfm.explain").joinpath("report.html").read_text(encoding="utf-8")
-    names = ", ".join(model.name for model in measurement.models)
-    parts = {
-        "TITLE": escaped(f"{names} on {measurement.data}"),
-        "HEADING": escaped(f"Predicting {measurement.target}"),
-        "SUBTITLE": escaped(f"{names}, on {measurement.n_rows:,} rows of {measurement.data}", length=300),
-        "MODELS": _model_choice(measurement),
-        "FIGURES": page.figures_json(),
-        "PLOTLY": plotly,
-        "VERSION": escaped(__version__),
-        **{tab.upper(): content[tab] for tab in _TABS},
-    }
-    filled = re.sub(r"%%([A-Z]+)%%", lambda found: parts.get(found[1], found[0]), template)
-    return filled.replace("@@SCRIPTS@@", _script_hashes(template, plotly), 1)
+def _missing(package: str) -> MissingDependencyError:
+    return MissingDependencyError(f"the report needs {package}, which is not installed: pip install 'anyfm[report]'")
 
 
-def _model_choice(measurement: Measurement) -> str:
-    if len(measurement.models) < 2:
-        return ""
-    options = "".join(
-        f'<option value="{index}">{escaped(model.name)}</option>' for index, model in enumerate(measurement.models)
+def _environment() -> Any:
+    """Jinja2 with the templates of this package: everything is escaped, and an unknown name is an error."""
+    try:
+        from jinja2 import Environment, PackageLoader, StrictUndefined
+    except ImportError as error:
+        raise _missing("Jinja2") from error
+    environment: Any = Environment(
+        loader=PackageLoader("anyfm.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        extensions=["jinja2.ext.do"],
     )
-    return f'<label class="choose" id="model-choice" hidden>BaseModel <select id="model">{options}</select></label>'
+    environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
+    environment.filters |= {"number": _number, "legend": charts.legend}
+    return environment
 
 
-def _script_hashes(template: str, plotly: str) -> str:
-    """The hashes of the page's own scripts, for its content security policy: nothing else in it is ever run."""
-    own = [body.replace("%%PLOTLY%%", plotly) for body in re.findall(r"<script>(.*?)</script>", template, re.DOTALL)]
-    digests = (base64.b64encode(hashlib.sha256(body.encode()).digest()).decode() for body in own)
-    return " ".join(f"'sha256-{digest}'" for digest in digests)
+def _render(environment: Any, measurement: Measurement, plotly: str) -> str:
+    """The page, with plotly.js as a part of it."""
+    from markupsafe import Markup
+
+    css, script = (str(environment.loader.get_source(environment, name)[0]) for name in ("style.css", "script.js"))
+    figures = figures_of(measurement)
+    template = environment.get_template("page.html.jinja")
+    page: str = template.render(
+        measurement=measurement,
+        models=measurement.models,
+        figures=figures,
+        two_columns=lambda boxes: _two_columns(boxes, figures),
+        metrics=METRICS,
+        n_terms=N_TERMS,
+        version=__version__,
+        css=Markup(css),
+        scripts=[Markup(plotly), Markup(script)],
+        script_hashes=" ".join(f"'sha256-{_sha256(source)}'" for source in (plotly, script)),
+    )
+    return page
+
+
+def _sha256(script: str) -> str:
+    """The hash of a script for the content security policy: the browser runs no other script."""
+    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+
+
+def _number(value: float, digits: int = 4, sign: bool = False) -> str:
+    """A number with a typographic minus."""
+    return f"{value:{'+' if sign else ''}.{digits}f}".replace("-", "−")
+
+
+def _two_columns(boxes: Sequence[Any], figures: Mapping[str, Figure]) -> list[list[tuple[int, Any]]]:
+    """Boxes with their number, in two columns of about the same height; a narrow screen shows them by number."""
+    columns: list[list[tuple[int, Any]]] = [[], []]
+    heights = [0.0, 0.0]
+    for number, box in enumerate(boxes):
+        figure = figures.get(box["key"], {"layout": {"height": 0}})
+        lines = np.ceil(len(box["reading"]) / _LINE_LENGTH) + bool(box["below"])
+        column = int(heights[0] > heights[1])
+        columns[column].append((number, box))
+        heights[column] += _CAPTION_HEIGHT + _LINE_HEIGHT * lines + figure["layout"].get("height", _PLOT_HEIGHT)
+    return columns

@@ -10,7 +10,7 @@ import pytest
 from anyfm.core.errors import MissingDependencyError, SettingError
 from anyfm.core.rows import Rows
 from anyfm.core.settings import TrainingSettings
-from anyfm.engines.choice import make_engine
+from anyfm.engines.registry import make_engine
 from anyfm.models import MODELS, BaseModel, DeepFM, DeepFMSettings
 from anyfm.workflow import train_rows
 
@@ -32,7 +32,7 @@ def test_the_native_engine_trains_every_model(name: str) -> None:
 @pytest.mark.parametrize("name", list(MODELS))
 def test_an_engine_decides_what_depends_on_the_number_of_fields(name: str) -> None:
     engine = make_engine(MODELS[name](), **SIZES)
-    assert engine.model.settings == MODELS[name]().for_fields(SIZES["n_fields"]).settings
+    assert engine.model.settings == MODELS[name]().resolve(SIZES["n_fields"]).settings
 
 
 @has_torch

@@ -15,7 +15,6 @@ from anyfm.engines import field_factors
 from anyfm.engines.native import NativeEngine
 from anyfm.engines.scorer import NativeScorer
 from anyfm.models import FFM, FFMSettings, specification_logits
-from anyfm.models.ffm import PRESETS
 from tests.contracts.cases import finite_differences, rounding_bound
 from tests.contracts.pairwise import pairwise
 from tests.random_rows import as_ragged, random_parameters, random_rows
@@ -150,7 +149,7 @@ def libffm_by_rows(factors: np.ndarray, rows: Rows, *, rate: float, penalty: flo
 
 def test_preset_trains_as_libffm() -> None:
     rows = rows_of("fixed", 6, 80)
-    engine = engine_on(rows, 6, **{**PRESETS["libffm"], "l2_factors": 0.02})
+    engine = engine_on(rows, 6, **{**FFM.presets["libffm"], "l2_factors": 0.02})
     start = engine.parameters()
     assert start["field_factors"].min() >= 0
     assert start["field_factors"].max() <= 0.5

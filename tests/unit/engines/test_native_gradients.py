@@ -10,10 +10,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-
-from anyfm.core.rows import Rows
 from anyfm.engines.attention import NAMES as NETWORK
 from anyfm.engines.attention import AttentionNetwork
+
+from anyfm.core.rows import Rows
 from anyfm.engines.native import NativeEngine
 from anyfm.models import (
     AFM,

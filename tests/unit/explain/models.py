@@ -6,7 +6,8 @@ import numpy as np
 
 from anyfm.artifact import Artifact
 from anyfm.core.rows import Rows
-from anyfm.models import MODELS, BaseModel
+from anyfm.models import FM, MODELS, BaseModel
+from anyfm.models.pairs import InnerProducts
 
 N_FIELDS, FIELD_SIZE = 5, 7
 N_FEATURES = N_FIELDS * FIELD_SIZE
@@ -34,7 +35,7 @@ def artifact(
 ) -> Artifact:
     """A model with random parameters, without an encoder."""
     rng = np.random.default_rng(seed)
-    made = model(name, **settings).for_fields(n_fields)
+    made = model(name, **settings).resolve(n_fields)
     parameters = {
         key: np.abs(array) + 0.5 if key.endswith("variance") else array
         for key, spec in made.parameter_specs(n_features, n_fields).items()
@@ -62,3 +63,29 @@ def rows(kind: str, n_rows: int = 83, *, seed: int = 0, weighted: bool = False) 
     ids = rng.integers(0, N_FEATURES, offsets[-1]).astype(np.int32)
     values = rng.normal(1, 0.5, len(ids)).astype(np.float32) if kind == "ragged-values" else None
     return Rows(ids=ids, offsets=offsets, values=values, fields=ids // FIELD_SIZE, **common)
+
+
+def field_pair_weights(n_fields: int) -> np.ndarray:
+    """Weights of pairs of fields, some negative, without that of a field with itself."""
+    numbers = np.arange(n_fields) - 1.5
+    weights = np.outer(numbers, numbers)
+    np.fill_diagonal(weights, np.nan)
+    return weights
+
+
+class _WeightedProducts(InnerProducts):
+    """⟨u_i, u_j⟩ multiplied by the weight of the pair of fields."""
+
+    def form(self, batch, one, other):
+        weights = np.nan_to_num(field_pair_weights(int(batch.fields.max(initial=0)) + 1))
+        return super().form(batch, one, other) * weights[batch.fields[:, :, None], batch.fields[:, None]]
+
+    def field_pair_weights(self, parameters, n_fields):
+        return field_pair_weights(n_fields)
+
+
+class WeightedFM(FM):
+    """A factorization machine with fixed weights of pairs of fields."""
+
+    def pair_terms(self):
+        return _WeightedProducts(self.settings.n_factors)

@@ -13,18 +13,17 @@ import pytest
 from anyfm.core.errors import InputError, SettingError
 from anyfm.engines.scorer import NativeScorer
 from anyfm.explain.contributions import explain, explain_rows
+from anyfm.explain.integrated_gradients import integrated_gradients
 from anyfm.models import MODELS
 from anyfm.models.base import gather
-from anyfm.predictor import Predictor
-from anyfm.workflow import train_table
+from anyfm.pipeline import train
 from tests.unit.explain.models import CASES, FIELD_SIZE, KINDS, N_FIELDS, artifact, model, rows
 
 
 def specification(made, of_rows):
     """The logits in float64, from the model's own expression."""
     specs = made.model.parameter_specs(made.n_features, made.n_fields)
-    normalize = bool(getattr(made.model.settings, "normalize", False))
-    return made.model.logits(gather(made.parameters, of_rows, specs, normalize=normalize))
+    return made.model.logits(gather(made.parameters, of_rows, specs, normalize=made.model.normalize))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -92,28 +91,25 @@ class TestDeepFM:
         found, expected = explain_rows(deep, given), explain_rows(shallow, given)
         assert found.pairs == pytest.approx(expected.pairs)
         assert found.linear == pytest.approx(expected.linear)
-        assert found.deep is not None
-        assert np.abs(found.deep).max() > 0.01
+        assert found.mlp is not None
+        assert np.abs(found.mlp).max() > 0.01
 
     @pytest.mark.parametrize("activation", ["relu", "tanh", "sigmoid"])
     def test_the_residual_is_small_and_falls_with_more_steps(self, activation):
-        from anyfm.explain.deep import perceptron
-
         made = artifact("deepfm", n_factors=4, hidden_layer_sizes=(16, 8), activation=activation)
-        network = perceptron(made.model, made.parameters)
+        network = made.model.mlp(made.parameters)
         vectors = np.random.default_rng(0).normal(size=(50, N_FIELDS, 4))
-        coarse, fine = (np.abs(network.attribute(vectors, n_steps=n).residual).mean() for n in (4, 64))
+        coarse, fine = (np.abs(integrated_gradients(network, vectors, n_steps=n).residual).mean() for n in (4, 64))
         assert fine < coarse / 3
         scale = np.abs(network.logits(vectors.reshape(50, -1))).mean()
         assert fine < 0.02 * scale
 
     def test_a_linear_perceptron_is_attributed_without_residual(self):
-        from anyfm.explain.deep import perceptron
-
         made = artifact("deepfm", n_factors=2, hidden_layer_sizes=(3,))
         made.parameters["hidden_0_bias"][:] = 1000  # ReLU never bends
-        network = perceptron(made.model, made.parameters)
-        part = network.attribute(np.random.default_rng(0).normal(size=(20, N_FIELDS, 2)))
+        part = integrated_gradients(
+            made.model.mlp(made.parameters), np.random.default_rng(0).normal(size=(20, N_FIELDS, 2))
+        )
         assert part.residual == pytest.approx(np.zeros(20), abs=1e-6)  # gradients are float32
 
 
@@ -128,7 +124,7 @@ def predictor():
         "click": rng.integers(0, 2, n),
     }
     fields = {"tags": {"kind": "tags", "separator": "|"}, "colour": "categorical", "size": "numeric"}
-    return Predictor(train_table(columns, "click", fields=fields, settings={"epochs": 2}).artifact), columns
+    return train(columns, "click", fields=fields, epochs=2), columns
 
 
 def test_names_and_original_values(predictor):
@@ -172,7 +168,7 @@ def test_the_tidy_table_adds_up(predictor, top):
     assert totals["row"].to_list() == list(range(1, 2_001))
     assert totals["contribution"].to_numpy() == pytest.approx(found.logits)
     keys = ["row", "kind", "field", "value", "other_field", "other_value"]
-    assert frame.columns == [*keys, "contribution", "attention", "weighed"]
+    assert frame.columns == [*keys, "contribution", "attention", "unweighted"]
     assert frame.schema["other_value"] == pl.String
     pair = frame.filter(kind="pair", row=7, field="colour", other_field="size")
     if top is None:
@@ -197,7 +193,7 @@ def test_what_is_left_out_is_summed_by_kind(top):
         )
         if top == 0:
             assert rest["rest pair"].contribution == pytest.approx(found.pairs[row].sum())
-            assert rest["rest deep"].name == f"other fields, deep ({N_FIELDS})"
+            assert rest["rest mlp"].name == f"other fields, MLP ({N_FIELDS})"
 
 
 def test_attention_stands_beside_the_term_it_weighs():
@@ -207,15 +203,15 @@ def test_attention_stands_beside_the_term_it_weighs():
     ids = rows("fixed", n_rows=5).ids
     frame = found.table().filter(kind="pair")
     assert frame.height == 5 * len(found.field_pairs)
-    assert (frame["attention"] * frame["weighed"]).to_numpy() == pytest.approx(frame["contribution"].to_numpy())
+    assert (frame["attention"] * frame["unweighted"]).to_numpy() == pytest.approx(frame["contribution"].to_numpy())
     one = frame.filter(row=2, field="field 1", other_field="field 3").row(0, named=True)
-    assert one["weighed"] == pytest.approx((factors[ids[1, 0]] * factors[ids[1, 2]]) @ projection)
+    assert one["unweighted"] == pytest.approx((factors[ids[1, 0]] * factors[ids[1, 2]]) @ projection)
     term = next(term for term in found.terms(1) if term.fields == ("field 1", "field 3"))
-    assert term.weighed == pytest.approx(one["weighed"])
-    assert f"attention {term.attention:.3f} of {term.weighed:+.4f}" in found.describe(1, top=None)
+    assert term.unweighted == pytest.approx(one["unweighted"])
+    assert f"attention {term.attention:.3f} × {term.unweighted:+.4f}" in found.describe(1, top=None)
     plain = next(t for t in found.to_dict()["rows"][1]["terms"] if t.get("other_field") == "field 3")
-    assert plain["attention"] * plain["weighed"] == pytest.approx(plain["contribution"])
-    assert found.table().filter(kind="linear")["weighed"].null_count() == 5 * N_FIELDS
+    assert plain["attention"] * plain["unweighted"] == pytest.approx(plain["contribution"])
+    assert found.table().filter(kind="linear")["unweighted"].null_count() == 5 * N_FIELDS
 
 
 @pytest.mark.parametrize("ending", [".parquet", ".csv", ".jsonl", ".json"])

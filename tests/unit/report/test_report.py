@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -11,16 +13,18 @@ import pytest
 
 from anyfm.artifact import save_artifact
 from anyfm.core.errors import InputError, MissingDependencyError, SettingError
+from anyfm.core.task import get_task
 from anyfm.data.readers import read_table
 from anyfm.datasets.synthetic import ad_clicks, criteo_like
-from anyfm.explain import report as report_module
 from anyfm.explain.contributions import Term
-from anyfm.metrics.functions import evaluate
-from anyfm.report.assessment import binary_curves, errors_by_value, estimates
-from anyfm.report.markup import terms
-from anyfm.report.measured import measure, model_names
+from anyfm.metrics import evaluate
+from anyfm.pipeline import train
+from anyfm.report import page as report_module
+from anyfm.report.evaluation import bootstrap_estimates, classification_curves, errors_by_value
+from anyfm.report.figures import figures_of
+from anyfm.report.measurement import measure, model_names
 from anyfm.report.page import write_report
-from anyfm.workflow import train_table
+from tests.unit.explain.models import WeightedFM, field_pair_weights
 from tests.unit.report import browser
 
 HOSTILE = [
@@ -28,7 +32,7 @@ HOSTILE = [
     "<img src=x onerror=\"window.hacked = 1; document.title = 'run'\">",
     "\"'><b onmouseover='window.hacked=1'>x",
     "</script><script>window.hacked = 1</script>",
-    "<!-- %%PLOTLY%% @@SCRIPTS@@ %%ROWS%%",
+    "<!-- {{ plotly }} {% include x %} {# y #}",
     "<a href='javascript:window.hacked=1'>a</a><br>&amp;",
 ]
 MAX_BYTES = 8_000_000
@@ -45,7 +49,7 @@ def clicks(folder):
     made = ad_clicks(20_000, seed=0)
     names = ["fm", "linear", "afm", "deepfm"]
     for name in names:
-        save_artifact(train_table(made.columns, "click", model=name, settings={"epochs": 4}).artifact, folder / name)
+        save_artifact(train(made.columns, "click", model=name, epochs=4).artifact, folder / name)
     out = folder / "clicks.html"
     measured = write_report([folder / name for name in names], made.columns, out, data="clicks")
     return out, measured
@@ -66,7 +70,7 @@ def hostile(folder):
         "<b>t": ((value == HOSTILE[0]) ^ (rng.random(n) < 0.3)).astype(int),
     }
     fields = {"tags": {"kind": "tags", "separator": ";"}, "number": "scaled"}
-    trained = train_table(columns, "<b>t", fields=fields, settings={"epochs": 3})
+    trained = train(columns, "<b>t", fields=fields, epochs=3)
     out = folder / "hostile.html"
     write_report([("<script>window.hacked = 3</script>", trained.artifact)], columns, out, data="<script>x</script>")
     return out
@@ -97,8 +101,7 @@ def test_the_page_is_one_small_file_that_loads_nothing(clicks):
     assert elements.found.count("script") == 3
     assert not {"link", "iframe", "img", "object"} & set(elements.found)
     assert not [value for name, value in elements.attributes if name in ("src", "href")]
-    assert "%%" not in text
-    assert "@@" not in text
+    assert not re.search(r"{[{%#]", re.sub(r"<style>.*?</style>", "", text, flags=re.DOTALL))
 
 
 def test_every_figure_says_how_to_read_it(clicks):
@@ -118,7 +121,7 @@ def test_figures_hold_numbers_and_no_nan(clicks):
     assert "heat-1" not in figures  # the linear model has no pairs
     assert {"attention-2", "compared"} <= set(figures)
     if "heat-3" in figures:
-        assert {"halves-3", "values-3"} <= set(figures)
+        assert {"parts-3", "values-3"} <= set(figures)
 
 
 def test_the_page_asks_whether_the_rows_were_held_out(clicks, folder):
@@ -144,7 +147,8 @@ def test_the_longest_bar_is_the_largest_term_sums_of_others_included():
         Term("linear", ("a",), ("x",), -1.0),
         Term("rest pair", (), (), 4.0, n_terms=30),
     ]
-    widths = re.findall(r'class="(\w+)" style="width:([\d.]+)%"', terms(of_row))
+    bars = report_module._environment().get_template("rows.html.jinja").make_module({"models": []}).bars
+    widths = re.findall(r'class="(\w+)" style="width:([\d.]+)%"', str(bars(of_row)))
     assert widths == [("down", "12.5"), ("up", "50.0")]
 
 
@@ -228,14 +232,13 @@ CHECK = """
 """
 
 
-@pytest.mark.parametrize("width", [1400, 400])
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize(("width", "theme"), [(1400, "light"), (400, "dark")])
 def test_nothing_overlaps_overflows_or_is_empty(clicks, width, theme):
     assert browser.run(clicks[0], CHECK, fragment=f"theme={theme}", width=width)["problems"] == []
 
 
-def test_the_check_can_fail(clicks, folder):
-    page = clicks[0].read_text(encoding="utf-8")
+def test_the_check_can_fail(hostile, folder):
+    page = hostile.read_text(encoding="utf-8")
     broken = folder / "broken.html"
     broken.write_text(page.replace(".plot { width: 100%;", ".plot { width: 1500px;").replace("overflow-x: auto", ""))
     assert browser.run(broken, CHECK, width=400)["problems"]
@@ -251,7 +254,7 @@ def test_tabs_hover_rows_and_theme_work(clicks):
         const all = [...document.querySelectorAll("[role=tabpanel]")];
         const panels = () => all.filter((panel) => !panel.hidden).map((panel) => panel.id);
         const out = { first: panels() };
-        click('[data-tab="why"]'); await wait(500);
+        click('[data-tab="explanation"]'); await wait(500);
         out.second = panels();
         const heat = document.getElementById("heat-0");
         const area = heat.querySelector(".nsewdrag"), box = area.getBoundingClientRect();
@@ -276,10 +279,10 @@ def test_tabs_hover_rows_and_theme_work(clicks):
         fragment="theme=light",
     )
     assert result["first"] == ["overview"]
-    assert result["second"] == ["why"]
+    assert result["second"] == ["explanation"]
     assert "ad_category × gender" in result["hover"] or "gender × ad_category" in result["hover"]
     assert "interaction" in result["hover"]
-    assert result["effect"] == ["effect-0-0", "effect-0-1"]
+    assert result["effect"] == ["effect-0-0", "effect-1-0"]
     assert result["rows"][0] >= 8
     assert result["rows"][1] is True
     assert result["rows"][2] >= 10
@@ -288,14 +291,14 @@ def test_tabs_hover_rows_and_theme_work(clicks):
 
 def test_the_colour_bar_of_a_map_of_many_fields_is_in_sight(folder):
     made = criteo_like(600, seed=0)
-    artifact = train_table(made.columns, "click", settings={"epochs": 1, "n_factors": 4}).artifact
+    artifact = train(made.columns, "click", epochs=1, n_factors=4).artifact
     assert artifact.n_fields == 39
     out = folder / "many.html"
     write_report([("fm", artifact)], made.columns, out, data="many")
     result = browser.run(
         out,
         """
-        document.querySelector('[data-tab="why"]').click(); await wait(500);
+        document.querySelector('[data-tab="explanation"]').click(); await wait(500);
         const heat = document.getElementById("heat-0");
         const edge = heat.closest("figure").getBoundingClientRect().right;
         return { edge, ends: [...heat.querySelectorAll(".colorbar text")].map((t) => t.getBoundingClientRect().right) };
@@ -308,7 +311,7 @@ def test_figures_follow_the_width_of_the_window_and_keep_their_height(clicks):
     result = browser.run(
         clicks[0],
         """
-        document.querySelector('[data-tab="why"]').click(); await wait(500);
+        document.querySelector('[data-tab="explanation"]').click(); await wait(500);
         const size = (id) => { const box = document.querySelector("#" + id + " .main-svg").getBoundingClientRect();
           return [box.width, box.height]; };
         const place = () => document.getElementById("heat-0").clientWidth;
@@ -319,7 +322,7 @@ def test_figures_follow_the_width_of_the_window_and_keep_their_height(clicks):
         document.querySelector('[data-tab="overview"]').click(); await wait(300);
         page.frameElement.style.width = "700px"; await wait(100);
         page.dispatchEvent(new page.Event("resize")); await wait(300);
-        document.querySelector('[data-tab="why"]').click(); await wait(300);
+        document.querySelector('[data-tab="explanation"]').click(); await wait(300);
         out.middle = size("heat-0"); out.middleplace = place();
         return out;
         """,
@@ -367,7 +370,7 @@ def test_bootstrap_intervals_cover_as_they_say():
     for seed in range(40):
         logits = rng.normal(size=400)
         y = (rng.random(400) < 1 / (1 + np.exp(-logits))).astype(float)
-        estimate = estimates("binary", y, [logits], None, seed=seed)[0]["logloss"]
+        estimate = bootstrap_estimates(get_task("binary"), y, [logits], None, seed=seed)[0]["logloss"]
         truth = 0.5826  # of these probabilities, by integration over N(0, 1)
         covered += estimate.lower <= truth <= estimate.upper
     assert covered >= 34
@@ -378,29 +381,31 @@ def test_curves_agree_with_the_exact_auc():
     logits = rng.normal(size=5000).round(1)  # many ties
     y = (rng.random(5000) < 1 / (1 + np.exp(-logits))).astype(float)
     weight = rng.integers(0, 3, 5000).astype(float)
-    curves = binary_curves(y, logits, weight)
+    curves = classification_curves(y, logits, weight)
     area = np.trapezoid(curves["roc"].y, curves["roc"].x) if hasattr(np, "trapezoid") else None
     if area is not None:
-        assert area == pytest.approx(evaluate("binary", y, logits, weight)["auc"], abs=2e-3)
+        assert area == pytest.approx(evaluate(get_task("binary"), y, logits, weight)["auc"], abs=2e-3)
     assert curves["pr"].y[-1] == pytest.approx((weight * y).sum() / weight.sum())
-    assert binary_curves(np.ones(5), np.zeros(5), None) == {}
+    assert classification_curves(np.ones(5), np.zeros(5), None) == {}
 
 
 def test_errors_by_value_are_means_over_its_rows():
     made = ad_clicks(5_000, seed=1)
-    artifact = train_table(made.columns, "click", settings={"epochs": 2}).artifact
+    artifact = train(made.columns, "click", epochs=2).artifact
     rows = artifact.encoder.encode(read_table(made.columns), labelled=True).rows
     logits = np.random.default_rng(0).normal(size=5_000)
-    overall, found = errors_by_value(artifact, rows, logits)
-    of = {error.name: error for error in found}
+    found = errors_by_value(artifact, rows, logits)
+    place = found.names.index("gender=F")
     chosen = made.columns["gender"] == "F"
     y = made.columns["click"][chosen]
     loss = np.logaddexp(0, -np.where(y == 1, 1, -1) * logits[chosen])
-    assert of["gender=F"].n_rows == chosen.sum()
-    assert of["gender=F"].loss == pytest.approx(loss.mean())
-    assert of["gender=F"].observed == pytest.approx(y.mean())
-    assert of["gender=F"].loss_lower < of["gender=F"].loss < of["gender=F"].loss_upper
-    assert overall == pytest.approx(evaluate("binary", rows.y, logits)["logloss"])
+    assert found.n_rows[place] == chosen.sum()
+    assert found.loss[place] == pytest.approx(loss.mean())
+    assert found.observed[place] == pytest.approx(y.mean())
+    assert found.bias[place] == pytest.approx((y - 1 / (1 + np.exp(-logits[chosen]))).mean())
+    assert found.loss_margin[place] == pytest.approx(1.96 * loss.std() / np.sqrt(chosen.sum()), rel=1e-3)
+    assert (found.bias_margin > 0).all()
+    assert found.mean_loss == pytest.approx(evaluate(get_task("binary"), rows.y, logits)["logloss"])
 
 
 def test_regression_with_tags_and_missing_values_has_a_report_too(folder):
@@ -414,7 +419,7 @@ def test_regression_with_tags_and_missing_values_has_a_report_too(folder):
         "stars": 3 + (kind == "a") + rng.normal(size=n),
     }
     fields = {"tags": {"kind": "tags", "separator": "|"}}
-    artifact = train_table(columns, "stars", task="regression", fields=fields, settings={"epochs": 3}).artifact
+    artifact = train(columns, "stars", task="regression", fields=fields, epochs=3).artifact
     out = folder / "stars.html"
     measured = write_report([("fm", artifact)], columns, out, data="stars")
     assert set(measured.models[0].metrics) == {"rmse", "mae", "r2"}
@@ -422,14 +427,44 @@ def test_regression_with_tags_and_missing_values_has_a_report_too(folder):
     assert browser.run(out, CHECK, width=400)["problems"] == []
 
 
+def test_weights_of_field_pairs_are_a_heat_map(folder):
+    made = ad_clicks(600, seed=0)
+    artifact = train(made.columns, "click", epochs=1, n_factors=4).artifact
+    assert "weights-0" not in figures_of(measure([("fm", artifact)], made.columns, data="clicks"))
+    out = folder / "weights.html"
+    weighted = replace(artifact, model=WeightedFM(artifact.model.settings))
+    measured = write_report([("weighted", weighted)], made.columns, out)
+    trace = figures_of(measured)["weights-0"]["data"][0]
+    shown = {
+        tuple(label.split(" × ")): z
+        for labels, zs in zip(trace["customdata"], trace["z"], strict=True)
+        for label, z in zip(labels, zs, strict=True)
+    }
+    names = artifact.encoder.field_names
+    expected = field_pair_weights(8)
+    for (first, second), weight in shown.items():
+        i, j = names.index(first), names.index(second)
+        assert weight == (None if i == j else pytest.approx(expected[i, j]))
+    assert trace["zmin"] == -trace["zmax"]
+    drawn = browser.run(
+        out,
+        """
+        document.querySelector('[data-tab="explanation"]').click(); await wait(500);
+        const figure = document.getElementById("weights-0").closest("figure");
+        return { title: figure.querySelector("h3").textContent, drawn: figure.querySelectorAll(".hm image").length };
+        """,
+    )
+    assert drawn == {"title": "Field-pair weights", "drawn": 1}
+
+
 def test_models_of_one_name_are_told_apart():
     assert model_names(["runs/1/fm", "runs/2/fm"]) == ["1/fm", "2/fm"]
     assert model_names(["/a/fm", "/a/fm"])[0] != model_names(["/a/fm", "/a/fm"])[1]
 
 
-def test_what_cannot_be_reported_is_refused(clicks, folder, monkeypatch):
+def test_what_cannot_be_reported_is_refused(clicks, folder):
     made = ad_clicks(500, seed=0)
-    other = train_table(made.columns, "gender", positive="F", settings={"epochs": 1}).artifact
+    other = train(made.columns, "gender", positive="F", epochs=1).artifact
     with pytest.raises(SettingError, match="same target"):
         write_report([folder / "fm", ("other", other)], made.columns, folder / "x.html")
     with pytest.raises(SettingError, match="at least one model"):
@@ -439,9 +474,9 @@ def test_what_cannot_be_reported_is_refused(clicks, folder, monkeypatch):
         write_report([folder / "fm"], without, folder / "x.html")
     assert not (folder / "x.html").exists()
 
-    def absent():
-        raise MissingDependencyError("pip install 'anyfm[report]'")
 
-    monkeypatch.setattr(report_module, "plotly_script", absent)
-    with pytest.raises(MissingDependencyError, match=r"anyfm\[report\]"):
-        write_report([folder / "missing"], without, folder / "x.html")
+@pytest.mark.parametrize("package", ["plotly.offline", "jinja2"])
+def test_a_missing_package_is_named_before_anything_is_read(folder, monkeypatch, package):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(MissingDependencyError, match=r"(?i)" + package.split(".")[0] + r".*anyfm\[report\]"):
+        write_report([folder / "nowhere"], {}, folder / "x.html")

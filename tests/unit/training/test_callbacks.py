@@ -51,7 +51,7 @@ def test_the_bar_says_where_it_stands_and_is_closed_after_an_error(rows_of, engi
     terminal = Terminal()
     bar = ProgressBar(file=terminal)
     with pytest.raises(DivergenceError):
-        fit(engine_of(kind=Breaking), rows_of(20, seed=0), config=TrainingSettings(epochs=7), callbacks=[bar])
+        fit(engine_of(kind=Breaking), rows_of(20, seed=0), settings=TrainingSettings(epochs=7), callbacks=[bar])
     assert "epoch 1/7" in plain(terminal.getvalue())
     assert terminal.getvalue().endswith(("\x1b[?25h", "\x1b[2K")), "the cursor is shown again and the bar is gone"
     assert bar._bar is None
@@ -61,7 +61,7 @@ def test_where_there_is_no_terminal_nothing_is_shown(rows_of, engine_of, capsys,
     monkeypatch.setenv("FORCE_COLOR", "1")  # which makes rich take anything for a terminal
     file = io.StringIO()
     for bar in (ProgressBar(), ProgressBar(file=file)):
-        fit(engine_of(), rows_of(50, seed=0), config=TrainingSettings(epochs=1), callbacks=[bar])
+        fit(engine_of(), rows_of(50, seed=0), settings=TrainingSettings(epochs=1), callbacks=[bar])
     assert file.getvalue() == ""
     assert capsys.readouterr() == ("", "")
 
