@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from anyfm.model import Model
     from anyfm.pipeline import PreparedData
 
-_STOPPED = {"patience": "early stopping", "epochs": "reached the epochs limit", "interrupted": "interrupted"}
-
 
 @with_options(*general_options(), *model_options())
 def train(
@@ -100,9 +98,11 @@ def train(
 
 
 def _show_result(output: Output, model: Model, out: Path) -> None:
+    from anyfm.training.history import STOP_REASONS
+
     history, seconds = model.history, model.seconds
     times = [f"{name} {seconds_text(seconds[name])}" for name in ("read", "encode", "train") if seconds[name]]
-    stopped = _STOPPED.get(history.stop_reason or "", "")
+    stopped = STOP_REASONS.get(history.stop_reason or "", "")
     output.facts(
         [
             ("model", model.name),
