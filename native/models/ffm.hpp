@@ -303,7 +303,7 @@ class Ffm final : public RecordModel, public FfmTable {
   ANYFM_INLINE void plain_side(const Side& own, const Side& other, FieldStep step, const float* partners) {
     const int64_t width = 4 * groups_.width(), stride = width * planes();
     const float* shrink = plain_shrink_.data() + static_cast<int64_t>(own.first) * groups_.padded() + other.first;
-    const auto feature_at = [&](int s) {
+    const auto feature_at = [&](int s) ANYFM_INLINE_LAMBDA {
       FieldStep mine = step;
       mine.kappa *= own.x[s];
       mine.penalty *= own.inverse_count[s];
@@ -394,7 +394,7 @@ class Ffm final : public RecordModel, public FfmTable {
       }
       const FeatureStep feature{mine, FieldRun{vectors, toward.plane, vectors + toward.weights, shrink},
                                 Partners{partner, width}};
-      step_fields<C>(1, [&](int) { return feature; }, n, planes(), options_.libffm);
+      step_fields<C>(1, [&](int) ANYFM_INLINE_LAMBDA { return feature; }, n, planes(), options_.libffm);
       for (int c = 0; within && c < planes(); ++c) whole[c].store(partner + c * width + at);
     }
   }

@@ -102,12 +102,14 @@ def _show_result(output: Output, model: Model, out: Path) -> None:
 
     history, seconds = model.history, model.seconds
     times = [f"{name} {seconds_text(seconds[name])}" for name in ("read", "encode", "train") if seconds[name]]
-    stopped = STOP_REASONS.get(history.stop_reason or "", "")
     output.facts(
         [
             ("model", model.name),
             ("settings", settings_text(model.settings.to_dict())),
-            ("best epoch", f"{history.best_epoch} of {history.n_epochs} ({stopped})"),
+            (
+                "best epoch",
+                f"{history.best_epoch} of {history.n_epochs} ({STOP_REASONS[history.stop_reason or 'epochs']})",
+            ),
             *metric_facts(model.metrics),
             ("time", f"{', '.join(times)} ({model.rows_per_second:,.0f} rows/s)"),
             ("saved to", str(out)),

@@ -81,7 +81,7 @@ def partial_dependence(artifact: Artifact, rows: Rows, field: int, *, n_values: 
 
 
 def _has_few_numbers(coder: Any) -> bool:
-    return coder.key in ("int", "float") and coder.n_features <= N_VALUES + _FIRST_VALUE
+    return coder.key_type in ("int", "float") and coder.n_features <= N_VALUES + _FIRST_VALUE
 
 
 def _number(text: str) -> float:

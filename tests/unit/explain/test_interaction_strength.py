@@ -92,7 +92,7 @@ def test_the_interaction_of_a_table_of_all_combinations_is_the_analysis_of_varia
 
 @pytest.fixture(scope="module")
 def made():
-    return ad_clicks(100_000, seed=0)
+    return ad_clicks(60_000, seed=0)
 
 
 def learnt(made, model):
