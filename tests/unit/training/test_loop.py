@@ -247,6 +247,9 @@ class Counting(Engine):
     def prepare(self, train, *, seed):
         self.log, self.mean = [("prepare", train.y.tobytes())], float(train.y.mean())
 
+    def begin_epoch(self, epoch):
+        self.log.append(("epoch", epoch))
+
     def step(self, rows, order):
         self.log.append(("step", rows.take(order).ids.tobytes(), rows.y[order].tobytes()))
         return 0.1 * len(order)
