@@ -175,6 +175,8 @@ def test_partial_effects_hold_the_planted_ones(planted, made):
     names = artifact_.encoder.field_names
     effect = partial_dependence(artifact_, given, names.index("age"))
     assert effect.ordered
+    assert repr(effect).startswith("PartialDependence(age: ")
+    assert len(repr(effect)) < 120
     assert len(effect.values) == len(effect.effect) == len(effect.count)
     spread = np.sqrt(np.average(effect.effect**2, weights=effect.count))
     assert spread == pytest.approx(made.truth["fields"]["age"], rel=0.35)

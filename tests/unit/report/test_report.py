@@ -354,6 +354,8 @@ def test_its_own_policy_lets_the_page_draw_and_nothing_else_run(clicks):
 def test_metrics_are_those_of_evaluate_and_their_intervals_hold_them(clicks):
     _, measured = clicks
     fm, linear = measured.models[:2]
+    assert repr(measured) == f"Measurement(click on 10,000 rows of clicks: {measured.models})"
+    assert repr(fm) == f"MeasuredModel(fm: logloss {fm.metrics['logloss'].value:.5f})"
     assert fm.metrics["auc"].value > linear.metrics["auc"].value
     for model in (fm, linear):
         for name, estimate in model.metrics.items():
