@@ -101,10 +101,7 @@ TRIALS = [
 ]
 by_trial = pytest.mark.parametrize(
     ("engine", "trial"),
-    [
-        pytest.param(trial.engine, trial, id="-".join(map(str, vars(trial).values())))
-        for trial in TRIALS
-    ],
+    [pytest.param(trial.engine, trial, id="-".join(map(str, vars(trial).values()))) for trial in TRIALS],
     indirect=["engine"],
 )
 
