@@ -5,7 +5,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-NATIVE := $(wildcard native/*.hpp native/*.cpp)
+NATIVE := $(wildcard native/*/*.hpp native/*/*.cpp)
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 CLANG_FORMAT := $(BIN)/clang-format
 

@@ -14,9 +14,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from anyfm import metrics
 from anyfm.data.schema import Field
-from anyfm.metrics import functions as metrics
-from anyfm.prepare import Table
+from anyfm.pipeline import PreparedData
 
 MOST_TREES, PATIENCE = 1000, 30
 SETTINGS: tuple[dict[str, Any], ...] = (
@@ -33,17 +33,18 @@ def installed() -> bool:
 
 
 def boosted(
-    table: Table, train: pl.DataFrame, valid: pl.DataFrame, test: pl.DataFrame, y_test: NDArray[np.float32]
+    data: PreparedData, train: pl.DataFrame, valid: pl.DataFrame, test: pl.DataFrame, y_test: NDArray[np.float32]
 ) -> dict[str, float]:
     """The scores on the test rows, and the validation loss as "valid", of the settings whose validation loss is least.
 
-    `train`, `valid` and `test` are the raw tables behind `table`.
+    `train`, `valid` and `test` are the raw tables behind `data`.
     """
     import lightgbm
 
-    assert table.valid is not None
-    columns, categorical = _columns(table.schema.used, train, [train, valid, test])
-    regression = table.task == "regression"
+    assert data.valid is not None
+    assert data.schema is not None
+    columns, categorical = _columns(data.schema.used, train, [train, valid, test])
+    regression = not data.task.is_classification
     common = {
         "objective": "regression" if regression else "binary",
         "metric": "l2" if regression else "binary_logloss",
@@ -52,18 +53,18 @@ def boosted(
     }
     runs: list[tuple[float, Any]] = []
     for settings in SETTINGS:
-        data = lightgbm.Dataset(columns[0], table.train.y, categorical_feature=categorical, free_raw_data=False)
-        held_out = lightgbm.Dataset(columns[1], table.valid.y, reference=data)
+        training = lightgbm.Dataset(columns[0], data.train.y, categorical_feature=categorical, free_raw_data=False)
+        held_out = lightgbm.Dataset(columns[1], data.valid.y, reference=training)
         trees = lightgbm.train(
             {**common, **settings},
-            data,
+            training,
             num_boost_round=MOST_TREES,
             valid_sets=[held_out],
             callbacks=[lightgbm.early_stopping(PATIENCE, verbose=False)],
         )
         runs.append((next(iter(trees.best_score["valid_0"].values())), trees))
     loss, best = min(runs, key=lambda run: run[0])
-    scores = metrics.evaluate(table.task, y_test, best.predict(columns[2], raw_score=True))
+    scores = metrics.evaluate(data.task, y_test, best.predict(columns[2], raw_score=True))
     return scores | {"valid": float(np.sqrt(loss)) if regression else float(loss)}
 
 

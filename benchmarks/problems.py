@@ -20,16 +20,16 @@ class Problem:
     n_rows: int = 500_000
     n_valid: int = 50_000
     seed: int = 1
-    hidden: str = ""  # DeepFM
+    hidden_layer_sizes: tuple[int, ...] = ()  # DeepFM
     attention_factors: int = 16  # AFM
-    batch_rows: int = 4096  # of systems that train in batches
+    batch_size: int = 4096  # of systems that train in batches
 
     @property
     def name(self) -> str:
         return f"{self.model}-k{self.n_factors}-{self.n_rows // 1000}k"
 
     def paths(self) -> dict[str, Path]:
-        """The files of this problem, made on first use: arrays, and the same rows as libsvm and libffm text."""
+        """The files of this problem, written on first use: arrays, and the same rows as libsvm and libffm text."""
         stem = FOLDER / f"criteo-{self.n_rows}-{self.seed}"
         paths = {
             f"{part}.{kind}": stem.with_name(f"{stem.name}-{part}.{kind}")
@@ -44,8 +44,8 @@ class Problem:
 def _write(problem: Problem, paths: dict[str, Path]) -> None:
     import polars as pl
 
+    from anyfm.data import infer_schema
     from anyfm.data.encoder import Encoder
-    from anyfm.data.schema import infer_schema
     from anyfm.datasets.synthetic import criteo_like
 
     FOLDER.mkdir(parents=True, exist_ok=True)
@@ -71,7 +71,7 @@ PROBLEMS = {
     for problem in (
         Problem("fm", 8),
         Problem("ffm", 4),
-        Problem("afm", 16, epochs=1, n_rows=50_000),
-        Problem("deepfm", 16, epochs=1, hidden_layer_sizes=(400, 400, 400)),
+        Problem("afm", 16, n_epochs=1, n_rows=50_000),
+        Problem("deepfm", 16, n_epochs=1, hidden_layer_sizes=(400, 400, 400)),
     )
 }

@@ -24,12 +24,12 @@ import polars as pl
 from scipy.sparse import csr_matrix
 from sklearn.linear_model import LogisticRegression, Ridge
 
+from anyfm import metrics
 from anyfm.core.rows import Rows
+from anyfm.core.settings import DataSettings, ValidationSettings
 from anyfm.datasets.movielens import LIKED
-from anyfm.metrics import functions as metrics
 from anyfm.models import MODELS
-from anyfm.predictor import Predictor
-from anyfm.workflow import Table, Validation, prepare_table, train_encoded
+from anyfm.pipeline import PreparedData, fit, prepare
 from benchmarks import boosted
 
 Frames = tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]
@@ -154,45 +154,43 @@ def one_hot(rows: Rows, n_features: int) -> csr_matrix:
     return csr_matrix((values, rows.ids.reshape(-1), offsets), shape=(rows.n_rows, n_features))
 
 
-def peer(table: Table, test: Rows) -> dict[str, float]:
+def peer(data: PreparedData, test: Rows) -> dict[str, float]:
     """scikit-learn on the same encoding."""
-    n = table.encoder.n_features
-    x, x_test = one_hot(table.train, n), one_hot(test, n)
-    if table.task == "regression":
-        logits = Ridge(alpha=1.0).fit(x, table.train.y).predict(x_test)
+    x, x_test = one_hot(data.train, data.n_features), one_hot(test, data.n_features)
+    if not data.task.is_classification:
+        logits = Ridge(alpha=1.0).fit(x, data.train.y).predict(x_test)
     else:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            logits = LogisticRegression(C=1.0, max_iter=500).fit(x, table.train.y).decision_function(x_test)
+            logits = LogisticRegression(C=1.0, max_iter=500).fit(x, data.train.y).decision_function(x_test)
     assert test.y is not None
-    return metrics.evaluate(table.task, test.y, logits)
+    return metrics.evaluate(data.task, test.y, logits)
 
 
-def encoded(problem: Problem, train: pl.DataFrame, valid: pl.DataFrame) -> Table:
+def encoded(problem: Problem, train: pl.DataFrame, valid: pl.DataFrame) -> PreparedData:
     """The training and validation rows as models see them."""
-    return prepare_table(
-        train, problem.target, validation=Validation(source=valid), fields=problem.fields, task=problem.task
-    )
+    settings = DataSettings(target=problem.target, fields=problem.fields, task=problem.task)
+    return prepare(train, settings, ValidationSettings(valid=valid))
 
 
 def measure(name: str, data: Path, models: list[str], peers: list[str], seeds: int) -> dict[str, str]:
     """One line of the table: what to print of each model on one problem."""
     problem = PROBLEMS[name]
     train, valid, test = problem.read(data)
-    table = encoded(problem, train, valid)
-    test_rows = table.encoder.encode(test, labelled=True).rows
+    prepared = encoded(problem, train, valid)
+    assert prepared.encoder is not None
+    test_rows = prepared.encoder.encode(test, labelled=True).rows
     assert test_rows.y is not None
     line = {}
     if "sklearn" in peers:
-        line["sklearn"] = _cell([peer(table, test_rows)])
+        line["sklearn"] = _cell([peer(prepared, test_rows)])
     if "lightgbm" in peers:
-        line["lightgbm"] = _cell([boosted.boosted(table, train, valid, test, test_rows.y)])
+        line["lightgbm"] = _cell([boosted.boosted(prepared, train, valid, test, test_rows.y)])
     for model in models:
         runs = []
         for seed in range(seeds):
-            trained = train_encoded(table, model=model, settings={"seed": seed})
-            valid = trained.metrics[loss_name(trained.metrics)]
-            runs.append(Predictor(trained.artifact).evaluate(test) | {"valid": valid})
+            trained = fit(prepared, model=model, settings={"seed": seed})
+            runs.append(trained.evaluate(test) | {"valid": trained.metrics[loss_name(trained.metrics)]})
         line[model] = _cell(runs)
     return line
 

@@ -18,7 +18,7 @@ from typing import Any
 from anyfm.core.errors import DivergenceError
 from anyfm.models import MODELS
 from anyfm.models.ffm import PRESETS
-from anyfm.workflow import Table, train_encoded
+from anyfm.pipeline import PreparedData, fit
 from benchmarks.quality import DATA, PROBLEMS, encoded, loss_name
 
 Settings = dict[str, Any]
@@ -44,22 +44,22 @@ STUDY: tuple[Settings, ...] = (
     {"n_factors": 8},
     {"n_factors": 16},
     {"n_factors": 32},
-    {"init": 0.03},
-    {"init": 0.3},
+    {"init_scale": 0.03},
+    {"init_scale": 0.3},
     dict(PRESETS["libffm"]),
 )
 
 
-def validation_loss(table: Table, model: str, settings: Settings) -> float | None:
+def validation_loss(data: PreparedData, model: str, settings: Settings) -> float | None:
     """At the best epoch, with seed 0; None where training diverges."""
     try:
-        scores = train_encoded(table, model=model, settings={"seed": 0, **settings}).metrics
+        scores = fit(data, model=model, settings={"seed": 0, **settings}).metrics
     except DivergenceError:
         return None
     return scores[loss_name(scores)]
 
 
-def lines(model: str, tables: dict[str, Table], only: list[str] | None) -> None:
+def lines(model: str, tables: dict[str, PreparedData], only: list[str] | None) -> None:
     """Print one model's table, line by line as they are done."""
     print(f"\n| {model} | {' | '.join(tables)} | mean change |\n|---|{'---|' * (len(tables) + 1)}")
     defaults: list[float | None] = []

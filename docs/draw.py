@@ -17,11 +17,12 @@ from pathlib import Path
 import polars as pl
 from examples.flights import KINDS, KNOWN_BEFORE, data_folder, landed_flights
 
+from anyfm.core.settings import DataSettings, ValidationSettings
 from anyfm.data.readers import read_table
 from anyfm.datasets import movielens
+from anyfm.pipeline import PreparedData, fit, prepare
 from anyfm.report.page import write_report
 from anyfm.training.split import split_fraction
-from anyfm.workflow import Table, Validation, prepare_table, train_encoded
 
 IMAGES = Path(__file__).parent / "images"
 # Name of the picture: the model, the figures of its report, and the width in pixels.
@@ -60,22 +61,22 @@ def screenshot(page: Path, figures: list[str], width: int, out: Path) -> None:
         subprocess.run([*call, size, f"--screenshot={out}", address], capture_output=True, check=True)
 
 
-def flights() -> tuple[Table, pl.DataFrame]:
+def flights() -> tuple[PreparedData, pl.DataFrame]:
     """The flights encoded, and the rows for the report."""
     landed, _ = landed_flights(data_folder())
     day = pl.col("day_of_year") % 10
     columns = [*KNOWN_BEFORE, "late"]
     test, valid = (landed.filter(day == remainder).select(columns) for remainder in (0, 5))
     train = landed.filter((day != 0) & (day != 5)).select(columns)
-    return prepare_table(train, "late", validation=Validation(source=valid), fields=KINDS), test
+    return prepare(train, DataSettings(target="late", fields=KINDS), ValidationSettings(valid=valid)), test
 
 
-def films() -> tuple[Table, pl.DataFrame]:
+def films() -> tuple[PreparedData, pl.DataFrame]:
     """MovieLens-100K encoded as in ``anyfm demo``, and the rows for the report."""
     ratings = read_table(movielens.read_ratings(movielens.download(movielens.cache_directory())))
     known, held_out = split_fraction(len(ratings), 0.1, seed=0)
-    validation = Validation(fraction=1 / 9)
-    return prepare_table(ratings[known], "liked", validation=validation, fields=movielens.FIELDS), ratings[held_out]
+    settings = DataSettings(target="liked", fields=movielens.FIELDS)
+    return prepare(ratings[known], settings, ValidationSettings(valid_fraction=1 / 9)), ratings[held_out]
 
 
 def main() -> None:
@@ -83,9 +84,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for name, (model, figures, width) in PICTURES.items():
             source = name.split("-")[0]
-            table, test = data[source]()
+            prepared, test = data[source]()
             page = Path(folder) / f"{model}.html"
-            write_report([(model, train_encoded(table, model=model).artifact)], test, page, data=source)
+            write_report([(model, fit(prepared, model=model).artifact)], test, page, data=source)
             screenshot(page, figures, width, IMAGES / f"{name}.png")
 
 

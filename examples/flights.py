@@ -19,9 +19,9 @@ from pathlib import Path
 
 import polars as pl
 
+from anyfm.core.settings import DataSettings, ValidationSettings
 from anyfm.models import MODELS
-from anyfm.predictor import Predictor
-from anyfm.workflow import Validation, prepare_table, train_encoded
+from anyfm.pipeline import fit, prepare
 
 LATE_MINUTES = 15
 KNOWN_BEFORE = [
@@ -88,15 +88,16 @@ def main() -> None:
     valid = flights.filter(day == 5).select(columns)
     train = flights.filter((day != 0) & (day != 5)).select(columns)
     print(f"{len(train):,} for training, {len(valid):,} for validation, {len(test):,} for the test.")
-    table = prepare_table(train, "late", validation=Validation(source=valid), fields=KINDS)
-    print(table.schema.describe())
+    data = prepare(train, DataSettings(target="late", fields=KINDS), ValidationSettings(valid=valid))
+    assert data.schema is not None
+    print(data.schema.describe())
     print(f"\n{'model':8} {'AUC':>7} {'logloss':>8} {'best epoch':>11} {'training':>9}")
     for name in MODELS:
-        trained = train_encoded(table, model=name)
-        metrics = Predictor(trained.artifact).evaluate(test)
+        model = fit(data, model=name)
+        metrics = model.evaluate(test)
         print(
             f"{name:8} {metrics['auc']:7.4f} {metrics['logloss']:8.4f} "
-            f"{trained.history.best_epoch:11} {trained.seconds['train']:7.1f} s"
+            f"{model.history.best_epoch:11} {model.seconds['train']:7.1f} s"
         )
 
 

@@ -13,7 +13,11 @@ from benchmarks.problems import PROBLEMS, Problem
 # Beside the defaults: sizes that the problem states; no dropout, which the peers have off too; batches as theirs.
 SETTINGS: dict[str, Callable[[Problem], dict[str, Any]]] = {
     "afm": lambda problem: {"attention_factors": problem.attention_factors, "dropout": 0.0},
-    "deepfm": lambda problem: {"hidden": problem.hidden, "batch_size": problem.batch_rows, "dropout": 0.0},
+    "deepfm": lambda problem: {
+        "hidden_layer_sizes": problem.hidden_layer_sizes,
+        "batch_size": problem.batch_size,
+        "dropout": 0.0,
+    },
 }
 
 
@@ -31,8 +35,8 @@ def main(name: str, n_threads: int, validate: bool) -> None:
     import numpy as np
 
     from anyfm.core.rows import Rows
-    from anyfm.engines.choice import make_engine
-    from anyfm.metrics.functions import logloss
+    from anyfm.engines.registry import make_engine
+    from anyfm.metrics import logloss
     from anyfm.models import MODELS
     from anyfm.training.loop import epoch_order
 

@@ -37,9 +37,9 @@ class TorchPeer(Adapter):
             "train": str(paths["train.npz"]),
             "valid": str(paths["valid.npz"]) if validate else None,
             "n_factors": problem.n_factors,
-            "hidden": [int(size) for size in problem.hidden.split(",") if size],
+            "hidden": list(problem.hidden_layer_sizes),
             "attention_factors": problem.attention_factors,
-            "batch_size": problem.batch_rows,
+            "batch_size": problem.batch_size,
             "epochs": problem.n_epochs,
             "n_threads": n_threads,
         }

@@ -1,4 +1,4 @@
-"""anyfm: linear, FM, FFM, AFM and DeepFM models for clicks and ratings, from a raw table to a served model."""
+"""anyfm: factorization machines for clicks and ratings, from a raw table to a trained and explained model."""
 
 from __future__ import annotations
 
@@ -6,60 +6,25 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from anyfm.estimators import (
-        AFMClassifier,
-        AFMRegressor,
-        DeepFMClassifier,
-        DeepFMRegressor,
-        FFMClassifier,
-        FFMRegressor,
-        FMClassifier,
-        FMRegressor,
-        LinearClassifier,
-        LinearRegressor,
-    )
-    from anyfm.predictor import Predictor, load
+    from anyfm.estimators import *  # noqa: F403
+    from anyfm.model import Model, load
+    from anyfm.pipeline import train
 
 __version__ = "0.1.0"
+__all__ = ["Model", "__version__", "load", "train"]
 
-# Loaded when first asked for, so that `import anyfm` stays light.
-_ROOMS = {
-    "AFMClassifier": "anyfm.estimators",
-    "AFMRegressor": "anyfm.estimators",
-    "DeepFMClassifier": "anyfm.estimators",
-    "DeepFMRegressor": "anyfm.estimators",
-    "FFMClassifier": "anyfm.estimators",
-    "FFMRegressor": "anyfm.estimators",
-    "FMClassifier": "anyfm.estimators",
-    "FMRegressor": "anyfm.estimators",
-    "LinearClassifier": "anyfm.estimators",
-    "LinearRegressor": "anyfm.estimators",
-    "Predictor": "anyfm.predictor",
-    "load": "anyfm.predictor",
-}
-
-__all__ = [
-    "AFMClassifier",
-    "AFMRegressor",
-    "DeepFMClassifier",
-    "DeepFMRegressor",
-    "FFMClassifier",
-    "FFMRegressor",
-    "FMClassifier",
-    "FMRegressor",
-    "LinearClassifier",
-    "LinearRegressor",
-    "Predictor",
-    "__version__",
-    "load",
-]
+# Loaded when first asked for, so that `import anyfm` stays light. Estimators are found by their last word.
+_MODULES = {"Model": "anyfm.model", "load": "anyfm.model", "train": "anyfm.pipeline"}
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _ROOMS:
+    module = _MODULES.get(name, "anyfm.estimators" if name.endswith(("Classifier", "Regressor")) else None)
+    if module is None or not hasattr(found := importlib.import_module(module), name):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_ROOMS[name]), name)
+    return getattr(found, name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    from anyfm.estimators.factory import estimator_names
+
+    return sorted({*globals(), *__all__, *estimator_names()})

@@ -1,4 +1,4 @@
-"""The saved model: a directory of three plain files that can be read without running any of its content.
+"""The saved model: a directory of three plain files, none of which holds code.
 
 ``model.json`` says what the model is (format version, settings, schema, metrics, checksums), ``weights.safetensors``
 holds the parameters and ``vocabulary.parquet`` the values of every field. Equal artifacts are equal bytes.
@@ -31,8 +31,6 @@ MODEL_FILE = "model.json"
 WEIGHTS_FILE = "weights.safetensors"
 VOCABULARY_FILE = "vocabulary.parquet"
 
-_DAMAGED = "Copy the directory again from its source, or train again."
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Artifact:
@@ -47,8 +45,8 @@ class Artifact:
     encoder : Encoder, optional
         Turns raw tables into rows; absent for a model of rows that were encoded elsewhere.
     training, metrics, history : mapping
-        What was set, how well it did on which rows, epoch by epoch; plain data for JSON, without times, so that the
-        same training gives the same bytes.
+        The settings and rows of the training, metrics by part ("valid"), and the records of the epochs: plain data for
+        JSON, without times, so that equal trainings give equal bytes.
     anyfm_version : str
         The version that trained the model.
 
@@ -71,31 +69,26 @@ class Artifact:
     def __post_init__(self) -> None:
         specs = self.model.parameter_specs(self.n_features, self.n_fields)
         if set(specs) != set(self.parameters):
-            raise ArtifactError(
-                got(f"a {self.model.name} model has the parameters {sorted(specs)}", came=sorted(self.parameters))
-            )
+            rule = f"a {self.model.name} model has the parameters {sorted(specs)}"
+            raise ArtifactError(got(rule, parameters=sorted(self.parameters)))
         for name, spec in specs.items():
             array = self.parameters[name]
             if array.shape != spec.shape or array.dtype != np.float32:
-                came = {"shape": array.shape, "dtype": array.dtype.name}
-                raise ArtifactError(got(f"the parameter {name} must be float32 of shape {spec.shape}", **came))
+                rule = f"the parameter {name} must be float32 of shape {spec.shape}"
+                raise ArtifactError(got(rule, shape=array.shape, dtype=array.dtype.name))
             if not np.isfinite(array).all():
                 raise ArtifactError(f"the parameter {name} holds a value that is not a finite number")
-        if self.encoder is not None and (self.encoder.n_features, self.encoder.n_fields) != (
-            self.n_features,
-            self.n_fields,
-        ):
-            came = {"n_features": self.encoder.n_features, "n_fields": self.encoder.n_fields}
-            raise ArtifactError(
-                got(f"the encoder must have {self.n_features} features in {self.n_fields} fields", **came)
-            )
+        encoder = self.encoder
+        if encoder is not None and (encoder.n_features, encoder.n_fields) != (self.n_features, self.n_fields):
+            rule = f"the encoder must have {self.n_features} features in {self.n_fields} fields"
+            raise ArtifactError(got(rule, n_features=encoder.n_features, n_fields=encoder.n_fields))
 
     def require_encoder(self) -> Encoder:
         """The encoder, or an ArtifactError that says why there is none."""
         if self.encoder is None:
             raise ArtifactError(
-                "this model was trained on rows that were already encoded, so that it cannot read a raw table. "
-                "Give it encoded rows, or a libsvm or libffm file of the same ids"
+                "this model was trained on rows that were already encoded, so it cannot read a raw table. Give it "
+                "encoded rows, or a libsvm or libffm file of the same ids"
             )
         return self.encoder
 
@@ -149,16 +142,11 @@ def load_artifact(path: str | Path) -> Artifact:
         _check_files(directory, document["files"], with_vocabulary=document["encoder"] is not None)
         return _assemble(directory, document)
     except OSError as error:
-        place = str(error.filename or directory)
-        raise ArtifactError(
-            located(f"the model cannot be read: {error.strerror or error}", file=place, remedy=_DAMAGED)
-        ) from error
+        raise _damaged(f"the model cannot be read: {error.strerror or error}", error.filename or directory) from error
     except ArtifactError:
         raise
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise ArtifactError(
-            located(f"model.json does not describe a model ({error!r})", file=str(directory), remedy=_DAMAGED)
-        ) from error
+        raise _damaged(f"model.json does not describe a model ({error!r})", directory) from error
 
 
 def is_artifact(directory: Path) -> bool:
@@ -176,13 +164,13 @@ def refuse_to_replace(target: Path, *, overwrite: bool) -> None:
         return
     remedy = "Choose another directory, or move it away."
     if not target.is_dir() or not is_artifact(target):
-        problem = "this is not an anyfm model, so that it will not be replaced by one"
+        problem = "this is not an anyfm model, so it is not replaced by one"
         raise ArtifactError(located(problem, file=str(target), remedy=remedy))
     if not overwrite:
         raise ArtifactError(located("there is a model already", file=str(target), remedy=remedy))
-    strangers = {entry.name for entry in target.iterdir()} - {MODEL_FILE, WEIGHTS_FILE, VOCABULARY_FILE}
-    if strangers:
-        problem = f"besides the model the directory holds {sorted(strangers)[0]!r}, which saving would delete"
+    others = {entry.name for entry in target.iterdir()} - {MODEL_FILE, WEIGHTS_FILE, VOCABULARY_FILE}
+    if others:
+        problem = f"besides the model the directory holds {min(others)!r}, which saving would delete"
         raise ArtifactError(located(problem, file=str(target), remedy=remedy))
 
 
@@ -230,7 +218,7 @@ def _serialised(document: Mapping[str, Any]) -> bytes:
 
 
 def _plain(value: Any) -> Any:
-    """What JSON makes of values that it does not know: numpy scalars and arrays, mappings."""
+    """numpy scalars and arrays and mappings as values that JSON knows."""
     if isinstance(value, (np.generic, np.ndarray)):
         return value.tolist()
     if isinstance(value, Mapping):
@@ -239,7 +227,7 @@ def _plain(value: Any) -> Any:
 
 
 def _document_checksum(document: Mapping[str, Any]) -> str:
-    """The checksum of model.json: of its content without the checksum itself, so that it can stand inside."""
+    """The checksum of model.json: of its content without the checksum itself, which is part of the file."""
     content = {key: value for key, value in document.items() if key != "sha256"}
     return hashlib.sha256(_serialised(content)).hexdigest()
 
@@ -265,8 +253,7 @@ def _read_document(directory: Path) -> dict[str, Any]:
     try:
         document = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
-        problem = f"model.json is cut short or edited: {error}"
-        raise ArtifactError(located(problem, file=str(path), remedy=_DAMAGED)) from None
+        raise _damaged(f"model.json is cut short or edited: {error}", path) from None
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise ArtifactError(located("this model.json was not written by anyfm", file=str(path)))
     version = document.get("format_version")
@@ -275,25 +262,21 @@ def _read_document(directory: Path) -> dict[str, Any]:
         remedy = f"The model was written by anyfm {document.get('anyfm_version')}: install that version or a later one."
         raise ArtifactError(located(problem, file=str(path), remedy=remedy))
     if document.get("sha256") != _document_checksum(document):
-        raise ArtifactError(located("model.json was edited after it was saved", file=str(path), remedy=_DAMAGED))
+        raise _damaged("model.json was edited after it was saved", path)
     return document
 
 
 def _check_files(directory: Path, files: Mapping[str, Mapping[str, Any]], *, with_vocabulary: bool) -> None:
     if set(files) != {WEIGHTS_FILE, *([VOCABULARY_FILE] if with_vocabulary else [])}:
-        problem = f"model.json lists the files {sorted(files)}"
-        raise ArtifactError(located(problem, file=str(directory / MODEL_FILE), remedy=_DAMAGED))
+        raise _damaged(f"model.json lists the files {sorted(files)}", directory / MODEL_FILE)
     for name, expected in files.items():
         path = directory / name
         if not path.is_file():
-            raise ArtifactError(located("a file of the model is missing", file=str(path), remedy=_DAMAGED))
-        size = path.stat().st_size
-        if size != expected["bytes"]:
-            problem = f"the file has {size} bytes where {expected['bytes']} were saved"
-            raise ArtifactError(located(problem, file=str(path), remedy=_DAMAGED))
+            raise _damaged("a file of the model is missing", path)
+        if path.stat().st_size != expected["bytes"]:
+            raise _damaged(f"the file has {path.stat().st_size} bytes, but {expected['bytes']} were saved", path)
         if _fingerprint(path) != expected:
-            problem = "the file was edited or damaged: its checksum differs from the one saved"
-            raise ArtifactError(located(problem, file=str(path), remedy=_DAMAGED))
+            raise _damaged("the file was edited or damaged: its checksum differs from the one saved", path)
 
 
 def _assemble(directory: Path, document: Mapping[str, Any]) -> Artifact:
@@ -302,7 +285,8 @@ def _assemble(directory: Path, document: Mapping[str, Any]) -> Artifact:
     path = directory / MODEL_FILE
     if document["model"] not in MODELS:
         problem = f"this anyfm {__version__} knows the models {', '.join(MODELS)}, not {document['model']!r}"
-        remedy = f"The model was written by anyfm {document['anyfm_version']}: install that version or a later one."
+        version = document["anyfm_version"]
+        remedy = f"Install the package of the model, or anyfm {version}, which wrote it, or a later one."
         raise ArtifactError(located(problem, file=str(path), remedy=remedy))
     kind = MODELS[document["model"]]
     try:
@@ -318,9 +302,7 @@ def _assemble(directory: Path, document: Mapping[str, Any]) -> Artifact:
             anyfm_version=document["anyfm_version"],
         )
     except (AnyfmError, ValueError, safetensors.SafetensorError) as error:
-        raise ArtifactError(
-            located(f"the saved model cannot be used: {error}", file=str(directory), remedy=_DAMAGED)
-        ) from error
+        raise _damaged(f"the saved model cannot be used: {error}", directory) from error
 
 
 def _read_encoder(directory: Path, described: Mapping[str, Any] | None) -> Encoder | None:
@@ -329,3 +311,8 @@ def _read_encoder(directory: Path, described: Mapping[str, Any] | None) -> Encod
     from anyfm.data.encoder import Encoder, read_vocabulary
 
     return Encoder.from_parts(described, read_vocabulary(directory / VOCABULARY_FILE))
+
+
+def _damaged(problem: str, file: str | Path) -> ArtifactError:
+    remedy = "Copy the directory again from its source, or train again."
+    return ArtifactError(located(problem, file=str(file), remedy=remedy))

@@ -11,8 +11,8 @@
 #include <cstdio>
 #include <cstdlib>
 
-#include "text.hpp"
-#include "text_writer.hpp"
+#include "text/parser.hpp"
+#include "text/writer.hpp"
 
 namespace {
 

@@ -1,4 +1,4 @@
-"""Holds the native parser of text files to its specification, and makes up text to try it on."""
+"""Compares the native parser of text files with its specification, and generates text for it."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ SNIPPETS = [
 
 
 def native(text: bytes, cuts: list[int], *, n_threads: int = 1, piece_bytes: int = 1 << 18, **options):
-    """What the native parser makes of `text` fed in blocks cut at `cuts`: a dict, or the fault as a tuple."""
+    """The result of the native parser for `text` in blocks cut at `cuts`: a dict, or the fault as a tuple."""
     parser = kernels.TextParser.make(
         **{"binary": False, "drop_unseen": False, "max_id": LARGEST_ID, "max_field": LARGEST_ID, **options},
         n_threads=n_threads,
         piece_bytes=piece_bytes,
     )
     for start, stop in zip([0, *cuts], [*cuts, len(text)], strict=True):
-        # A copy with nothing around it, so that a sanitizer sees any step past its end.
+        # A separate copy, so that a sanitizer detects any read past its end.
         fault = parser.feed(np.frombuffer(bytearray(text[start:stop]), np.uint8))
         if fault:
             return fault
@@ -64,10 +64,10 @@ def disagreement(text: bytes, cuts: list[int], *, n_threads: int = 1, piece_byte
     try:
         expected = parse(text, **options)
     except Fault as fault:
-        came = result if isinstance(result, tuple) else "no fault"
-        return "" if came == fault.where else f"expected {fault.where}, came {came}"
+        found = result if isinstance(result, tuple) else "no fault"
+        return "" if found == fault.where else f"expected {fault.where}, got {found}"
     if isinstance(result, tuple):
-        return f"expected no fault, came {result}"
+        return f"expected no fault, got {result}"
     return _difference(expected, result, fields=options["fields"])
 
 
@@ -89,26 +89,26 @@ def _difference(expected: Parsed, result: dict, *, fields: bool) -> str:
         "all_ones": all(entry[2] == 1 for entry in entries),
     }
     values = result["values"] if result["values"] is not None else np.ones(len(result["ids"]), np.float32)
-    came_fields = result["fields"]
-    if fields and came_fields is None:
-        came_fields = np.array(result["pattern"] * len(result["y"]), np.int32)
-    came = {
+    found_fields = result["fields"]
+    if fields and found_fields is None:
+        found_fields = np.array(result["pattern"] * len(result["y"]), np.int32)
+    found = {
         "y": result["y"].view(np.uint32).tolist(),
         "offsets": result["offsets"].tolist(),
         "ids": result["ids"].tolist(),
-        "fields": None if came_fields is None else came_fields.tolist(),
+        "fields": None if found_fields is None else found_fields.tolist(),
         "values": values.view(np.uint32).tolist(),
         **{name: result[name] for name in ("n_blank_lines", "n_dropped", "max_id", "max_field", "n_shared_ids")},
         "fixed": result["n_slots"] is not None,
         "all_ones": result["values"] is None,
     }
     return "; ".join(
-        f"{name}: expected {wanted[name]}, came {came[name]}" for name in wanted if wanted[name] != came[name]
+        f"{name}: expected {wanted[name]}, got {found[name]}" for name in wanted if wanted[name] != found[name]
     )
 
 
 def valid_text(rng: random.Random, *, fields: bool, max_rows: int = 8) -> bytes:
-    """A file that keeps the grammar, with all its liberties."""
+    """A legal file that uses all that the grammar allows."""
     lines = []
     fixed = rng.random() < 0.3
     n_fixed = rng.randrange(5)
@@ -132,7 +132,7 @@ def valid_text(rng: random.Random, *, fields: bool, max_rows: int = 8) -> bytes:
 
 
 def mutated(rng: random.Random, text: bytes) -> bytes:
-    """`text` with a few small injuries."""
+    """`text` with a few small errors."""
     for _ in range(rng.choice([0, 1, 1, 2, 5])):
         at = rng.randrange(len(text) + 1)
         stop = min(len(text), at + rng.choice([0, 0, 1, 2, 5]))
@@ -151,7 +151,7 @@ def mutated(rng: random.Random, text: bytes) -> bytes:
 
 
 def attempt(rng: random.Random) -> tuple[bytes, list[int], dict]:
-    """One made-up case: text, cuts and options."""
+    """One generated case: text, cuts and options."""
     fields = rng.random() < 0.5
     text = mutated(rng, valid_text(rng, fields=fields))
     cuts = sorted(rng.randrange(len(text) + 1) for _ in range(rng.choice([0, 0, 1, 3])))

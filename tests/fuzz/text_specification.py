@@ -1,6 +1,6 @@
-"""A slow, obvious reader of libsvm and libffm text, written from the grammar in anyfm/dataset/text.py.
+"""A slow, obvious reader of libsvm and libffm text, written from the grammar in anyfm/data/text/reader.py.
 
-It is the specification that the native parser is held to: same rows, same counts, same first fault.
+It is the specification of the native parser: same rows, same counts, same first fault.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ LARGEST_ID = 2**31 - 2
 TOO_LARGE = Fraction(2**128 - 2**103)  # half way from the largest float32 to the next power of two
 
 
-class Fault(Exception):  # noqa: N818 - it is what the parser reports, not an error of this code
-    def __init__(self, part: str, line: int, column: int, came: bytes) -> None:
-        super().__init__(part, line, column, came)
-        self.where = (part, line, column, came)
+class Fault(Exception):  # noqa: N818 - what the parser reports, not an error of this code
+    def __init__(self, part: str, line: int, column: int, found: bytes) -> None:
+        super().__init__(part, line, column, found)
+        self.where = (part, line, column, found)
 
 
 @dataclass
@@ -69,7 +69,7 @@ def parse(
     max_id: int = LARGEST_ID,
     max_field: int = LARGEST_ID,
 ) -> Parsed:
-    """Parse the text of one file, without a byte order mark. Raises Fault for the first part that is not in order."""
+    """Parse the text of one file, without a byte order mark. Raises Fault where the grammar is first broken."""
     parsed = Parsed()
     lines = text.split(b"\n")
     if lines[-1] == b"":
@@ -87,10 +87,10 @@ def _parse_line(line, number, parsed, fields, binary, drop_unseen, max_id, max_f
             line = line.rstrip(b" \t")
 
     def fault(part: str, at: int) -> Fault:
-        came = re.match(rb"[^ \t]*", whole[at : at + 200])
-        assert came
+        found = re.match(rb"[^ \t]*", whole[at : at + 200])
+        assert found
         characters = len([byte for byte in whole[:at] if byte & 0xC0 != 0x80])
-        return Fault(part, number, characters + 1, came[0])
+        return Fault(part, number, characters + 1, found[0])
 
     tokens = [(match.start(), match[0]) for match in re.finditer(rb"[^ \t]+", line)]
     if not tokens:

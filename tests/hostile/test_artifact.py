@@ -111,9 +111,9 @@ def test_an_unknown_model_says_what_to_do(saved):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"config": {"learning_rate": -1}},
-        {"config": {"no_such": 1}},
-        {"config": None},
+        {"settings": {"learning_rate": -1}},
+        {"settings": {"no_such": 1}},
+        {"settings": None},
         {"n_features": 49},
         {"n_features": "50"},
         {"n_features": None},

@@ -1,4 +1,4 @@
-"""Hostile text files: always an InputError with the place, or rows; never a crash, and nothing half written."""
+"""Bad text files: an InputError with the place, or rows; never a crash, and never a partly written file."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import pytest
 
 from anyfm.core.errors import InputError, SettingError
 from anyfm.core.rows import Rows
-from anyfm.data.text.reader import read_text, write_text
-
-from ..fuzz.text_compare import disagreement
+from anyfm.data.text.reader import read_text
+from anyfm.data.text.writer import write_text
+from tests.fuzz.text_compare import disagreement
 
 
 @pytest.fixture
 def refusal(tmp_path):
-    """The text of the error that reading `text` gives."""
+    """The text of the error raised for a text file."""
 
     def read(text: str | bytes, format: str = "libffm", **options) -> str:
         path = tmp_path / "bad.txt"
@@ -32,7 +32,7 @@ def refusal(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("line", "column", "expected", "came"),
+    ("line", "column", "expected", "found"),
     [
         ("0:5:1 1:7:1", 1, "a label", "0:5:1"),
         ("x 0:5:1", 1, "a label", "x"),
@@ -75,11 +75,11 @@ def refusal(tmp_path):
         ("1 0:5:1 \u00a0", 9, "a field", "\\xa0"),
     ],
 )
-def test_every_fault_has_its_place(refusal, line, column, expected, came):
+def test_every_fault_has_its_place(refusal, line, column, expected, found):
     text = refusal(f"1 0:5:1\n\n{line}\n1 0:5:1\n")
     assert f"expected {expected}" in text
     assert f"line 3, column {column}" in text
-    assert "but the line ends" in text if came is None else f"value '{came}'" in text
+    assert "but the line ends" in text if found is None else f"value '{found}'" in text
 
 
 def test_columns_count_characters_not_bytes(refusal):
@@ -87,14 +87,14 @@ def test_columns_count_characters_not_bytes(refusal):
     assert "column 3, value 'ä:ö'" in refusal("1 ä:ö", "libsvm")
 
 
-def test_bytes_that_are_no_text_are_shown_escaped(refusal):
+def test_bytes_that_are_not_text_are_escaped(refusal):
     assert r"value '\\xff\\xfe'" in refusal(b"\xff\xfe")
     assert r"'\x00'" in refusal(b"1 0:5:1\n\0\n")
     assert "line 1, column 3" in refusal(b"1 \x80\x80:5:1")
     refusal("1 0:5:1\n".encode("utf-16"))
 
 
-def test_any_byte_in_any_place_is_read_or_refused():
+def test_any_byte_at_any_position_is_read_or_refused():
     line = b"1 0:5:1 1:7:0.5\r\n"
     for at in range(len(line)):
         for byte in range(256):
@@ -102,7 +102,7 @@ def test_any_byte_in_any_place_is_read_or_refused():
             assert disagreement(text, [], fields=True) == "", text
 
 
-def test_a_libsvm_file_read_as_libffm_is_recognised_and_the_reverse(refusal):
+def test_the_other_format_is_recognised(refusal):
     assert "choose the format 'libsvm'" in refusal("1 5:0.5 7:1")
     assert "choose the format 'libffm'" in refusal("1 0:5:1 1:7:1", "libsvm")
     assert "qid" in refusal("1 qid:3 5:1", "libsvm")
@@ -131,7 +131,7 @@ def test_numbers_of_a_megabyte_are_read_or_refused(tmp_path, refusal):
     assert rows.ids.tolist() == [[2]]
     assert rows.values.tolist() == [[5.0]]
     assert "expected a value" in refusal(b"1 0:0:1" + digits)
-    assert "…" in refusal(b"x" * 1_000_000)  # what came is shortened
+    assert "…" in refusal(b"x" * 1_000_000)  # the value is shortened
     assert len(refusal(b"x" * 1_000_000)) < 1000
 
 
@@ -152,16 +152,16 @@ def test_many_blank_lines_and_empty_rows(tmp_path):
         ("zip", b"PK\x03\x04rest"),
     ],
 )
-def test_compressed_files_are_told_apart(refusal, name, content):
+def test_compressed_files_are_recognised(refusal, name, content):
     assert f"compressed ({name})" in refusal(content)
 
 
 def test_files_that_cannot_be_read(tmp_path):
-    with pytest.raises(InputError, match=r"No such file .*absent\.ffm"):
+    with pytest.raises(InputError, match=r"does not exist .*absent\.ffm"):
         read_text(tmp_path / "absent.ffm")
-    with pytest.raises(InputError, match="no file has a name of this pattern"):
+    with pytest.raises(InputError, match="the pattern matches no file"):
         read_text(tmp_path / "*.ffm")
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="this is a directory"):
         read_text(tmp_path, format="libffm")
     with pytest.raises(InputError, match="at least one file"):
         read_text([], format="libffm")
@@ -190,7 +190,7 @@ IDS = np.array([[1, 2]], np.int32)
         (Rows(ids=IDS[0], offsets=np.array([0, 2], np.int64)), "libffm", "the field of each entry"),
     ],
 )
-def test_rows_that_cannot_be_said_in_text_are_refused(tmp_path, rows, format, text):
+def test_rows_that_the_format_cannot_hold_are_refused(tmp_path, rows, format, text):
     path = tmp_path / "rows.txt"
     path.write_text("earlier")
     with pytest.raises((InputError, SettingError), match=text):
@@ -199,8 +199,8 @@ def test_rows_that_cannot_be_said_in_text_are_refused(tmp_path, rows, format, te
     assert os.listdir(tmp_path) == ["rows.txt"]
 
 
-def test_writing_that_fails_leaves_the_earlier_file(tmp_path, monkeypatch):
-    from anyfm.datasets import text as module
+def test_failed_writing_leaves_the_earlier_file(tmp_path, monkeypatch):
+    from anyfm.data.text import writer
 
     path = tmp_path / "rows.ffm"
     path.write_text("earlier")
@@ -209,14 +209,14 @@ def test_writing_that_fails_leaves_the_earlier_file(tmp_path, monkeypatch):
         yield b"1 0:1:1\n"
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(module, "_written", full)
+    monkeypatch.setattr(writer, "_blocks", full)
     with pytest.raises(InputError, match=r"No space left .*rows\.ffm"):
         write_text(Rows(ids=IDS), path)
     assert path.read_text() == "earlier"
     assert os.listdir(tmp_path) == ["rows.ffm"]
 
 
-def test_compressed_and_impossible_places_are_refused(tmp_path):
+def test_compressed_files_and_absent_directories_are_not_written(tmp_path):
     with pytest.raises(SettingError, match="without compression"):
         write_text(Rows(ids=IDS), tmp_path / "rows.ffm.gz", format="libffm")
     with pytest.raises(InputError, match="cannot be written"):

@@ -103,7 +103,7 @@ def test_no_file_needs_code_to_be_read(tmp_path):
     assert sorted(contents(tmp_path / "model")) == ["model.json", "weights.safetensors"]
     document = json.loads((tmp_path / "model" / "model.json").read_text(encoding="utf-8"))
     assert document["format_version"] == 1
-    assert document["config"]["n_factors"] == 3
+    assert document["settings"]["n_factors"] == 3
 
 
 def test_parents_are_made_and_an_empty_directory_is_filled(tmp_path):
@@ -233,8 +233,8 @@ def test_a_crash_between_renames_leaves_one_whole_model(tmp_path, monkeypatch, i
     else:
         with pytest.raises(ArtifactError, match="rename it back") as caught:
             load_artifact(tmp_path / "model")
-        kept = next(path for path in tmp_path.iterdir() if path.name in str(caught.value))
-        assert contents(kept) == before
+        old = next(path for path in tmp_path.iterdir() if path.name in str(caught.value))
+        assert contents(old) == before
 
 
 def test_an_artifact_that_cannot_score_cannot_be_made():

@@ -12,36 +12,25 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from typer.testing import CliRunner
 
-from anyfm.cli import app
+from anyfm import load
 from anyfm.core.errors import InputError
+from anyfm.core.settings import TrainingSettings
 from anyfm.models import MODELS
-from anyfm.predictor import load
+from tests.integration.command_line import anyfm, json_of
 
-runner = CliRunner()
-
-
-def anyfm(*arguments, status=0):
-    """Run a command in this process and return its result; the last line of its output is parsed for --json."""
-    result = runner.invoke(app, [str(argument) for argument in arguments])
-    if result.exit_code != status:
-        pytest.fail(f"status {result.exit_code}: {result.stderr}\n{result.exception!r}")
-    return result
-
-
-def json_of(result):
-    return json.loads(result.stdout.splitlines()[-1])
+N_TRAIN, N_TEST = 6_000, 2_000
+N_VALID = N_TRAIN // 10
 
 
 @pytest.fixture(scope="module")
 def tables(tmp_path_factory):
     """A generated table, divided into one to train on and one to test on."""
     folder = tmp_path_factory.mktemp("tables")
-    anyfm("generate", folder / "clicks.parquet", "--rows", 20_000, "--seed", 5)
+    anyfm("generate", folder / "clicks.parquet", "--rows", N_TRAIN + N_TEST, "--seed", 5)
     frame = pl.read_parquet(folder / "clicks.parquet")
-    frame[:16_000].write_csv(folder / "train.csv")
-    frame[16_000:].write_csv(folder / "test.csv")
+    frame[:N_TRAIN].write_csv(folder / "train.csv")
+    frame[N_TRAIN:].write_csv(folder / "test.csv")
     return folder
 
 
@@ -49,14 +38,14 @@ def tables(tmp_path_factory):
 def trained(tables):
     """The JSON result of a training, and the directory of its model."""
     out = tables / "model"
-    result = anyfm("train", tables / "train.csv", "--target", "click", "--set", "n_factors=4", "--out", out, "--json")
+    result = anyfm("train", tables / "train.csv", "--target", "click", "--n-factors", 4, "--out", out, "--json")
     return json_of(result), out
 
 
 def test_train_says_in_json_how_it_went(trained):
     result, out = trained
     assert (result["model"], result["task"], result["out"]) == ("fm", "binary", str(out))
-    assert (result["rows"], result["valid_rows"]) == (14_400, 1_600)
+    assert (result["rows"], result["valid_rows"]) == (N_TRAIN - N_VALID, N_VALID)
     assert 1 <= result["best_epoch"] <= result["epochs"]
     assert {"read", "encode", "train", "total"} == set(result["seconds"])
     assert result["seconds"]["total"] > result["seconds"]["train"] > 0
@@ -70,10 +59,10 @@ def test_train_says_in_json_how_it_went(trained):
 def test_json_leaves_standard_output_to_the_program(tables, tmp_path):
     result = anyfm("train", tables / "train.csv", "--target", "click", "--out", tmp_path / "m", "--json")
     assert len(result.stdout.splitlines()) == 1
-    assert "best epoch" in result.stderr
+    assert "saved to" in result.stderr
     result = anyfm("train", tables / "train.csv", "--target", "click", "--out", tmp_path / "m")
-    assert "best epoch" in result.stdout
-    assert "best epoch" not in result.stderr
+    assert "saved to" in result.stdout
+    assert "saved to" not in result.stderr
 
 
 def test_train_shows_the_schema_with_reasons(tables, tmp_path):
@@ -84,12 +73,12 @@ def test_train_shows_the_schema_with_reasons(tables, tmp_path):
         line = next(line for line in result.stderr.splitlines() if line.split()[:1] == [field])
         assert len(line.split()) > 3, "a kind and a reason"
     assert "click" in result.stderr
-    assert "14,400" in result.stderr
+    assert f"{N_TRAIN - N_VALID:,}" in result.stderr
 
 
 @pytest.mark.parametrize("model", sorted(MODELS))
 def test_every_model_trains_saves_and_scores(tables, tmp_path, model):
-    arguments = ["--target", "click", "--model", model, "--set", "epochs=3", "--out", tmp_path / "m", "--json"]
+    arguments = ["--target", "click", "--model", model, "--epochs", 3, "--out", tmp_path / "m", "--json"]
     trained = json_of(anyfm("train", tables / "train.csv", *arguments))
     evaluated = json_of(anyfm("evaluate", tmp_path / "m", tables / "test.csv", "--json"))
     assert evaluated["model"] == trained["model"] == model
@@ -98,7 +87,7 @@ def test_every_model_trains_saves_and_scores(tables, tmp_path, model):
 
 def test_the_same_seed_gives_the_same_bytes_whatever_the_threads(tables, tmp_path):
     for name, threads in (("one", 1), ("two", 2)):
-        arguments = ["--seed", 7, "--threads", threads, "--set", "epochs=2", "--out", tmp_path / name]
+        arguments = ["--seed", 7, "--n-threads", threads, "--epochs", 2, "--out", tmp_path / name]
         anyfm("train", tables / "train.csv", "--target", "click", *arguments)
     for file in (tmp_path / "one").iterdir():
         assert file.read_bytes() == (tmp_path / "two" / file.name).read_bytes(), file.name
@@ -107,7 +96,7 @@ def test_the_same_seed_gives_the_same_bytes_whatever_the_threads(tables, tmp_pat
 def test_evaluate_agrees_with_the_predictor(trained, tables):
     result = json_of(anyfm("evaluate", trained[1], tables / "test.csv", "--json"))
     expected = load(trained[1]).evaluate(tables / "test.csv")
-    assert result["rows"] == 4_000
+    assert result["rows"] == N_TEST
     assert {name: result[name] for name in expected} == expected
 
 
@@ -115,7 +104,7 @@ def test_evaluate_agrees_with_the_predictor(trained, tables):
 def test_predict_writes_one_score_per_row_in_order(trained, tables, tmp_path, name):
     out = tmp_path / name
     result = json_of(anyfm("predict", trained[1], tables / "test.csv", "--out", out, "--keep", "user", "--json"))
-    assert (result["rows"], result["column"]) == (4_000, "probability")
+    assert (result["rows"], result["column"]) == (N_TEST, "probability")
     scores = pl.read_csv(out) if name.endswith("csv") else pl.read_parquet(out)
     assert scores.columns == ["user", "probability"]
     assert scores["user"].to_list() == pl.read_csv(tables / "test.csv")["user"].to_list()
@@ -141,15 +130,16 @@ def test_inspect_shows_what_a_model_is(trained):
     assert "ad_category" in shown.stdout
     assert "n_factors=4" in shown.stdout
     described = json_of(anyfm("inspect", trained[1], "--json"))
-    assert described["config"]["n_factors"] == 4
+    assert described["settings"]["n_factors"] == 4
     assert described["features"] == sum(described["fields"].values()) == trained[0]["features"]
 
 
 def test_models_lists_every_setting():
     shown = anyfm("models").stdout
     for name, kind in MODELS.items():
-        assert name in shown
-        assert all(setting in shown for setting in kind.settings_type.__dataclass_fields__)
+        assert kind.title in shown
+        of_model = anyfm("models", name).stdout
+        assert all(setting in of_model for setting in (*kind.settings_type.names(), *TrainingSettings.names()))
     assert "n_factors" not in anyfm("models", "linear").stdout
 
 
@@ -164,44 +154,72 @@ def test_generate_gives_the_same_bytes_for_the_same_seed(tmp_path, like):
 
 
 def test_validation_from_a_table_and_by_a_column(tables, tmp_path):
-    arguments = ["--target", "click", "--out", tmp_path / "m", "--set", "epochs=1", "--json"]
+    arguments = ["--target", "click", "--out", tmp_path / "m", "--epochs", 1, "--json"]
     own = json_of(anyfm("train", tables / "train.csv", "--valid", tables / "test.csv", *arguments))
-    assert (own["rows"], own["valid_rows"]) == (16_000, 4_000)
+    assert (own["rows"], own["valid_rows"]) == (N_TRAIN, N_TEST)
     frame = pl.read_csv(tables / "train.csv").with_row_index("when")
     frame.write_csv(tmp_path / "timed.csv")
     by = json_of(anyfm("train", tmp_path / "timed.csv", "--valid-by", "when", "--valid-fraction", 0.25, *arguments))
-    assert (by["rows"], by["valid_rows"], by["ignored"]) == (12_000, 4_000, ["when"])
+    assert (by["rows"], by["valid_rows"], by["ignored"]) == (N_TRAIN * 3 // 4, N_TRAIN // 4, ["when"])
     none = json_of(anyfm("train", tables / "train.csv", "--valid-fraction", 0, *arguments))
-    assert (none["rows"], none["valid_rows"], none["valid"]) == (16_000, 0, {})
+    assert (none["rows"], none["valid_rows"], none["valid"]) == (N_TRAIN, 0, {})
 
 
-def test_a_file_of_options_is_overruled_by_the_command_line(tables, tmp_path):
+def test_options_override_set_which_overrides_a_file(tables, tmp_path):
     (tmp_path / "options.toml").write_text(
-        'target = "click"\nmodel = "linear"\nseed = 4\n[settings]\nn_epochs = 2\nlearning_rate = 0.02\n'
-        '[fields.hour]\nkind = "ignore"\n'
+        'target = "click"\nmodel = "deepfm"\nseed = 4\nepochs = 2\nn_factors = 6\ndropout = 0.1\n'
+        'hidden_layer_sizes = [8, 4]\n[fields.hour]\nkind = "ignore"\n'
     )
-    arguments = [
-        "--config",
-        tmp_path / "options.toml",
-        "--out",
-        tmp_path / "m",
+    given = [
         "--set",
-        "learning_rate=0.03",
-        "--json",
+        "dropout=0.3",
+        "--set",
+        "learning_rate=0.2",
+        "--learning-rate",
+        ".1",
+        "--field",
+        "age=categorical",
     ]
+    arguments = ["--config", tmp_path / "options.toml", *given, "--out", tmp_path / "m", "--json"]
     result = json_of(anyfm("train", tables / "train.csv", *arguments))
-    artifact = load(tmp_path / "m").artifact
-    assert (result["model"], result["epochs"], result["ignored"]) == ("linear", 2, ["hour"])
-    assert (artifact.model.settings.learning_rate, artifact.training["seed"]) == (0.03, 4)
+    model = load(tmp_path / "m")
+    assert (result["model"], result["epochs"], result["ignored"]) == ("deepfm", 2, ["hour"])
+    settings = model.settings
+    assert (settings.n_factors, settings.dropout, settings.learning_rate) == (6, 0.3, 0.1)
+    assert settings.hidden_layer_sizes == (8, 4)
+    assert model.artifact.training["seed"] == 4
+    assert {field.name: field.kind for field in model.schema.fields}["age"] == "categorical"
+
+
+def test_a_wrong_name_in_a_file_is_told_with_the_file(tables, tmp_path):
+    (tmp_path / "options.toml").write_text("n_factor = 8\n")
+    error = anyfm("train", tables / "train.csv", "--config", tmp_path / "options.toml", "--out", "m", status=2).stderr
+    assert "Did you mean n_factors?" in error
+    assert str(tmp_path / "options.toml") in error
+
+
+def test_the_result_names_the_best_epoch_and_why_training_stopped(tables, tmp_path):
+    arguments = ["train", tables / "train.csv", "--target", "click", "--model", "linear", "--out", tmp_path / "m"]
+    assert "of 2 (reached the epochs limit)" in anyfm(*arguments, "--epochs", 2).stdout
+    assert "(early stopping)" in anyfm(*arguments, "--patience", 1, "--learning-rate", 3).stdout
+
+
+def test_training_continues_from_a_checkpoint(tables, tmp_path):
+    arguments = ["train", tables / "train.csv", "--target", "click", "--checkpoint", tmp_path / "c"]
+    anyfm(*arguments, "--epochs", 1, "--out", tmp_path / "m")
+    resumed = json_of(anyfm(*arguments, "--epochs", 3, "--resume", "--out", tmp_path / "resumed", "--json"))
+    whole = json_of(anyfm(*arguments[:-2], "--epochs", 3, "--out", tmp_path / "whole", "--json"))
+    assert resumed["epochs"] == 3
+    assert resumed["valid"] == whole["valid"]
 
 
 def test_text_without_a_header(tables, tmp_path):
     frame = pl.read_csv(tables / "train.csv")
     frame.write_csv(tmp_path / "plain.txt", include_header=False, separator="\t")
-    layout = ["--no-header", "--names", ",".join(frame.columns), "--separator", "\\t"]
-    arguments = ["--target", "click", *layout, "--set", "epochs=1", "--out", tmp_path / "m", "--json"]
-    assert json_of(anyfm("train", tmp_path / "plain.txt", *arguments))["rows"] == 14_400
-    assert json_of(anyfm("evaluate", tmp_path / "m", tmp_path / "plain.txt", *layout, "--json"))["rows"] == 16_000
+    layout = ["--no-header", "--column-names", ",".join(frame.columns), "--separator", "\\t"]
+    arguments = ["--target", "click", *layout, "--epochs", 1, "--out", tmp_path / "m", "--json"]
+    assert json_of(anyfm("train", tmp_path / "plain.txt", *arguments))["rows"] == N_TRAIN - N_VALID
+    assert json_of(anyfm("evaluate", tmp_path / "m", tmp_path / "plain.txt", *layout, "--json"))["rows"] == N_TRAIN
 
 
 def test_regression_and_weights(tmp_path):
@@ -220,11 +238,11 @@ def test_regression_and_weights(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["train", "{train}", "--out", "{tmp}/m"], "--target must name"),
-        (["train", "{train}", "--target", "click"], "--out must name"),
+        (["train", "{train}", "--out", "{tmp}/m"], "target must name"),
+        (["train", "{train}", "--target", "click"], "Missing option '--out'"),
         (["train", "{train}", "--target", "nope", "--out", "{tmp}/m"], "nope"),
         (["train", "{tmp}/none.csv", "--target", "click", "--out", "{tmp}/m"], "none.csv"),
-        (["train", "{train}", "--target", "click", "--out", "{tmp}/m", "--model", "magic"], "the model must be one of"),
+        (["train", "{train}", "--target", "click", "--out", "{tmp}/m", "--model", "magic"], "is not a known model"),
         (["train", "{train}", "--target", "click", "--out", "{tmp}/m", "--set", "n_factors=0"], "n_factors must be"),
         (["train", "{train}", "--target", "click", "--out", "{tmp}/m", "--set", "n_factors=x"], "n_factors must be"),
         (["train", "{train}", "--target", "click", "--out", "{tmp}/m", "--set", "nothing=1"], "nothing"),
@@ -234,7 +252,7 @@ def test_regression_and_weights(tmp_path):
         (["train", "{train}", "--target", "click", "--out", "{tmp}/m", "--task", "guess"], "guess"),
         (["train", "{train}", "--target", "click", "--out", "{tmp}/m", "--valid-fraction", "1"], "fraction"),
         (["train", "{train}", "--target", "click", "--out", "{tmp}/m", "--valid-by", "when"], "when"),
-        (["train", "{train}", "--target", "click", "--out", "{tmp}/m", "--threads", "-1"], "n_threads must be"),
+        (["train", "{train}", "--target", "click", "--out", "{tmp}/m", "--n-threads", "-1"], "n_threads must be"),
         (["train", "{train}", "--target", "click", "--out", "{tmp}/m", "--config", "{tmp}/no.toml"], "No such file"),
         (["train", "{train}", "--target", "click", "--out", "{tmp}"], "not an anyfm model"),
         (["evaluate", "{tmp}/none", "{train}"], "no such model"),
@@ -244,7 +262,19 @@ def test_regression_and_weights(tmp_path):
         (["predict", "{model}", "{train}", "--keep", "absent"], "absent"),
         (["predict", "{model}", "{train}", "--out", "{tmp}/no/such/scores.csv"], "scores.csv"),
         (["inspect", "{tmp}/none"], "no such model"),
-        (["models", "magic"], "the model must be one of"),
+        (["train", "{train}", "--n-factor", "8"], "Did you mean --n-factors?"),
+        (["train", "{train}", "--out", "{tmp}/m", "--set", "n_factor=8"], "Did you mean n_factors?"),
+        (
+            ["train", "{train}", "--out", "{tmp}/m", "--dropout", ".1"],
+            "dropout is a setting of afm, deepfm; fm does not",
+        ),
+        (["train", "{train}", "--out", "{tmp}/m", "--learning-rate", "x"], "learning_rate must be a number above 0"),
+        (["train"], "Missing argument 'DATA'. See"),
+        (["trian", "{train}"], "Did you mean"),
+        (["--bad"], "--help"),
+        (["generate", "{tmp}/x.parquet", "--rows", "x"], "'--rows'"),
+        (["models", "magic"], "is not a known model"),
+        (["generate", "{tmp}/x.parquet", "--like", "ad"], "Did you mean ads?"),
         (["generate", "{tmp}/x.parquet", "--rows", "0"], "n_rows must be"),
     ],
 )
@@ -277,12 +307,12 @@ def test_a_wrong_option_is_told_before_the_data_is_read(tables, tmp_path, monkey
     ],
 )
 def test_whatever_the_system_does_there_is_no_traceback(tables, tmp_path, monkeypatch, raised, status, said):
-    from anyfm import workflow
+    from anyfm import pipeline
 
     def fail(*_, **__):
         raise raised
 
-    monkeypatch.setattr(workflow, "train_table", fail)
+    monkeypatch.setattr(pipeline, "train", fail)
     result = anyfm("train", tables / "train.csv", "--target", "click", "--out", tmp_path / "m", status=status)
     assert result.stderr.startswith(said)
     assert (result.stderr == "") == (said == "")
@@ -308,27 +338,33 @@ def test_help_loads_neither_polars_nor_torch():
 
 class TestDemo:
     def test_without_a_network_it_uses_generated_clicks(self, tmp_path, monkeypatch):
+        from anyfm.cli import demo
         from anyfm.datasets import movielens
 
         def no_network(directory):
             raise InputError("the wheel cannot be downloaded: no route to host")
 
         monkeypatch.setattr(movielens, "download", no_network)
-        result = anyfm("demo", "--out", tmp_path / "demo", "--json")
+        monkeypatch.setattr(sys.modules[demo.__module__], "_N_GENERATED", 12_000)
+        result = anyfm("demo", "--out", tmp_path / "d", "--json")
         assert "no network" in result.stderr
         models = json_of(result)["models"]
+        assert models.keys() == MODELS.keys()
         assert models["fm"]["auc"] > models["linear"]["auc"] + 0.02
-        assert json_of(anyfm("evaluate", tmp_path / "demo" / "fm", tmp_path / "demo" / "test.parquet", "--json"))[
-            "auc"
-        ] == pytest.approx(models["fm"]["auc"])
-        assert json_of(result)["pairs"][0]["fields"] == ["gender", "ad_category"]
-        of = {frozenset(pair["fields"]): pair for pair in json_of(result)["pairs"]}
+        test = tmp_path / "d" / "test.parquet"
+        assert load(tmp_path / "d" / "fm").evaluate(test)["auc"] == pytest.approx(models["fm"]["auc"])
+        pairs = json_of(result)["pairs"]
+        assert pairs[0]["fields"] == ["gender", "ad_category"]
+        of = {frozenset(pair["fields"]): pair for pair in pairs}
         matters, does_not = of[frozenset(("gender", "ad_category"))], of[frozenset(("gender", "ad_size"))]
         assert matters["attention"] > 1.2 * does_not["attention"]
         assert matters["strength"] > 10 * does_not["strength"]
-        assert sum(pair["attention"] for pair in of.values()) == pytest.approx(1.0)
+        assert sum(pair["attention"] for pair in pairs) == pytest.approx(1.0)
         assert "gender × ad_category" in result.stderr
         assert "gender × ad_size" in result.stderr
+        paths = str(tmp_path)  # may be long
+        assert all(len(line) <= 80 for line in result.stderr.splitlines() if paths not in line)
+        assert "anyfm train" in result.stderr.splitlines()[-1]
 
     def test_on_movielens_the_fm_is_ahead_and_finds_like_films(self, tmp_path):
         from anyfm.datasets import movielens

@@ -2,37 +2,21 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
-from anyfm.artifact import load_artifact, save_artifact
-from anyfm.cli import app
+from anyfm import train
+from anyfm.artifact import load_artifact
 from anyfm.core.errors import InputError, SettingError
+from anyfm.core.settings import DataSettings, ValidationSettings
 from anyfm.data.text.reader import read_text
-from anyfm.engines import field_factors
-from anyfm.metrics.functions import auc
-from anyfm.models import FFM, FFMSettings, specification_logits
-from anyfm.models.ffm import PRESETS
-from anyfm.predictor import Predictor
-from anyfm.prepare import Validation, prepare_text
-from anyfm.workflow import train_encoded, train_table, train_text, training_memory
+from anyfm.engines import memory
+from anyfm.metrics import auc
+from anyfm.models import FFM, MODELS, FFMSettings, specification_logits
+from anyfm.pipeline import fit, memory_text, prepare
+from tests.integration.command_line import anyfm, json_of
 
-runner = CliRunner()
 N_FIELDS, FIELD_SIZE = 4, 6
-
-
-def anyfm(*arguments, status=0):
-    result = runner.invoke(app, [str(argument) for argument in arguments])
-    if result.exit_code != status:
-        pytest.fail(f"status {result.exit_code}: {result.stderr}\n{result.exception!r}")
-    return result
-
-
-def json_of(result):
-    return json.loads(result.stdout.splitlines()[-1])
 
 
 def lines(n, seed, *, negative=0, fields=True):
@@ -56,10 +40,10 @@ def texts(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("model", ["linear", "fm", "ffm", "afm", "deepfm"])
+@pytest.mark.parametrize("model", sorted(MODELS))
 def test_every_model_trains_and_scores_on_libffm_text(texts, tmp_path, model):
     valid = texts / "va.ffm"
-    arguments = ["--model", model, "--valid", valid, "--out", tmp_path / "m", "--set", "epochs=12", "--json"]
+    arguments = ["--model", model, "--valid", valid, "--out", tmp_path / "m", "--epochs", 12, "--json"]
     result = json_of(anyfm("train", texts / "tr.ffm", *arguments))
     assert (result["rows"], result["valid_rows"], result["features"], result["fields"]) == (3000, 1000, 24, 4)
     assert (result["task"], result["format"], result["negative_label"]) == ("binary", "libffm", -1)
@@ -83,7 +67,7 @@ def test_every_model_trains_and_scores_on_libffm_text(texts, tmp_path, model):
 
 
 def test_libsvm_and_formats_that_the_suffix_does_not_say(texts, tmp_path):
-    anyfm("train", texts / "tr.svm", "--out", tmp_path / "m", "--set", "epochs=12")
+    anyfm("train", texts / "tr.svm", "--out", tmp_path / "m", "--epochs", 12)
     assert load_artifact(tmp_path / "m").training["valid_rows"] == 300
     scores = json_of(anyfm("evaluate", tmp_path / "m", texts / "va.txt", "--format", "libsvm", "--json"))
     assert scores["auc"] > 0.85
@@ -97,7 +81,7 @@ def test_libsvm_and_formats_that_the_suffix_does_not_say(texts, tmp_path):
 
 
 def test_entries_unknown_to_the_model_are_dropped_counted_and_told(texts, tmp_path):
-    anyfm("train", texts / "tr.ffm", "--model", "ffm", "--out", tmp_path / "m", "--set", "epochs=2")
+    anyfm("train", texts / "tr.ffm", "--model", "ffm", "--out", tmp_path / "m", "--epochs", 2)
     (tmp_path / "new.ffm").write_text("0 0:1:1 1:7:1 2:999:1 9:3:1\n1 0:1:1 1:7:1\n\n7\n")
     result = anyfm("predict", tmp_path / "m", tmp_path / "new.ffm", "--out", tmp_path / "p.csv", "--json")
     assert json_of(result)["encoding"] == {"unseen_entries": 2, "blank_lines": 1, "shared_ids": 0}
@@ -107,63 +91,62 @@ def test_entries_unknown_to_the_model_are_dropped_counted_and_told(texts, tmp_pa
     bias = load_artifact(tmp_path / "m").parameters["bias"][0]
     assert empty == pytest.approx(1 / (1 + np.exp(-bias)))
     (tmp_path / "va.ffm").write_text("0 0:1:1 1:24:1\n1 4:1:1 1:7:1\n")
-    arguments = ["--valid", tmp_path / "va.ffm", "--out", tmp_path / "v", "--set", "epochs=2", "--json"]
+    arguments = ["--valid", tmp_path / "va.ffm", "--out", tmp_path / "v", "--epochs", 2, "--json"]
     result = anyfm("train", texts / "tr.ffm", *arguments)
     assert json_of(result)["encoding"]["valid"]["unseen_entries"] == 2
-    assert "validation: 2 entries were left out" in result.stderr
+    assert "validation  2 entries were left out" in result.stderr
 
 
 def test_the_preset_is_libffm_s_model_and_set_overrules_it(texts, tmp_path):
-    result = anyfm("train", texts / "tr.ffm", "--preset", "libffm", "--set", "n_factors=3", "--out", tmp_path / "m")
+    result = anyfm("train", texts / "tr.ffm", "--preset", "libffm", "--n-factors", 3, "--out", tmp_path / "m")
     artifact = load_artifact(tmp_path / "m")
     assert artifact.model.name == "ffm"
     assert {
         **artifact.model.settings.to_dict(),
-        **PRESETS["libffm"],
+        **FFM.presets["libffm"],
         "n_factors": 3,
     } == artifact.model.settings.to_dict()
     assert not artifact.parameters["linear"].any()
     assert artifact.parameters["bias"][0] == 0
-    assert "FFM: 24 features × 4 fields × 3 factors" in result.stderr
-    again = train_text(texts / "tr.ffm", model="ffm", preset="libffm", settings={"n_factors": 3}).artifact
+    assert "24 features × 13 parameters" in result.stderr
+    again = train(texts / "tr.ffm", model="ffm", preset="libffm", n_factors=3).artifact
     np.testing.assert_array_equal(again.parameters["field_factors"], artifact.parameters["field_factors"])
 
 
 def test_memory_is_told_before_any_is_taken_and_refused_where_there_is_none(texts, tmp_path, monkeypatch):
-    text = training_memory("ffm", {"n_factors": 25}, n_features=2_000_000, n_fields=39)
-    table = field_factors.table_bytes(FFM(FFMSettings(n_factors=25)), n_features=2_000_000, n_fields=39, training=True)
-    assert 2_000_000 * 39 * 25 * 4 < table < 2_000_000 * 40 * 30 * 4
-    memory = f"{3 * table / 1e9:.2g} GB, two thirds of it for copies of the best epoch"
-    assert text == f"FFM: 2 M features × 39 fields × 25 factors: {memory}"
-    assert training_memory("fm", {}, n_features=2_000_000, n_fields=39) is None
-    monkeypatch.setattr(field_factors, "available_memory", lambda: 1000)
+    sizes = {"n_features": 2_000_000, "n_fields": 39}
+    needed = memory.needed_memory(FFM(FFMSettings(n_factors=25)).resolve(39), **sizes, training=True)
+    assert 3 * 2_000_000 * 39 * 25 * 4 < needed < 3 * 2_000_000 * 40 * 30 * 4
+    said = f"{needed / 1e9:.2g} GB, two thirds of it for copies of the best epoch"
+    assert memory_text("ffm", {"n_factors": 25}, **sizes) == f"2 M features × 976 parameters: {said}"
+    monkeypatch.setattr(memory, "available_memory", lambda: 1000)
     result = anyfm("train", texts / "tr.ffm", "--model", "ffm", "--out", tmp_path / "m", status=2)
     assert "must fit the free memory" in result.stderr
-    assert "FFM: 24 features × 4 fields × 16 factors" in result.stderr
+    assert "24 features × 65 parameters" in result.stderr
 
 
 def test_the_preset_learns_a_table_too(tmp_path):
     rng = np.random.default_rng(0)
     a, b = rng.integers(0, 6, (2, 3000))
     table = {"a": [f"a{i}" for i in a], "b": [f"b{i}" for i in b], "y": ((a + b) % 2).astype(int)}
-    trained = train_table(table, "y", model="ffm", preset="libffm", settings={"epochs": 30})
+    trained = train(table, "y", model="ffm", preset="libffm", epochs=30)
     assert trained.artifact.model.settings.normalize
     assert trained.metrics["auc"] > 0.95
 
 
 def test_validation_text_is_scored_as_by_the_saved_model(texts):
-    table = prepare_text(texts / "tr.ffm", validation=Validation(source=texts / "va.ffm"))
-    trained = train_encoded(table, model="ffm", settings={"epochs": 3})
-    assert Predictor(trained.artifact).evaluate(table.valid) == pytest.approx(trained.metrics, rel=1e-5)
+    table = prepare(texts / "tr.ffm", validation=ValidationSettings(valid=texts / "va.ffm"))
+    trained = fit(table, model="ffm", settings={"epochs": 3})
+    assert trained.evaluate(table.valid) == pytest.approx(trained.metrics, rel=1e-5)
 
 
 def test_a_fraction_is_held_out_and_all_ids_have_a_place(texts):
-    table = prepare_text(texts / "tr.ffm", validation=Validation(fraction=0.25), seed=3)
+    table = prepare(texts / "tr.ffm", validation=ValidationSettings(valid_fraction=0.25), seed=3)
     assert (table.train.n_rows, table.valid.n_rows) == (2250, 750)
     whole = read_text(texts / "tr.ffm").rows
     together = np.concatenate([table.train.ids, table.valid.ids])
     assert sorted(map(tuple, together)) == sorted(map(tuple, whole.ids))
-    assert prepare_text(texts / "tr.ffm", validation=Validation(fraction=0)).valid is None
+    assert prepare(texts / "tr.ffm", validation=ValidationSettings(valid_fraction=0)).valid is None
 
 
 def test_regression_on_text(tmp_path):
@@ -220,31 +203,30 @@ def test_a_bad_validation_file_is_named(texts, tmp_path):
         (["train", "{texts}/tr.svm", "--preset", "libffm", "--out", "{tmp}/m"], "ffm needs the field of every entry"),
         (["train", "{texts}/tr.ffm", "--preset", "magic", "--out", "{tmp}/m"], "libffm (of ffm)"),
         (["train", "{texts}/tr.ffm", "--preset", "libffm", "--model", "fm", "--out", "{tmp}/m"], "libffm (of ffm)"),
-        (["train", "{texts}/tr.ffm", "--format", "xml", "--out", "{tmp}/m"], "--format must be one of"),
+        (["train", "{texts}/tr.ffm", "--format", "libfm", "--out", "{tmp}/m"], "Did you mean libffm?"),
         (["train", "{texts}/tr.ffm", "--format", "libsvm", "--out", "{tmp}/m"], "choose the format 'libffm'"),
-        (["train", "{texts}/tr.ffm", "--target", "y", "--out", "{tmp}/m"], "--target is for tables"),
-        (["train", "{texts}/tr.ffm", "--valid-by", "day", "--out", "{tmp}/m"], "--valid-by is for tables"),
-        (["train", "{texts}/tr.ffm", "--field", "a=tags", "--out", "{tmp}/m"], "--field is for tables"),
-        (["train", "{texts}/tr.ffm", "--no-header", "--out", "{tmp}/m"], "--no-header is for tables"),
-        (["train", "{texts}/tr.ffm", "--min-count", "3", "--out", "{tmp}/m"], "--min-count is for tables"),
+        (["train", "{texts}/tr.ffm", "--target", "y", "--out", "{tmp}/m"], "target is for tables"),
+        (["train", "{texts}/tr.ffm", "--valid-by", "day", "--out", "{tmp}/m"], "valid_by is for tables"),
+        (["train", "{texts}/tr.ffm", "--field", "a=tags", "--out", "{tmp}/m"], "fields is for tables"),
+        (["train", "{texts}/tr.ffm", "--no-header", "--out", "{tmp}/m"], "header is for tables"),
+        (["train", "{texts}/tr.ffm", "--min-count", "3", "--out", "{tmp}/m"], "min_count is for tables"),
         (["train", "{texts}/tr.ffm", "--valid", "{texts}/va.txt", "--out", "{tmp}/m"], "expected a f"),
-        (["train", "{texts}/tr.ffm"], "--out must name"),
+        (["train", "{texts}/tr.ffm"], "Missing option '--out'"),
         (["train", "{texts}/none.ffm", "--out", "{tmp}/m"], "none.ffm"),
-        (["train", "{texts}/tr.ffm", "--set", "n_factors=0", "--out", "{tmp}/m"], "n_factors must be"),
+        (["train", "{texts}/tr.ffm", "--n-factors", "0", "--out", "{tmp}/m"], "n_factors must be"),
         (["predict", "{tmp}/ffm", "{texts}/tr.svm"], "ffm needs the field of every entry"),
-        (["predict", "{tmp}/ffm", "{texts}/tr.ffm", "--keep", "a"], "--keep is for tables"),
+        (["predict", "{tmp}/ffm", "{texts}/tr.ffm", "--keep", "a"], "keep is for tables"),
+        (["evaluate", "{tmp}/ffm", "{texts}/tr.ffm", "--no-header"], "header is for tables"),
         (["predict", "{tmp}/ffm", "{tmp}/t.csv"], "libsvm or libffm file"),
         (["evaluate", "{tmp}/table", "{texts}/tr.ffm"], "trained on a table"),
     ],
 )
 def test_what_does_not_go_together_is_refused(texts, tmp_path, arguments, message):
     if "{tmp}/ffm" in arguments:
-        quick = {"epochs": 1, "n_factors": 1}
-        save_artifact(train_text(texts / "va.ffm", model="ffm", settings=quick).artifact, tmp_path / "ffm")
+        train(texts / "va.ffm", model="ffm", epochs=1, n_factors=1).save(tmp_path / "ffm")
     if "{tmp}/table" in arguments:
         table = {"a": ["u", "v", "w"] * 20, "y": [0, 1, 1] * 20}
-        trained = train_table(table, "y", model="linear", settings={"epochs": 1})
-        save_artifact(trained.artifact, tmp_path / "table")
+        train(table, "y", model="linear", epochs=1).save(tmp_path / "table")
     (tmp_path / "t.csv").write_text("a,y\nu,1\n")
     result = anyfm(*(argument.format(texts=texts, tmp=tmp_path) for argument in arguments), status=2)
     assert message in result.stderr
@@ -254,14 +236,14 @@ def test_what_does_not_go_together_is_refused(texts, tmp_path, arguments, messag
 
 def test_python_refuses_the_same(texts):
     with pytest.raises(SettingError, match="ffm needs the field"):
-        train_text(texts / "tr.svm", model="ffm")
+        train(texts / "tr.svm", model="ffm")
     with pytest.raises(SettingError, match="ffm needs the field"):
-        train_encoded(prepare_text(texts / "tr.svm"), model="ffm")
+        fit(prepare(texts / "tr.svm"), model="ffm")
     with pytest.raises(SettingError, match="no column"):
-        prepare_text(texts / "tr.ffm", validation=Validation(by="day"))
+        prepare(texts / "tr.ffm", DataSettings(), ValidationSettings(valid_by="day"))
     with pytest.raises(SettingError, match=r"libffm \(of ffm\)"):
-        train_text(texts / "tr.ffm", preset="libffm")
+        train(texts / "tr.ffm", preset="libffm")
     path = texts / "ones.svm"
     path.write_text("1 0:1\n" * 5)
     with pytest.raises(InputError, match="two classes"):
-        prepare_text(path)
+        prepare(path)

@@ -1,8 +1,9 @@
-"""The scikit-learn face: its own common checks, raw tables, weights, early stopping, and what it shows of a model."""
+"""The scikit-learn estimators: the common checks, raw tables, weights, early stopping, parameters by name."""
 
 from __future__ import annotations
 
 import copy
+import inspect
 import pickle
 from pathlib import Path
 from typing import Any
@@ -22,26 +23,15 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import anyfm
 from anyfm.core.errors import InputError, SettingError
-from anyfm.core.settings import TrainingSettings
-from anyfm.estimators import (
-    AFMClassifier,
-    AFMRegressor,
-    DeepFMClassifier,
-    DeepFMRegressor,
-    FFMClassifier,
-    FFMRegressor,
-    FMClassifier,
-    FMRegressor,
-    LinearClassifier,
-    LinearRegressor,
-)
-from anyfm.metrics.functions import auc
-from anyfm.models import MODELS, specification_logits
-from anyfm.models.ffm import PRESETS
-from anyfm.predictor import load
+from anyfm.core.settings import DataSettings, TrainingSettings, ValidationSettings
+from anyfm.estimators import FFMClassifier, FMClassifier, FMRegressor, LinearClassifier, LinearRegressor
+from anyfm.metrics import auc
+from anyfm.model import load
+from anyfm.models import FM, MODELS, specification_logits
+from tests import estimator_stub
 
-CLASSIFIERS = [LinearClassifier, FMClassifier, FFMClassifier, AFMClassifier, DeepFMClassifier]
-REGRESSORS = [LinearRegressor, FMRegressor, FFMRegressor, AFMRegressor, DeepFMRegressor]
+CLASSIFIERS = [getattr(anyfm, f"{model.__name__}Classifier") for model in MODELS.values()]
+REGRESSORS = [getattr(anyfm, f"{model.__name__}Regressor") for model in MODELS.values()]
 ALL = CLASSIFIERS + REGRESSORS
 CITIES = np.array(["Bonn", "Köln", "Oslo", "Rome", "São Paulo"], object)
 
@@ -58,15 +48,13 @@ def expected_to_fail(_: Any) -> dict[str, str]:
     }
 
 
-@parametrize_with_checks(
-    [kind(n_threads=1) for kind in (*CLASSIFIERS, *REGRESSORS)], expected_failed_checks=expected_to_fail
-)
+@parametrize_with_checks([kind(n_threads=1) for kind in ALL], expected_failed_checks=expected_to_fail)
 def test_the_checks_of_scikit_learn(estimator: Any, check: Any) -> None:
     check(estimator)
 
 
 def clicks(n: int = 3000, seed: int = 0) -> tuple[pd.DataFrame, pd.Series]:
-    """Raw columns of several kinds, where clicks hang on a pair of values; with missing ones."""
+    """Raw columns of several kinds, where a click depends on a pair of values; some are missing."""
     rng = np.random.default_rng(seed)
     city, ad = rng.integers(0, 5, n), rng.integers(0, 4, n)
     logit = 3.0 * np.where((city + ad) % 2 == 0, 1, -1) + rng.normal(size=n)
@@ -96,7 +84,7 @@ def test_raw_tables_of_any_library_give_one_model(form: str) -> None:
     expected = FMClassifier(fields=TAGS, epochs=5).fit(table, y)
     np.testing.assert_array_equal(model.predict_proba(convert(table)), expected.predict_proba(table))
     assert expected.feature_names_in_.tolist() == ["city", "ad_id", "age", "genres"]
-    kinds = {field.name: field.kind for field in model.artifact_.encoder.schema.fields}
+    kinds = {field.name: field.kind for field in model.model_.schema.fields}
     assert kinds == {"city": "categorical", "ad_id": "categorical", "age": "numeric", "genres": "tags"}
 
 
@@ -109,7 +97,7 @@ def test_fm_learns_what_the_linear_model_cannot() -> None:
 
 
 @pytest.mark.parametrize("kind", [*CLASSIFIERS, *REGRESSORS], ids=lambda kind: kind.__name__)
-def test_every_prediction_is_taken_apart(kind: Any) -> None:
+def test_contributions_sum_to_every_prediction(kind: Any) -> None:
     table, y = clicks(500)
     model = kind(fields=TAGS, epochs=2).fit(table, (y == "yes").astype(int))
     logits = model.decision_function(table) if hasattr(model, "decision_function") else model.predict(table)
@@ -121,7 +109,7 @@ def test_every_prediction_is_taken_apart(kind: Any) -> None:
     assert model.factors().columns[:4] == ["field", "value", "count", "linear"]
 
 
-def test_arrays_and_sparse_matrices_are_taken_apart() -> None:
+def test_contributions_for_arrays_and_sparse_matrices() -> None:
     rng = np.random.default_rng(0)
     X, y = rng.integers(0, 4, (300, 3)), rng.integers(0, 2, 300)
     dense = FMClassifier(epochs=2).fit(X, y)
@@ -173,13 +161,13 @@ def test_classes_of_any_type(y: Any) -> None:
 # ---- arrays
 
 
-def test_floats_in_an_array_are_quantities_and_whole_numbers_what_they_look_like() -> None:
+def test_floats_in_an_array_are_numeric_and_whole_numbers_are_inferred() -> None:
     rng = np.random.default_rng(0)
     whole = np.column_stack([rng.zipf(1.3, 4000) % 1000, rng.integers(0, 2, 4000), np.arange(4000), np.ones(4000)])
     y = whole[:, 1]
 
     def kinds(X: Any) -> list[str]:
-        encoder = LinearClassifier(epochs=1).fit(X, y).artifact_.encoder
+        encoder = LinearClassifier(epochs=1).fit(X, y).model_.artifact.encoder
         return [field.kind for field in encoder.schema.fields]
 
     assert kinds(whole.astype(float)) == ["numeric"] * 4
@@ -192,7 +180,7 @@ def test_a_regression_on_one_rising_column() -> None:
         assert LinearRegressor().fit(form, 3.0 * X[:, 0]).score(form, 3.0 * X[:, 0]) > 0.95
 
 
-def test_n_bins_is_at_most_so_many_and_fields_overrule_it() -> None:
+def test_n_bins_is_a_maximum_that_fields_override() -> None:
     X = np.random.default_rng(0).normal(size=(2000, 2))
     model = LinearRegressor(n_bins=5, fields={"x1": {"kind": "numeric", "n_bins": 7}}, epochs=1).fit(X, X[:, 0])
     assert [len(values) - 2 for values in model.linear_.values()] == [5, 7]
@@ -245,9 +233,9 @@ def test_repeated_entries_of_a_sparse_matrix_are_summed_in_a_copy() -> None:
 def test_sparse_and_table_do_not_mix() -> None:
     X, y, table = one_hot()
     of_matrix, of_table = LinearClassifier(epochs=1).fit(X, y), LinearClassifier(epochs=1).fit(table, y)
-    with pytest.raises(InputError, match="sparse matrix came"), pytest.warns(UserWarning, match="feature names"):
+    with pytest.raises(InputError, match="got a sparse matrix"), pytest.warns(UserWarning, match="feature names"):
         of_table.predict(sparse.csr_array(np.ones((2, 4))))
-    with pytest.raises(InputError, match="a table came"), pytest.warns(UserWarning, match="feature names"):
+    with pytest.raises(InputError, match="got a table"), pytest.warns(UserWarning, match="feature names"):
         of_matrix.predict(pd.DataFrame(np.ones((2, X.shape[1])), columns=[f"c{i}" for i in range(X.shape[1])]))
     with pytest.raises(SettingError, match="fields must be none"):
         LinearClassifier(fields={"x0": "numeric"}).fit(X, y)
@@ -271,8 +259,8 @@ def test_field_factors_make_up_the_logit() -> None:
 
 def test_libffm_s_settings_are_a_preset() -> None:
     table, y = clicks()
-    model = FFMClassifier(**PRESETS["libffm"], epochs=3).fit(table[["city", "ad_id"]], y)
-    assert model.artifact_.model.settings.optimizer == "libffm"
+    model = FFMClassifier(**MODELS["ffm"].presets["libffm"], epochs=3).fit(table[["city", "ad_id"]], y)
+    assert model.model_.settings.optimizer == "libffm"
     assert model.bias_ == 0
     assert model.score(table[["city", "ad_id"]], y) > 0.9
 
@@ -293,7 +281,7 @@ def test_cross_validation_and_search_on_a_table() -> None:
     grid = {"n_factors": np.array([1, 8]), "learning_rate": np.array([0.1, 0.3]), "normalize": [False, True]}
     search = GridSearchCV(FMClassifier(epochs=4), grid, scoring="neg_log_loss", cv=2).fit(table, y)
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
-    assert search.best_estimator_.artifact_.model.settings.n_factors == search.best_params_["n_factors"]
+    assert search.best_estimator_.model_.settings.n_factors == search.best_params_["n_factors"]
 
 
 def test_pipelines_with_tables_arrays_and_sparse_matrices() -> None:
@@ -311,11 +299,52 @@ def test_parameters_are_the_settings_with_their_defaults(kind: Any) -> None:
     parameters = kind().get_params()
     settings = {**MODELS[kind._model].settings_type().to_dict(), **TrainingSettings().to_dict()}
     del settings["task"], settings["seed"]
-    assert {name: parameters.get(name, "absent") for name in settings} == settings
-    of_the_table = {"validation_fraction", "fields", "min_count", "n_bins", "random_state"}
-    assert set(parameters) - set(settings) == of_the_table
+    data = {**ValidationSettings().to_dict(), **DataSettings().to_dict()}
+    of_data = {name: data[name] for name in ("valid_fraction", "fields", "min_count", "n_bins")}
+    assert parameters == {**settings, **of_data, "random_state": TrainingSettings.seed}
     for name in parameters:
         assert f"\n{name} : " in kind.__doc__
+
+
+def test_signatures_name_types_and_defaults() -> None:
+    signature = inspect.signature(FMClassifier)
+    assert signature.parameters["n_factors"].default == 16
+    assert signature.parameters["n_factors"].annotation is int
+    assert signature.parameters["l2_factors"].annotation == float | None
+    assert {parameter.kind.name for parameter in signature.parameters.values()} == {"KEYWORD_ONLY"}
+    assert list(signature.parameters)[-3:] == ["n_threads", "engine", "device"]
+    assert repr(FMClassifier(n_factors=3, epochs=2)) == "FMClassifier(epochs=2, n_factors=3)"
+    assert "n_factors" in FMClassifier(n_factors=3)._repr_html_()
+
+
+def test_a_misspelled_parameter_is_answered_with_the_nearest() -> None:
+    with pytest.raises(TypeError, match=r"'n_factor' is not a known parameter of FMClassifier. Did you mean n_factors"):
+        FMClassifier(n_factor=3)
+    with pytest.raises(ValueError, match="Invalid parameter 'n_factor'"):
+        FMClassifier().set_params(n_factor=3)
+
+
+def test_type_checkers_read_what_the_classes_have() -> None:
+    assert estimator_stub.PATH.read_text(encoding="utf-8") == estimator_stub.stub(), (
+        "write it anew: python -m tests.estimator_stub"
+    )
+
+
+def test_a_registered_model_has_estimators_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Tiny(FM):
+        name = "tiny"
+        title = "Tiny machine"
+
+    monkeypatch.setattr(MODELS, "_models", {**MODELS._models, "tiny": Tiny})
+    table, y = clicks(200)
+    model = anyfm.TinyClassifier(n_factors=2, epochs=1).fit(table, y)
+    assert (model.model_.name, model.factors_["city"]["Rome"].shape) == ("tiny", (2,))
+    assert "TinyRegressor" in dir(anyfm)
+    assert type(model).__doc__.startswith("Tiny machine for two classes")
+    assert (type(model).__module__, type(model).__qualname__) == ("anyfm.estimators", "TinyClassifier")
+    assert type(model)._model == "tiny"
+    with pytest.raises(AttributeError, match="no attribute 'UnknownClassifier'"):
+        anyfm.UnknownClassifier  # noqa: B018
 
 
 def test_a_clone_keeps_parameters_and_forgets_the_model() -> None:
@@ -323,7 +352,7 @@ def test_a_clone_keeps_parameters_and_forgets_the_model() -> None:
     model = FMClassifier(n_factors=3, fields={"ad_id": "categorical"}, epochs=1).fit(table, y)
     fresh = clone(model)
     assert fresh.get_params() == model.get_params()
-    assert not hasattr(fresh, "artifact_")
+    assert not hasattr(fresh, "model_")
 
 
 # ---- weights
@@ -334,14 +363,14 @@ def test_weight_zero_is_absence_bit_for_bit(kind: Any) -> None:
     table, y = clicks(1500)
     y = y if kind in CLASSIFIERS else (y == "yes") * 2.5
     weight = np.random.default_rng(0).integers(0, 3, len(y))
-    kept = weight > 0
+    present = weight > 0
     weighted = kind(epochs=3).fit(table, y, sample_weight=weight)
-    removed = kind(epochs=3).fit(table[kept], y[kept], sample_weight=weight[kept])
+    removed = kind(epochs=3).fit(table[present], y[present], sample_weight=weight[present])
     np.testing.assert_array_equal(weighted.predict(table), removed.predict(table))
-    assert weighted.artifact_.encoder.counts.tolist() == removed.artifact_.encoder.counts.tolist()
+    assert weighted.model_.artifact.encoder.counts.tolist() == removed.model_.artifact.encoder.counts.tolist()
 
 
-def test_weights_count_as_copies_where_values_are_counted() -> None:
+def test_weights_count_as_copies_in_the_counts_of_values() -> None:
     table = pd.DataFrame({"city": ["a"] * 20 + ["b"] * 20 + ["once"]})
     y = [0] * 20 + [1] * 21
     plain = LinearClassifier(epochs=1).fit(table, y)
@@ -372,10 +401,10 @@ def test_bad_weights_are_refused(weight: Any, message: str) -> None:
 def test_history_and_early_stopping_on_held_out_rows() -> None:
     table, y = clicks()
     model = FMClassifier(patience=2, learning_rate=1.0).fit(table, y)
-    losses = [record["valid_logloss"] for record in model.history_]
+    losses = [record["valid_logloss"] for record in model.history_.records]
     assert model.best_epoch_ == int(np.argmin(losses)) + 1
-    assert len(model.history_) == model.best_epoch_ + 2 < 50
-    assert model.artifact_.training["valid_rows"] == 300
+    assert model.history_.n_epochs == model.best_epoch_ + 2 < 50
+    assert model.model_.artifact.training["valid_rows"] == 300
 
 
 def test_the_eval_set_chooses_the_epoch() -> None:
@@ -383,21 +412,21 @@ def test_the_eval_set_chooses_the_epoch() -> None:
     other, y_other = clicks(500, seed=1)
     weight = np.arange(500) % 3
     model = FMClassifier(patience=2, learning_rate=1.0).fit(table, y, eval_set=(other, y_other, weight))
-    assert model.artifact_.training["rows"] == 3000
+    assert model.model_.artifact.training["rows"] == 3000
     p = np.where(y_other == "yes", *model.predict_proba(other).T[::-1])
     expected = -np.average(np.log(p), weights=weight)
-    best = model.history_[model.best_epoch_ - 1]
+    best = model.history_.records[model.best_epoch_ - 1]
     np.testing.assert_allclose(best["valid_logloss"], expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize(("n", "fraction", "valid_rows"), [(999, 0.1, 0), (1000, 0.1, 100), (1000, 0.0, 0)])
 def test_small_data_are_not_divided(n: int, fraction: float, valid_rows: int) -> None:
     table, y = clicks(n)
-    model = LinearClassifier(epochs=4, patience=1, validation_fraction=fraction).fit(table, y)
-    assert model.artifact_.training["valid_rows"] == valid_rows
+    model = LinearClassifier(epochs=4, patience=1, valid_fraction=fraction).fit(table, y)
+    assert model.model_.artifact.training["valid_rows"] == valid_rows
     if not valid_rows:
-        assert [record["epoch"] for record in model.history_] == [1, 2, 3, 4]
-        assert not any(name.startswith("valid") for name in model.history_[0])
+        assert [record["epoch"] for record in model.history_.records] == [1, 2, 3, 4]
+        assert not any(name.startswith("valid") for name in model.history_.records[0])
 
 
 def test_a_rare_class_is_on_both_sides_of_the_division() -> None:
@@ -435,7 +464,7 @@ def test_the_same_seed_gives_the_same_model_on_any_number_of_threads() -> None:
     assert (logits(random_state=None) != logits(random_state=None)).any()
 
 
-# ---- what was learnt, kept and loaded
+# ---- parameters by field and value, saving and loading
 
 
 def test_factors_by_field_and_value_make_up_the_logit() -> None:
@@ -460,11 +489,11 @@ def test_scores_are_those_of_the_specification(kind: Any) -> None:
     table, y = clicks(1200)
     y = y if kind in CLASSIFIERS else np.random.default_rng(0).normal(5, 2, len(y))
     model = kind(epochs=3, fields=TAGS).fit(table, y)
-    artifact = model.artifact_
+    artifact = model.model_.artifact
     rows = artifact.encoder.encode(pl.from_pandas(table), labelled=False).rows
     expected = specification_logits(artifact.model, artifact.parameters, rows)
-    came = model.decision_function(table) if kind in CLASSIFIERS else model.predict(table)
-    np.testing.assert_allclose(came, expected, rtol=1e-4, atol=1e-4)
+    logits = model.decision_function(table) if kind in CLASSIFIERS else model.predict(table)
+    np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("kind", ALL)
@@ -473,11 +502,11 @@ def test_a_saved_model_scores_the_same(kind: Any, tmp_path: Path) -> None:
     y = y if kind in CLASSIFIERS else (y == "yes") * 2.5
     model = kind(epochs=3, fields=TAGS).fit(table, y)
     model.save(tmp_path / "model")
-    predictor = load(tmp_path / "model")
+    loaded = load(tmp_path / "model")
     expected = model.predict_proba(table)[:, 1] if kind in CLASSIFIERS else model.predict(table)
-    np.testing.assert_allclose(predictor.predict(table), expected, rtol=1e-6)
+    np.testing.assert_allclose(loaded.predict(table), expected, rtol=1e-6)
     labelled = table.assign(clicked=y)
-    scores = predictor.evaluate(labelled)
+    scores = loaded.evaluate(labelled)
     error = np.mean((model.predict(table) - y) ** 2) ** 0.5 if kind in REGRESSORS else None
     np.testing.assert_allclose(
         scores["rmse" if kind in REGRESSORS else "auc"],
@@ -500,7 +529,7 @@ def test_pickled_and_copied_models_score_the_same(through: Any) -> None:
     twin = through(model)
     np.testing.assert_array_equal(twin.decision_function(table), model.decision_function(table))
     assert twin.factors_["city"]["Rome"].tolist() == model.factors_["city"]["Rome"].tolist()
-    assert not hasattr(through(FMClassifier()), "artifact_")
+    assert not hasattr(through(FMClassifier()), "model_")
 
 
 # ---- what is refused
@@ -518,9 +547,9 @@ def test_more_than_two_classes_are_refused() -> None:
     ("parameters", "message"),
     [
         ({"n_factors": 0}, "n_factors must be an integer"),
-        ({"validation_fraction": 1.0}, "validation_fraction must be a number of at least 0 and below 1"),
-        ({"validation_fraction": None}, "validation_fraction must be"),
-        ({"validation_fraction": "some"}, "validation_fraction must be"),
+        ({"valid_fraction": 1.0}, "valid_fraction must be a number of at least 0 and below 1"),
+        ({"valid_fraction": None}, "valid_fraction must be"),
+        ({"valid_fraction": "some"}, "valid_fraction must be"),
         ({"n_bins": 1}, "n_bins must be none or an integer"),
         ({"min_count": 0}, "min_count must be an integer"),
         ({"patience": 0}, "patience must be"),
@@ -530,7 +559,7 @@ def test_more_than_two_classes_are_refused() -> None:
         ({"random_state": -1}, "seed must be"),
     ],
 )
-def test_wrong_parameters_are_told_at_fit(parameters: Any, message: str) -> None:
+def test_fit_refuses_wrong_parameters(parameters: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         FMClassifier(**parameters).fit(np.tile([[0.0], [1.0]], (30, 1)), [0, 1] * 30)
 
@@ -544,12 +573,12 @@ def test_other_columns_than_in_training_are_refused() -> None:
         model.predict(table.rename(columns={"city": "town"}))
 
 
-def test_an_array_is_taken_for_the_columns_in_order() -> None:
+def test_an_array_stands_for_the_columns_in_order() -> None:
     table, y = clicks(100)
     model = LinearClassifier(epochs=2).fit(table[["city", "ad_id"]], y)
     with pytest.warns(UserWarning, match="valid feature names"):
-        came = model.decision_function(table[["city", "ad_id"]].to_numpy())
-    np.testing.assert_array_equal(came, model.decision_function(table[["city", "ad_id"]]))
+        logits = model.decision_function(table[["city", "ad_id"]].to_numpy())
+    np.testing.assert_array_equal(logits, model.decision_function(table[["city", "ad_id"]]))
 
 
 def test_columns_with_numbers_for_names() -> None:
@@ -563,7 +592,7 @@ def test_columns_with_numbers_for_names() -> None:
 def test_the_target_may_have_the_name_of_a_column() -> None:
     table, y = clicks(100)
     model = LinearClassifier(epochs=1).fit(table, y.rename("city"))
-    assert model.artifact_.encoder.schema.target.name == "city_"
+    assert model.model_.schema.target.name == "city_"
 
 
 def test_one_row_is_too_few() -> None:

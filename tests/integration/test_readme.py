@@ -9,8 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 
 from anyfm.cli import app
+from tests.integration.command_line import anyfm
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -23,16 +25,15 @@ def folder(tmp_path_factory):
 
 
 @pytest.mark.parametrize(("language", "block"), BLOCKS, ids=[f"{i}-{block[0]}" for i, block in enumerate(BLOCKS)])
-def test_blocks_run_in_the_order_of_the_page(folder, language, block):
+def test_blocks_run_in_the_order_of_the_page(folder, monkeypatch, language, block):
+    monkeypatch.chdir(folder)
     if language == "console":
         for line in block.splitlines():
             assert line.startswith("$ anyfm "), line
-            command = [sys.executable, "-m", "anyfm", *shlex.split(line.removeprefix("$ anyfm "))]
-            done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-            assert done.returncode == 0, f"{line}\n{done.stderr}"
+            anyfm(*shlex.split(line.removeprefix("$ anyfm ")))
     else:
         assert language == "python"
-        done = subprocess.run([sys.executable, "-c", block], cwd=folder, capture_output=True, text=True, check=False)
+        done = subprocess.run([sys.executable, "-c", block], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
 
 
@@ -41,8 +42,9 @@ def test_there_are_blocks_to_run():
 
 
 def test_every_command_is_in_the_table():
-    commands = {command.name for command in app.registered_commands}
-    assert commands == set(re.findall(r"^\| `anyfm (\w+)", README, flags=re.MULTILINE))
+    assert typer.main.get_command(app).commands.keys() == set(
+        re.findall(r"^\| `anyfm (\w+)", README, flags=re.MULTILINE)
+    )
 
 
 def test_links_lead_somewhere():

@@ -1,5 +1,4 @@
-"""The command line: ``anyfm train``, ``evaluate``, ``predict``, ``explain``, ``report``, ``inspect``, ``generate``,
-``convert``, ``demo``.
+"""The command line.
 
 Each command reads its arguments, calls the library and shows the result; it computes nothing itself.
 """
@@ -11,14 +10,20 @@ from typing import Annotated
 import typer
 
 from anyfm import __version__
-from anyfm.cli import converting, demo, explaining, generating, inspecting, reporting, scoring, training
-from anyfm.cli.errors import PlainErrors
+from anyfm.cli.convert import convert
+from anyfm.cli.demo import demo
+from anyfm.cli.explain import explain
+from anyfm.cli.generate import generate
+from anyfm.cli.help import Command, Group
+from anyfm.cli.inspect import inspect
+from anyfm.cli.models import models
+from anyfm.cli.report import report
+from anyfm.cli.score import evaluate, predict
+from anyfm.cli.train import train
 
 app = typer.Typer(
     name="anyfm",
-    cls=PlainErrors,
-    help="Factorization machines for clicks and ratings, from a raw table to a trained model.",
-    no_args_is_help=True,
+    cls=Group,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -31,25 +36,27 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
-def _options(
+@app.callback(invoke_without_command=True)
+def _start(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    pass
+    """Factorization machines for clicks and ratings, from a raw table to a trained model.
+
+    Examples:
+    anyfm demo
+    anyfm train clicks.parquet --target click --out model
+    anyfm predict model new.parquet --out scores.csv
+    anyfm train --help
+    """
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
 
 
-app.command("train")(training.train)
-app.command("evaluate")(scoring.evaluate)
-app.command("predict")(scoring.predict)
-app.command("explain")(explaining.explain)
-app.command("report")(reporting.report)
-app.command("inspect")(inspecting.inspect)
-app.command("models")(inspecting.models)
-app.command("generate")(generating.generate)
-app.command("convert")(converting.convert)
-app.command("demo")(demo.demo)
+for command in (train, evaluate, predict, explain, report, inspect, models, generate, convert, demo):
+    app.command(cls=Command)(command)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""``anyfm demo``: the whole way on real data, from a raw table to scores from a saved model."""
+"""``anyfm demo``: from a raw table to trained models, and what they learned."""
 
 from __future__ import annotations
 
@@ -8,70 +8,72 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
+from anyfm.cli.data_summary import show_schema
+from anyfm.cli.options import AsJson, option
+from anyfm.cli.output import Output
 from anyfm.core.errors import InputError, MissingDependencyError
+from anyfm.models import MODELS
 
 if TYPE_CHECKING:
-    from anyfm.cli.showing import Output
     from anyfm.data.readers import Frame
-    from anyfm.predictor import Predictor
-    from anyfm.workflow import Table, TrainedModel
+    from anyfm.model import Model
+    from anyfm.pipeline import PreparedData
 
 _SEED = 1
-_TEST_SHARE, _VALID_SHARE = 0.1, 1 / 9  # of all rows, and of those that are left: 8 / 1 / 1
-_FILMS = ("Star Wars (1977)", "Toy Story (1995)", "Pulp Fiction (1994)")
-_N_NEIGHBOURS = 4
-_WELL_KNOWN = 50  # ratings from which a film's factors are worth comparing
+_TEST_FRACTION, _VALID_FRACTION = 0.1, 1 / 9  # of all rows, and of the remaining rows: 80 % stay for training
+_N_GENERATED = 100_000
+_N_NEIGHBOURS = 3
+_MIN_COUNT = 50  # occurrences from which a value's factors are compared
+_N_STRONGEST = 6
+_WITHOUT_EFFECT = {"gender", "ad_size"}  # a pair of fields without any true effect, to compare with
 
 
 @dataclass(frozen=True, kw_only=True)
 class Example:
-    """A table to demonstrate on, and what is worth saying about it."""
+    """A table to demonstrate on; `neighbours_of` is a field, and values whose nearest neighbours are shown."""
 
     columns: Any
     target: str
     question: str
     credit: str
+    neighbours_of: tuple[str, tuple[str, ...]]
     fields: Mapping[str, Any] = field(default_factory=dict)
-    settings: dict[str, Any] = field(default_factory=dict)
-    neighbours_of: tuple[str, tuple[str, ...]] | None = None
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="The directory for the tables and models.")] = Path("demo-output"),
-    offline: Annotated[bool, typer.Option("--offline", help="Download nothing: use generated ad clicks.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as one line of JSON.")] = False,
+    out: Annotated[Path, option("Output", "DIR", "The directory for tables and models.")] = Path("demo-output"),
+    offline: Annotated[bool, option("Data", None, "Download nothing: use generated ad clicks.", "--offline")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Train every model on MovieLens-100K (a download of 2 MB), compare them, and score with the saved ones; then see
-    which pairs of fields AFM listens to on generated ad clicks."""
-    from anyfm.cli.demo_attention import show_attention
-    from anyfm.cli.showing import Output, settings_text
+    """Train and compare all models on MovieLens-100K.
 
+    The data are a download of 2 MB; without a network, generated ad clicks are used. The models are compared on test
+    rows, saved and loaded. At the end, the attention of AFM on generated clicks is compared with the true effects.
+
+    Examples:
+    anyfm demo
+    anyfm demo --offline --out demo-output
+    """
     began = time.perf_counter()
     output = Output(as_json=as_json)
     example = _generated() if offline else _movielens_or_generated(output)
-    output.results.print(f"{example.question}\nData: {example.credit}.\n", markup=False)
-    table, test = _prepare(example, out)
-    _show_data(output, table, test)
-    if example.settings:
-        output.results.print(f"Settings other than the defaults: {settings_text(example.settings)}.")
-    results = _train_all(output, example, table, test, out)
+    output.text(f"{example.question}\nData: {example.credit}.\n")
+    data, test = _prepare(output, example, out)
+    results = _train_all(output, data, test, out)
     _show_comparison(output, results)
-    _show_neighbours(output, example, out)
-    _show_single_row(output, example, test, out)
-    pairs = show_attention(output, seed=_SEED)
+    _show_learned(output, example, test, out)
+    pairs = _show_attention(output)
     seconds = time.perf_counter() - began
-    output.results.print(
-        f"\nAll of it took {seconds:.0f} s. Go on with\n"
+    output.text(
+        f"\nThe demo took {seconds:.0f} s. Try next:\n"
         f"  anyfm inspect {out}/fm\n"
         f"  anyfm predict {out}/fm {out}/test.parquet --out scores.csv\n"
         f"  anyfm explain {out}/fm {out}/test.parquet --row 1\n"
-        f"  anyfm report {' '.join(f'{out}/{name}' for name in results)} {out}/test.parquet --out report.html",
-        markup=False,
+        f"  anyfm report {out}/fm {out}/test.parquet\n"
+        f"  anyfm train YOUR-TABLE.csv --target COLUMN --out model"
     )
     output.finish(
-        {"data": example.credit, "rows": table.train.n_rows, "models": results, "pairs": pairs, "seconds": seconds}
+        {"data": example.credit, "rows": data.train.n_rows, "models": results, "pairs": pairs, "seconds": seconds}
     )
 
 
@@ -84,15 +86,15 @@ def _movielens_or_generated(output: Output) -> Example:
     try:
         wheel = movielens.download(movielens.cache_directory())
     except InputError as error:
-        output.notes.print(f"{error}.\nIt seems there is no network, so generated ad clicks are used.\n", markup=False)
+        output.text(f"{error}.\nThere seems to be no network, so generated ad clicks are used.\n")
         return _generated()
     return Example(
         columns=movielens.read_ratings(wheel),
         target="liked",
         question="Will this person like this film (four or five stars)?",
         credit=movielens.CREDIT,
+        neighbours_of=("film", ("Star Wars (1977)", "Toy Story (1995)", "Pulp Fiction (1994)")),
         fields=movielens.FIELDS,
-        neighbours_of=("film", _FILMS),
     )
 
 
@@ -100,7 +102,7 @@ def _generated() -> Example:
     from anyfm.datasets.synthetic import ad_clicks
 
     return Example(
-        columns=ad_clicks(100_000, seed=_SEED).columns,
+        columns=ad_clicks(_N_GENERATED, seed=_SEED).columns,
         target="click",
         question="Will this person click on this ad?",
         credit="generated by anyfm",
@@ -108,76 +110,60 @@ def _generated() -> Example:
     )
 
 
-def _prepare(example: Example, out: Path) -> tuple[Table, Frame]:
-    """Divide at random into 8/1/1, keep the parts beside the models, and encode by the training part."""
+def _prepare(output: Output, example: Example, out: Path) -> tuple[PreparedData, Frame]:
+    """Divide the rows at random into training, validation and test rows, save them, and encode."""
+    from anyfm.core.settings import DataSettings, ValidationSettings
     from anyfm.data.readers import read_table, write_table
+    from anyfm.pipeline import prepare
     from anyfm.training.split import split_fraction
-    from anyfm.workflow import Validation, prepare_table
 
     frame = read_table(example.columns)
-    known, held_out = split_fraction(len(frame), _TEST_SHARE, seed=_SEED)
+    known, held_out = split_fraction(len(frame), _TEST_FRACTION, seed=_SEED)
     train, test = frame[known], frame[held_out]
     out.mkdir(parents=True, exist_ok=True)
     write_table(train, out / "train.parquet")
     write_table(test, out / "test.parquet")
-    validation = Validation(fraction=_VALID_SHARE)
-    return prepare_table(train, example.target, validation=validation, fields=example.fields, seed=_SEED), test
+    settings = DataSettings(target=example.target, fields=example.fields)
+    data = prepare(train, settings, ValidationSettings(valid_fraction=_VALID_FRACTION), seed=_SEED)
+    assert data.encoder is not None
+    assert data.valid is not None
+    show_schema(output, data.encoder)
+    output.text(
+        f"{data.train.n_rows:,} rows for training, {data.valid.n_rows:,} to choose the best epoch and {len(test):,} "
+        "for the test, divided at random. Vocabularies come from the training rows only."
+    )
+    return data, test
 
 
 # --- the models ---------------------------------------------------------------------------------------------------
 
 
-def _train_all(output: Output, example: Example, table: Table, test: Frame, out: Path) -> dict[str, dict[str, float]]:
+def _train_all(output: Output, data: PreparedData, test: Frame, out: Path) -> dict[str, dict[str, float]]:
     """Train, save, load and measure every model; metrics on the test rows by model name."""
-    from anyfm.artifact import save_artifact
-    from anyfm.models import MODELS
-    from anyfm.predictor import load
+    from anyfm.model import load
+    from anyfm.pipeline import fit
     from anyfm.training.callbacks import ProgressBar
-    from anyfm.workflow import train_encoded
 
     results = {}
-    for name, kind in MODELS.items():
-        known = kind.settings_type.names()
-        settings = {"seed": _SEED, **{key: value for key, value in example.settings.items() if key in known}}
+    for name in MODELS:
         try:
-            trained = train_encoded(table, model=name, settings=settings, callbacks=[ProgressBar()])
+            model = fit(data, model=name, settings={"seed": _SEED}, callbacks=[ProgressBar()])
         except MissingDependencyError as error:
-            output.notes.print(f"{name} is left out: {error}", markup=False)
+            output.text(f"{name} is left out: {error}")
             continue
-        save_artifact(trained.artifact, out / name)
-        results[name] = {**load(out / name).evaluate(test), **_training_facts(trained)}
+        model.save(out / name)
+        results[name] = {
+            **load(out / name).evaluate(test),
+            "best_epoch": model.history.best_epoch,
+            "seconds": model.seconds["train"],
+            "rows_per_second": model.rows_per_second,
+        }
     return results
 
 
-def _training_facts(trained: TrainedModel) -> dict[str, float]:
-    return {
-        "best_epoch": trained.history.best_epoch,
-        "seconds": trained.seconds["train"],
-        "rows_per_second": trained.rows_per_second,
-    }
-
-
-# --- what is shown ------------------------------------------------------------------------------------------------
-
-
-def _show_data(output: Output, table: Table, test: Frame) -> None:
-    from anyfm.cli.schema_view import schema_table
-
-    output.notes.print(schema_table(table.schema, table.encoder))
-    n_valid = 0 if table.valid is None else table.valid.n_rows
-    output.results.print(
-        f"{table.train.n_rows:,} rows for training, {n_valid:,} to choose the best epoch, {len(test):,} for the test, "
-        "divided at random. All vocabularies come from the training rows."
-    )
-
-
 def _show_comparison(output: Output, results: dict[str, dict[str, float]]) -> None:
-    from anyfm.cli.showing import table
-
-    numbers = ("test AUC", "test logloss", "best epoch", "training", "rows/s")
-    shown = table("model", *numbers, numbers=numbers)
-    for name, row in results.items():
-        shown.add_row(
+    rows = [
+        (
             name,
             f"{row['auc']:.4f}",
             f"{row['logloss']:.4f}",
@@ -185,32 +171,63 @@ def _show_comparison(output: Output, results: dict[str, dict[str, float]]) -> No
             f"{row['seconds']:.1f} s",
             f"{row['rows_per_second']:,.0f}",
         )
-    output.results.print(shown)
-    output.results.print("AUC: the chance that a positive row scores above a negative one. Logloss: lower is better.")
+        for name, row in results.items()
+    ]
+    numbers = ("test AUC", "test logloss", "best epoch", "training", "rows/s")
+    output.table(("model", *numbers), rows, numbers=numbers)
+    output.facts((name, MODELS[name].title) for name in results)
+    output.text("\nAUC: the probability that a positive row scores above a negative one. Logloss: lower is better.")
 
 
-def _show_neighbours(output: Output, example: Example, out: Path) -> None:
-    from anyfm.artifact import load_artifact
-    from anyfm.explain.nearest import nearest_values
+def _show_learned(output: Output, example: Example, test: Frame, out: Path) -> None:
+    """Show nearest values and the score of one row, from the saved FM."""
+    from anyfm.model import load
 
-    if example.neighbours_of is None:
-        return
+    model: Model = load(out / "fm")
     field_name, values = example.neighbours_of
-    artifact = load_artifact(out / "fm")
-    output.results.print(f"\nNearest by the factors that the FM learnt for {field_name}:")
+    output.text(f"\nThe nearest values of {field_name} by the factors of the FM, with cosines:")
     for value in values:
-        found = nearest_values(artifact, field_name, value, n=_N_NEIGHBOURS, min_count=_WELL_KNOWN)
-        listed = ", ".join(f"{other} {cosine:.2f}" for other, cosine in found)
-        output.results.print(f"  {value}: {listed}", markup=False)
-
-
-def _show_single_row(output: Output, example: Example, test: Frame, out: Path) -> None:
-    from anyfm.predictor import load
-
-    predictor: Predictor = load(out / "fm")
+        nearest = model.nearest(field_name, value, n=_N_NEIGHBOURS, min_count=_MIN_COUNT)
+        output.text(f"  {value}: " + ", ".join(f"{other} {cosine:.2f}" for other, cosine in nearest))
     row = test.row(0, named=True)
     truth = row.pop(example.target)
-    output.results.print(
-        f"\nOne row through the saved FM: {predictor.predict_one(row):.3f} for\n  {row}\n  (in truth {truth})",
-        markup=False,
+    listed = ", ".join(f"{name}={value}" for name, value in row.items())
+    output.text(f"\nThe FM's score of the first test row is {model.predict_one(row):.3f}; the truth is {truth}:")
+    output.text(f"  {listed}")
+
+
+def _show_attention(output: Output) -> list[dict[str, Any]]:
+    """Train AFM on generated clicks, and show the attention and strength of pairs beside the true effects.
+
+    Returns
+    -------
+    list of dict
+        Of every pair of fields, the strongest first: "fields", "attention" (mean weight over rows, which sum to 1),
+        "strength" (standard deviation over rows of the interaction, in the logit) and "true" (the same of the true
+        effect).
+    """
+    from anyfm.datasets.synthetic import ad_clicks
+    from anyfm.pipeline import train
+    from anyfm.training.callbacks import ProgressBar
+
+    clicks = ad_clicks(_N_GENERATED, seed=_SEED)
+    model = train(clicks.columns, "click", model="afm", seed=_SEED, callbacks=[ProgressBar()])
+    true = {frozenset(pair["fields"]): pair["strength"] for pair in clicks.truth["pairs"]}
+    pairs: list[dict[str, Any]] = []
+    for pair in model.summarize(clicks.columns).pairs().to_dicts():
+        fields = [pair["field"], pair["other_field"]]
+        measured = {"attention": pair["attention"], "strength": pair["interaction"], "true": true[frozenset(fields)]}
+        pairs.append({"fields": fields, **measured})
+    output.text(f"\nWhich pairs of fields does AFM attend to? On {_N_GENERATED:,} generated clicks the truth is known:")
+    rows = [
+        (" × ".join(pair["fields"]), f"{pair['attention']:.1%}", f"{pair['strength']:.2f}", f"{pair['true']:.2f}")
+        for rank, pair in enumerate(pairs)
+        if rank < _N_STRONGEST or set(pair["fields"]) == _WITHOUT_EFFECT
+    ]
+    numbers = ("attention", "strength", "true strength")
+    output.table(("pair of fields", *numbers), rows, numbers=numbers)
+    output.text(
+        f"Attention: mean weight of the pair in a row; {1 / len(pairs):.1%} if all {len(pairs)} pairs had the same. "
+        "Strength: standard deviation of what the pair adds to the logit."
     )
+    return pairs

@@ -1,49 +1,66 @@
-"""What went wrong, in plain words: no traceback for anything the user can mend."""
+"""Errors as one plain line: no traceback for anything the user can correct."""
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import typer
-from typer.core import TyperGroup
 
 from anyfm.core.errors import AnyfmError
 
 FAILED = 2
-INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+INTERRUPTED = 130  # 128 + SIGINT, as in shells
+
+_UsageError: Any = typer.BadParameter.__mro__[1]  # typer does not export the base class of its errors
 
 
-class PlainErrors(TyperGroup):
-    """Runs a command; an error on purpose becomes ``error: …`` on standard error and exit status 2."""
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """Turn an expected error into ``error: …`` on standard error and exit status 2.
 
-    def invoke(self, ctx: Any) -> Any:
-        try:
-            result = super().invoke(ctx)
-            sys.stdout.flush()  # so that a closed pipe is noticed here and not at exit
-            return result
-        except AnyfmError as error:
-            _say(f"error: {error}")
-        except BrokenPipeError:
-            _forget_stdout()
-            raise typer.Exit(1) from None
-        except OSError as error:
-            place = f" (file {error.filename})" if error.filename else ""
-            _say(f"error: {error.strerror or error}{place}")
-        except MemoryError:
-            _say("error: there is not enough memory. Give fewer rows, or fold rare values (min_count)")
-        except KeyboardInterrupt:
-            _say("interrupted")
-            raise typer.Exit(INTERRUPTED) from None
-        raise typer.Exit(FAILED)
-
-
-def _say(text: str) -> None:
+    Raises
+    ------
+    typer.Exit
+        With status 2 after an error, 130 after Ctrl-C, 1 after a closed pipe.
+    """
+    try:
+        yield
+        sys.stdout.flush()  # so that a closed pipe is noticed here and not at exit
+        return
+    except AnyfmError as error:
+        text = f"error: {error}"
+    except _UsageError as error:
+        text = f"error: {_usage_text(error)}"
+    except BrokenPipeError:
+        _discard_stdout()
+        raise typer.Exit(1) from None
+    except OSError as error:
+        text = f"error: {error.strerror or error}" + (f" (file {error.filename})" if error.filename else "")
+    except MemoryError:
+        text = "error: there is not enough memory. Give fewer rows, or raise --min-count"
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        raise typer.Exit(INTERRUPTED) from None
     sys.stderr.write(text + "\n")
+    raise typer.Exit(FAILED)
 
 
-def _forget_stdout() -> None:
+def _usage_text(error: Any) -> str:
+    """One line about a wrong use of a command, with the nearest option or where to find help."""
+    nearest = getattr(error, "possibilities", None)
+    text = " ".join((error.message if nearest else error.format_message()).split()).rstrip(".")
+    if "Did you mean" in text:
+        return text
+    if nearest:
+        return f"{text}. Did you mean {nearest[0]}?"
+    return f"{text}. See {error.ctx.command_path} --help" if error.ctx else text
+
+
+def _discard_stdout() -> None:
     """Let nothing more be written to a closed pipe: Python flushes standard output once more at exit."""
     try:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

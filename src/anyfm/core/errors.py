@@ -6,6 +6,8 @@ n_factors=0``. Messages about data name the file, line or row, column and value.
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from typing import Any
 
 
@@ -33,9 +35,9 @@ class MissingDependencyError(AnyfmError, ImportError):
     """An optional package is needed; the text names the command that installs it."""
 
 
-def got(rule: str, **came: Any) -> str:
+def got(rule: str, **values: Any) -> str:
     """Word a broken rule: ``"<rule>, got name=value, ..."``."""
-    return f"{rule}, got " + ", ".join(f"{name}={value!r}" for name, value in came.items())
+    return f"{rule}, got " + ", ".join(f"{name}={value!r}" for name, value in values.items())
 
 
 def located(
@@ -76,3 +78,10 @@ def shown(value: Any, *, width: int = 60) -> str:
     """``repr`` of a value, shortened in the middle so that a message stays readable."""
     text = repr(value)
     return text if len(text) <= width else f"{text[: width // 2]}…{text[-width // 4 :]} ({len(text)} characters)"
+
+
+def nearest_name(name: str, known: Iterable[str]) -> str | None:
+    """The known name most like `name`, whatever the case of its letters; None if none is like it."""
+    by_lower = {one.lower(): one for one in sorted(known, reverse=True)}
+    close = difflib.get_close_matches(name.lower(), by_lower, n=1)
+    return by_lower[close[0]] if close else None

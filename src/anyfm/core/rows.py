@@ -98,6 +98,18 @@ class Rows:
         row = entry // self.ids.shape[1] if self.offsets is None else self._row_of(entry)
         raise InputError(located(f"a feature id must lie in 0 … {n_features - 1}", row=row + 1, value=int(flat[entry])))
 
+    def check_fields(self, n_fields: int) -> None:
+        """Raise SettingError if fields are not stated, InputError for the first outside 0 … n_fields − 1."""
+        if self.fields is None and self.offsets is not None:
+            raise SettingError(got("ragged rows of a field-aware model must state a field per entry", fields=None))
+        stated = np.arange(self.ids.shape[1]) if self.fields is None else self.fields
+        wrong = np.flatnonzero((stated < 0) | (stated >= n_fields))
+        if len(wrong) > 0:
+            entry = int(wrong[0])
+            row = None if self.offsets is None else self._row_of(entry) + 1
+            problem = f"a field must lie in 0 … {n_fields - 1}"
+            raise InputError(located(problem, row=row, value=int(stated[entry])))
+
     def _row_of(self, entry: int) -> int:
         assert self.offsets is not None
         return int(np.searchsorted(self.offsets, entry, side="right")) - 1

@@ -7,24 +7,28 @@ Values are parsed and checked when a settings object is made, so an object that 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeVar
 
-from anyfm.core.errors import SettingError, got, shown
+from anyfm.core.errors import SettingError, got, nearest_name, shown
+from anyfm.core.task import METRIC_NAMES
 
 S = TypeVar("S", bound="Settings")
 
 
 @dataclass(frozen=True)
 class Rule:
-    """What a setting must be: `text` completes "<name> must be …", `holds` decides, `parse` reads it from text."""
+    """What a setting must be: `text` completes "<name> must be …", `holds` decides, `parse` reads it from text.
+
+    `metavar` stands for the value on the command line's help pages.
+    """
 
     text: str
     holds: Callable[[Any], bool]
     parse: Callable[[str], Any]
+    metavar: str = "TEXT"
 
 
 def _is_int(value: Any) -> bool:
@@ -38,7 +42,7 @@ def _is_real(value: Any) -> bool:
 def integer(low: int, high: int | None = None) -> Rule:
     """An integer of at least `low` and, where given, at most `high`."""
     text = f"an integer from {low} to {high}" if high is not None else f"an integer of at least {low}"
-    return Rule(text, lambda value: _is_int(value) and value >= low and (high is None or value <= high), int)
+    return Rule(text, lambda value: _is_int(value) and value >= low and (high is None or value <= high), int, "INTEGER")
 
 
 def real(low: float, high: float = math.inf, *, above: bool = False) -> Rule:
@@ -50,12 +54,12 @@ def real(low: float, high: float = math.inf, *, above: bool = False) -> Rule:
     def holds(value: Any) -> bool:
         return _is_real(value) and (value > low if above else value >= low) and value <= high
 
-    return Rule(text, holds, float)
+    return Rule(text, holds, float, "NUMBER")
 
 
 def choice(*options: str) -> Rule:
     """One of a few words."""
-    return Rule("one of " + ", ".join(options), lambda value: value in options, str)
+    return Rule("one of " + ", ".join(options), lambda value: value in options, str, "|".join(options))
 
 
 def device_name() -> Rule:
@@ -67,7 +71,7 @@ def device_name() -> Rule:
         kind, colon, number = value.partition(":")
         return kind.isascii() and kind.isalpha() and (number.isascii() and number.isdigit() if colon else True)
 
-    return Rule("a device such as cpu, cuda or cuda:1", holds, str)
+    return Rule("a device such as cpu, cuda or cuda:1", holds, str, "DEVICE")
 
 
 def layer_sizes() -> Rule:
@@ -79,7 +83,7 @@ def layer_sizes() -> Rule:
     def parse(text: str) -> tuple[int, ...]:
         return tuple(int(size) for size in text.split(",") if size.strip())
 
-    return Rule('sizes from 1 to 65536 with commas between them, such as "400,400"', holds, parse)
+    return Rule('sizes from 1 to 65536 with commas between them, such as "400,400"', holds, parse, "SIZES")
 
 
 _WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
@@ -87,12 +91,17 @@ _WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no"
 
 def flag() -> Rule:
     """True or false."""
-    return Rule("true or false", lambda value: isinstance(value, bool), lambda text: _WORDS[text.lower()])
+    return Rule("true or false", lambda value: isinstance(value, bool), lambda text: _WORDS[text.lower()], "on|off")
 
 
 def text() -> Rule:
     """Any text that is not empty."""
     return Rule("text", lambda value: isinstance(value, str) and bool(value), str)
+
+
+def separator() -> Rule:
+    """Text between columns; in text "\\t" and "tab" are a tab."""
+    return Rule("text", text().holds, lambda given: "\t" if given in ("\\t", "tab") else given)
 
 
 def texts() -> Rule:
@@ -101,7 +110,9 @@ def texts() -> Rule:
     def holds(value: Any) -> bool:
         return isinstance(value, tuple) and all(isinstance(item, str) for item in value)
 
-    return Rule("names separated by commas", holds, lambda text: tuple(item.strip() for item in text.split(",")))
+    return Rule(
+        "names separated by commas", holds, lambda text: tuple(item.strip() for item in text.split(",")), "NAMES"
+    )
 
 
 def anything() -> Rule:
@@ -111,7 +122,7 @@ def anything() -> Rule:
 
 def mapping() -> Rule:
     """A mapping of names to values."""
-    return Rule("a mapping of names to values", lambda value: isinstance(value, Mapping), _no_text)
+    return Rule("a mapping of names to values", lambda value: isinstance(value, Mapping), _no_text, "NAME=VALUE")
 
 
 def _no_text(text: str) -> Any:
@@ -124,12 +135,13 @@ def optional(rule: Rule) -> Rule:
         f"none or {rule.text}",
         lambda value: value is None or rule.holds(value),
         lambda text: None if text.lower() == "none" else rule.parse(text),
+        rule.metavar,
     )
 
 
 def fraction() -> Rule:
     """A number of at least 0 and below 1."""
-    return Rule("a number of at least 0 and below 1", lambda value: _is_real(value) and 0 <= value < 1, float)
+    return Rule("a number of at least 0 and below 1", lambda value: _is_real(value) and 0 <= value < 1, float, "NUMBER")
 
 
 def setting(default: Any, rule: Rule, help: str) -> Any:
@@ -177,8 +189,21 @@ class Settings:
         return made
 
 
-def parse_settings(values: Mapping[str, Any], *kinds: type[Settings], what: str = "setting") -> list[Any]:
+def parse_settings(
+    values: Mapping[str, Any], *kinds: type[Settings], what: str = "setting", also: Iterable[str] = ()
+) -> list[Any]:
     """Divide values by name among several classes of settings, and make one object of each.
+
+    Parameters
+    ----------
+    values : mapping
+        Values by name; text is parsed, a list becomes a tuple.
+    *kinds : type of Settings
+        Of a name that several classes have, the last one gets the value.
+    what : str
+        What an unknown name is called in the message.
+    also : iterable of str
+        Further names that may be meant by an unknown one, such as other keywords of a function.
 
     Raises
     ------
@@ -189,7 +214,7 @@ def parse_settings(values: Mapping[str, Any], *kinds: type[Settings], what: str 
     parts: dict[type[Settings], dict[str, Any]] = {kind: {} for kind in kinds}
     for name, value in values.items():
         if name not in known:
-            raise SettingError(unknown_name(name, known, what=what))
+            raise SettingError(unknown_name(name, {*known, *also}, what=what))
         kind, rule = known[name]
         parts[kind][name] = _parsed(name, value, rule)
     return [kind(**parts[kind]) for kind in kinds]
@@ -207,10 +232,10 @@ def _parsed(name: str, value: Any, rule: Rule) -> Any:
 
 
 def unknown_name(name: str, known: Iterable[str], *, what: str) -> str:
-    """The text of the error for a name that is not among the known ones: it suggests the nearest."""
+    """Word that a name is not among the known ones, and suggest the nearest."""
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=1)
-    hint = f"Did you mean {near[0]}?" if near else f"Known are {', '.join(names)}."
+    near = nearest_name(name, names)
+    hint = f"Known are {', '.join(names)}." if near is None else f"Did you mean {near}?"
     return f"{name!r} is not a known {what}. {hint}"
 
 
@@ -220,7 +245,7 @@ class DataSettings(Settings):
 
     group = "Data"
 
-    target: str | None = setting(None, optional(text()), "the column to predict")
+    target: str | None = setting(None, optional(text()), "the column to predict; required for tables")
     task: str = setting("auto", choice("auto", "binary", "regression"), "what is predicted; auto: by the target")
     positive: Any = setting(None, anything(), "the value of a binary target that is the positive class")
     weight: str | None = setting(None, optional(text()), "the column of row weights")
@@ -236,7 +261,9 @@ class DataSettings(Settings):
     format: str = setting("auto", text(), "format of the file; auto: by its suffix")
     header: bool = setting(True, flag(), "whether the first line of a delimited file holds the column names")
     column_names: tuple[str, ...] | None = setting(None, optional(texts()), "column names, separated by commas")
-    separator: str | None = setting(None, optional(text()), "what separates columns in a delimited file; \\t for a tab")
+    separator: str | None = setting(
+        None, optional(separator()), "what separates columns in a delimited file; \\t for a tab"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -270,7 +297,11 @@ class TrainingSettings(Settings):
 
     epochs: int = setting(50, integer(1, 100_000), "maximum number of passes over the training rows")
     patience: int = setting(5, integer(1), "stop after this many epochs without a better validation score")
-    monitor: str = setting("loss", choice("loss", "auc"), "the validation score that early stopping monitors")
+    monitor: str = setting(
+        "loss",
+        choice("loss", *METRIC_NAMES),
+        "the validation metric that early stopping monitors; loss: logloss or rmse, by the task",
+    )
     seed: int = setting(0, integer(0, 2**63 - 1), "seed of initialization, shuffling and the split")
     n_threads: int = setting(0, integer(0, 1024), "number of threads; 0: all cores of this process")
     engine: str = setting(

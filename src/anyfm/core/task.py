@@ -44,10 +44,10 @@ class Task(ABC):
     Attributes
     ----------
     name : str
-    loss_metric : str
-        The metric that training minimises.
     metrics : tuple of str
         The metrics that are reported, in this order.
+    loss_metric : str
+        The one of them that falls and rises with the mean loss.
     is_classification : bool
         Whether predictions are probabilities of a positive class.
     n_safe_occurrences : int
@@ -55,14 +55,18 @@ class Task(ABC):
     """
 
     name: ClassVar[str]
-    loss_metric: ClassVar[str]
     metrics: ClassVar[tuple[str, ...]]
+    loss_metric: ClassVar[str]
     is_classification: ClassVar[bool]
     n_safe_occurrences: ClassVar[int]
 
     @abstractmethod
     def loss(self, logits: Array, y: Array) -> Array:
-        """The loss of each row, of the shape of `logits`."""
+        """The loss of each row that training minimises, of the shape of `logits`."""
+
+    def reported_loss(self, logits: Array, y: Array) -> Array:
+        """The loss of each row as reports and explanations show it, of the shape of `logits`."""
+        return self.loss(logits, y)
 
     @abstractmethod
     def gradient(self, logits: Array, y: Array, clip: tuple[float, float] | None) -> Array:
@@ -89,14 +93,15 @@ class Binary(Task):
     r"""Two classes: logistic loss :math:`\ln(1 + e^z) - y z`; a logit z predicts :math:`1 / (1 + e^{-z})`."""
 
     name = "binary"
-    loss_metric = "logloss"
     metrics = ("logloss", "auc", "normalised_entropy", "calibration_error", "calibration_ratio")
+    loss_metric = "logloss"
     is_classification = True
     n_safe_occurrences = 8
 
     def loss(self, logits: Array, y: Array) -> Array:
         numbers = library(logits)
-        return logits.clip(0) + numbers.log1p(numbers.exp(-abs(logits))) - y * logits
+        # In this order a small loss keeps its digits: for y = 1 and a large logit the first term is exactly 0.
+        return (logits.clip(0) - y * logits) + numbers.log1p(numbers.exp(-abs(logits)))
 
     def gradient(self, logits: Array, y: Array, clip: tuple[float, float] | None) -> Array:
         return self.predictions(logits) - y
@@ -125,13 +130,16 @@ class Regression(Task):
     """
 
     name = "regression"
-    loss_metric = "rmse"
     metrics = ("rmse", "mae", "r2")
+    loss_metric = "rmse"
     is_classification = False
     n_safe_occurrences = 2  # the derivative is not bounded
 
     def loss(self, logits: Array, y: Array) -> Array:
         return (logits - y) ** 2 / 2
+
+    def reported_loss(self, logits: Array, y: Array) -> Array:
+        return (logits - y) ** 2
 
     def gradient(self, logits: Array, y: Array, clip: tuple[float, float] | None) -> Array:
         return (logits if clip is None else logits.clip(*clip)) - y
@@ -154,6 +162,7 @@ class Regression(Task):
 
 
 TASKS: Mapping[str, Task] = {task.name: task for task in (Binary(), Regression())}
+METRIC_NAMES = tuple(name for task in TASKS.values() for name in task.metrics)
 
 
 def get_task(name: str) -> Task:

@@ -1,12 +1,12 @@
-"""Raw tables become integer-coded rows: reading, schema, vocabularies, bins, encoder."""
+"""From raw tables to integer-encoded rows: readers, schema inference, field encoders."""
 
 from __future__ import annotations
 
 from anyfm.data.encoder import Encoded, EncodedField, Encoder, read_vocabulary, write_vocabulary
 from anyfm.data.encoding_report import EncodingReport, FieldReport
-from anyfm.data.inference import infer_schema
 from anyfm.data.readers import Frame, read_table, write_table
 from anyfm.data.schema import Field, Schema, Target, schema_from_toml
+from anyfm.data.schema_inference import infer_schema
 
 __all__ = [
     "Encoded",

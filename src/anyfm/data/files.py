@@ -1,8 +1,10 @@
-"""Files and globs of files: which format each has, and how several become one table."""
+"""Table files: paths and globs, the format of each file, and several files as one table."""
 
 from __future__ import annotations
 
 import glob
+import io
+import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,8 +13,9 @@ from typing import Any
 import polars as pl
 
 from anyfm.core.errors import InputError, located
-from anyfm.data.delimited import read_delimited, read_lines
-from anyfm.data.textfile import READ_ERRORS
+from anyfm.data.csv_reader import read_csv
+from anyfm.data.messages import check_names, input_error
+from anyfm.data.text_file import READ_ERRORS, TextFile
 
 log = logging.getLogger(__name__)
 
@@ -22,45 +25,43 @@ SUFFIXES = {
     ".arrow": "ipc", ".feather": "ipc", ".jsonl": "jsonl", ".ndjson": "jsonl",
 }  # fmt: skip
 _COMPRESSED = (".gz", ".zst", ".zstd")
+_BINARY = {"parquet": "Parquet", "ipc": "Arrow IPC"}
 
 
-def paths_of(source: Any) -> list[Path]:
-    """The files that a path, a glob or a list of them stands for, in order of name."""
+def find_paths(source: Any) -> list[Path]:
+    """The files that a path, a glob or a list of them stands for; those of a glob in order of name."""
     paths: list[Path] = []
-    for one in [source] if isinstance(source, (str, Path)) else source:
-        path = Path(one).expanduser()
+    for item in [source] if isinstance(source, (str, Path)) else source:
+        path = Path(item).expanduser()
         if path.is_dir():
-            raise InputError(
-                located(
-                    "a table must be a file, but this is a directory",
-                    file=str(one),
-                    remedy=f"Give a glob for the files in it, such as {str(path / '*.csv')!r}.",
-                )
+            raise input_error(
+                "a table must be a file, but this is a directory",
+                file=str(item),
+                remedy=f"Give a glob for the files in it, such as {str(path / '*.csv')!r}.",
             )
-        if path.exists():
-            paths.append(path)
-            continue
-        found = sorted(glob.glob(str(path), recursive=True)) if glob.has_magic(str(path)) else []
-        files = [Path(name) for name in found if Path(name).is_file()]
+        is_glob = not path.exists() and glob.has_magic(str(path))
+        found = [Path(name) for name in sorted(glob.glob(str(path), recursive=True))] if is_glob else [path]
+        files = [path for path in found if path.exists() and not path.is_dir()]
         if not files:
-            what = "the pattern matches no file" if glob.has_magic(str(path)) else "the file does not exist"
-            raise InputError(located(what, file=str(one), remedy=f"The working directory is {Path.cwd()}."))
+            what = "the pattern matches no file" if is_glob else "the file does not exist"
+            raise input_error(what, file=str(item), remedy=f"The working directory is {Path.cwd()}.")
         paths.extend(files)
     return paths
 
 
 def read_files(paths: list[Path], format: str, columns: Sequence[str] | None, options: dict[str, Any]) -> pl.DataFrame:
+    """Several files as one table; `options` are those of text files."""
     frames = [_read_file(path, format, columns, options) for path in paths]
     if len(frames) == 1:
         return frames[0]
     names = frames[0].columns
     for path, frame in zip(paths, frames, strict=True):
-        lacking = [name for name in names if name not in frame.columns]
-        extra = [name for name in frame.columns if name not in names]
-        if lacking or extra:
-            came = f"lacks {', '.join(map(repr, lacking))}" if lacking else f"also has {', '.join(map(repr, extra))}"
-            rule = f"all files must have the columns of {paths[0]}, but this one {came}"
-            raise InputError(located(rule, file=str(path)))
+        missing = ", ".join(repr(name) for name in names if name not in frame.columns)
+        extra = ", ".join(repr(name) for name in frame.columns if name not in names)
+        if missing or extra:
+            difference = f"lacks {missing}" if missing else f"also has {extra}"
+            rule = f"all files must have the columns of {paths[0]}, but this one {difference}"
+            raise input_error(rule, file=str(path))
     mixed = [name for name in names if _is_text_in_some(frames, name)]
     if mixed:
         log.warning("text in some of the files and not in others, so read as text in all: %s", ", ".join(mixed))
@@ -75,42 +76,63 @@ def read_files(paths: list[Path], format: str, columns: Sequence[str] | None, op
 
 
 def _is_text_in_some(frames: list[pl.DataFrame], name: str) -> bool:
-    kinds = {frame.schema[name] for frame in frames if frame.schema[name] != pl.Null}
-    return len(kinds) > 1 and any(kind == pl.String for kind in kinds)
+    types = {frame.schema[name] for frame in frames if frame.schema[name] != pl.Null}
+    return len(types) > 1 and pl.String() in types
 
 
 def _read_file(path: Path, format: str, columns: Sequence[str] | None, options: dict[str, Any]) -> pl.DataFrame:
     if path.stat().st_size == 0:
-        raise InputError(located("a table must not be empty, but the file has no bytes", file=str(path)))
+        raise input_error("a table must not be empty, but the file has no bytes", file=str(path))
     kind = _format_of(path) if format == "auto" else format
     if kind in ("csv", "tsv"):
-        separator = options["separator"] or ("\t" if kind == "tsv" else None)
-        return read_delimited(path, **{**options, "separator": separator})
-    frame = read_lines(path) if kind == "jsonl" else _read_binary(path, kind, columns)
-    return renamed(frame, options["names"], str(path))
+        return read_csv(path, **{**options, "separator": options["separator"] or ("\t" if kind == "tsv" else None)})
+    frame = _read_json_lines(path) if kind == "jsonl" else _read_binary(path, kind, columns)
+    return renamed(frame, options["names"], path)
 
 
 def _read_binary(path: Path, kind: str, columns: Sequence[str] | None) -> pl.DataFrame:
     try:
-        if kind == "parquet":
-            have = list(pl.read_parquet_schema(path))
-            wanted = None if columns is None else [name for name in have if name in set(columns)]
-            return pl.read_parquet(path, columns=wanted, glob=False)
-        return pl.read_ipc(path)
+        if kind == "ipc":
+            return pl.read_ipc(path)
+        present = None if columns is None else [name for name in pl.read_parquet_schema(path) if name in columns]
+        return pl.read_parquet(path, columns=present, glob=False)
     except READ_ERRORS as problem:
-        text = str(problem).splitlines()[0]
-        label = "Parquet" if kind == "parquet" else "Arrow IPC"
-        raise InputError(
-            located(
-                f"the file cannot be read as {label} ({text})",
-                file=str(path),
-                remedy="Check that it is whole, and its format; see the option format.",
-            )
+        raise input_error(
+            f"the file cannot be read as {_BINARY[kind]} ({str(problem).splitlines()[0]})",
+            file=str(path),
+            remedy="Check that it is complete, and its format; see the option format.",
         ) from None
 
 
+def _read_json_lines(path: Path) -> pl.DataFrame:
+    """Read a file of JSON lines, one object per line, plain or compressed."""
+    raw = TextFile(path).read()
+    try:
+        frame = pl.read_ndjson(io.BytesIO(raw), infer_schema_length=None)
+    except READ_ERRORS as problem:
+        raise InputError(_explain_json(raw, str(path), str(problem))) from None
+    if frame.width == 0:
+        raise input_error("a table must not be empty", file=str(path))
+    return frame
+
+
+def _explain_json(raw: bytes, path: str, problem: str) -> str:
+    """Word what is wrong in a file of JSON lines, and in which line."""
+    for number, line in enumerate(raw.split(b"\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            value = json.loads(line)
+        except (ValueError, UnicodeDecodeError) as fault:
+            rule = f"every line must be JSON, but this one is not: {fault}"
+            return located(rule, file=path, line=number, value=line[:60])
+        if not isinstance(value, dict):
+            return located("every line must be a JSON object", file=path, line=number, value=value)
+    return located(f"the file cannot be read as JSON lines ({problem.splitlines()[0]})", file=path)
+
+
 def _format_of(path: Path) -> str:
-    """The format of a file by its first bytes where they tell, or by its name."""
+    """The format of a file, by its first bytes if they tell, otherwise by its name."""
     with path.open("rb") as file:
         start = file.read(64)
     if start[:4] == b"PAR1":
@@ -121,26 +143,19 @@ def _format_of(path: Path) -> str:
     while suffixes and suffixes[-1] in _COMPRESSED:
         suffixes.pop()
     kind = SUFFIXES.get(suffixes[-1]) if suffixes else None
-    if kind in ("parquet", "ipc"):
-        label = "Parquet" if kind == "parquet" else "Arrow IPC"
-        raise InputError(
-            located(
-                f"the name says {label}, but the file does not begin as one",
-                file=str(path),
-                value=start[:8],
-                remedy="Check that it is whole, or say its format with the option format.",
-            )
+    if kind in _BINARY:
+        raise input_error(
+            f"the name says {_BINARY[kind]}, but the file does not begin like one",
+            file=str(path),
+            value=start[:8],
+            remedy="Check that it is complete, or give its format with the option format.",
         )
-    if kind is None:
-        kind = "jsonl" if start.lstrip()[:1] == b"{" else "csv"
-    return kind
+    return kind or ("jsonl" if start.lstrip()[:1] == b"{" else "csv")
 
 
-def renamed(frame: pl.DataFrame, names: Sequence[str] | None, file: str | None) -> pl.DataFrame:
+def renamed(frame: pl.DataFrame, names: Sequence[str] | None, file: Path | None = None) -> pl.DataFrame:
+    """The table with these column names; with its own if there are none."""
     if names is None:
         return frame
-    if len(names) != frame.width or len(set(names)) != len(names):
-        raise InputError(
-            located(f"names must name each of the {frame.width} columns once, but there are {len(names)}", file=file)
-        )
+    check_names(names, frame.width, file)
     return frame.rename(dict(zip(frame.columns, names, strict=True)))

@@ -1,4 +1,4 @@
-"""Schemas: what each column of a table is to the model, why, and how it is coded."""
+"""Schemas: what each column of a table is to the model, why, and how it is encoded."""
 
 from __future__ import annotations
 
@@ -9,20 +9,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from anyfm.core.errors import InputError, SettingError, got, located
+from anyfm.core.errors import SettingError, got
 from anyfm.core.settings import Rule, Settings, choice, integer, optional, setting
-from anyfm.data.dates import PARTS
+from anyfm.core.task import get_task
+from anyfm.data.html import html_table
+from anyfm.data.messages import check_choice, duplicates, input_error
 
 KINDS = ("categorical", "numeric", "scaled", "log", "tags", "boolean", "datetime", "ignore")
+DATE_PARTS = ("year", "quarter", "month", "week", "day", "weekday", "hour", "minute")
 N_BINS = 32
 MIN_COUNT = 2
-"""With 2, values seen once train the unseen feature; with 1 nothing would, and it would be worth nothing."""
+"""With 2, values seen once train the unseen feature; with 1 nothing would train it, and its weight would stay 0."""
 
 _text = Rule("text", lambda value: isinstance(value, str), str)
 _separator = Rule("a separator of at least one character", lambda value: isinstance(value, str) and value != "", str)
 _parts = Rule(
-    "some of " + ", ".join(PARTS),
-    lambda value: isinstance(value, (tuple, list)) and set(value) <= set(PARTS) and len(set(value)) == len(value),
+    "some of " + ", ".join(DATE_PARTS),
+    lambda value: isinstance(value, (tuple, list)) and set(value) <= set(DATE_PARTS) and len(set(value)) == len(value),
     lambda text: tuple(text.split(",")),
 )
 
@@ -37,37 +40,43 @@ class Field(Settings):
         The column.
     kind : str
         "categorical"; "numeric" (quantile bins); "scaled" (the standardised number is the feature's value); "log"
-        (logarithmic bins); "tags" (many values); "boolean"; "datetime" (quantile bins of the moment, or its parts);
+        (logarithmic bins); "tags" (many values); "boolean"; "datetime" (quantile bins of the time, or its parts);
         "ignore".
     reason : str
-        Why it is of this kind, in words for the user.
+        Why it has this kind, in words for the user.
     n_bins : int
-        At most so many quantile bins (numeric, datetime without parts).
+        The largest number of quantile bins (numeric, datetime without parts).
     separator : str, optional
         Between the tags of a text column.
     min_count : int
         Values seen less often in training share the unseen feature.
     parts : tuple of str
-        Parts of a datetime, each a field of its own named "column.part".
+        Parts of a datetime, each a separate field named "column.part".
     """
 
     name: str = setting("", _text, "the column")
     kind: str = setting("categorical", choice(*KINDS), "what the column is to the model")
-    reason: str = setting("", _text, "why it is of this kind")
-    n_bins: int = setting(N_BINS, integer(2, 65_536), "at most so many quantile bins")
+    reason: str = setting("", _text, "why it has this kind")
+    n_bins: int = setting(N_BINS, integer(2, 65_536), "the largest number of quantile bins")
     separator: str | None = setting(None, optional(_separator), "between the tags of a text column")
     min_count: int = setting(MIN_COUNT, integer(1), "values seen less often share the unseen feature")
     parts: tuple[str, ...] = setting((), _parts, "parts of a datetime that become fields")
 
     def __post_init__(self) -> None:
+        check_choice("kind", self.kind, KINDS)
         super().__post_init__()
         object.__setattr__(self, "parts", tuple(self.parts))
         if self.parts and self.kind != "datetime":
             raise SettingError(got("parts belong to a field of kind datetime", name=self.name, kind=self.kind))
 
+    def __repr__(self) -> str:
+        return (
+            f"Field({self.name!r}, {self.kind}: {self.reason})" if self.reason else f"Field({self.name!r}, {self.kind})"
+        )
+
     @property
     def field_names(self) -> tuple[str, ...]:
-        """The encoded fields it gives: none, itself, or one a part."""
+        """The encoded fields that the column becomes: none, itself, or one per part."""
         if self.kind == "ignore":
             return ()
         return tuple(f"{self.name}.{part}" for part in self.parts) or (self.name,)
@@ -80,11 +89,12 @@ class Target:
     Parameters
     ----------
     name : str
-    task : {"binary", "regression"}
+    task : str
+        The name of one of `anyfm.core.task.TASKS`.
     classes : tuple of two values, optional
         Of a binary target, the negative class first.
     positive : value, optional
-        The class coded as 1.
+        The class encoded as 1.
     reason : str
     """
 
@@ -93,6 +103,10 @@ class Target:
     classes: tuple[Any, Any] | None = None
     positive: Any = None
     reason: str = ""
+
+    @property
+    def is_classification(self) -> bool:
+        return get_task(self.task).is_classification
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,10 +118,16 @@ class Schema:
     weight: str | None = None
 
     def __post_init__(self) -> None:
-        names = [name for field in self.fields for name in field.field_names]
-        twice = sorted({name for name in names if names.count(name) > 1})
+        twice = duplicates(name for field in self.fields for name in field.field_names)
         if twice:
             raise SettingError(got("the fields of a schema must have distinct names", twice=twice))
+
+    def __repr__(self) -> str:
+        target = "no target" if self.target is None else f"target {self.target.name!r}, {self.target.task}"
+        return f"Schema({len(self.used)} fields, {len(self.fields) - len(self.used)} ignored columns, {target})"
+
+    def _repr_html_(self) -> str:
+        return html_table(("column", "kind", "reason"), self._lines())
 
     @property
     def used(self) -> tuple[Field, ...]:
@@ -116,20 +136,11 @@ class Schema:
 
     def to_dict(self) -> dict[str, Any]:
         """The schema in plain values, ready for JSON."""
-        return {
-            "fields": [{**field.to_dict(), "parts": list(field.parts)} for field in self.fields],
-            "target": None
-            if self.target is None
-            else {
-                **dataclasses.asdict(self.target),
-                "classes": None if self.target.classes is None else list(self.target.classes),
-            },
-            "weight": self.weight,
-        }
+        return dataclasses.asdict(self)
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Schema:
-        """Put together again what `to_dict` gave."""
+        """Restore a schema from `to_dict`."""
         target = plain["target"]
         if target is not None:
             classes = target["classes"]
@@ -138,14 +149,18 @@ class Schema:
 
     def describe(self) -> str:
         """The schema as lines of text: a column, its kind and the reason."""
-        rows = [(field.name, field.kind, field.reason) for field in self.fields]
+        lines = self._lines()
+        name_width, kind_width = (max((len(line[i]) for line in lines), default=0) for i in (0, 1))
+        return "\n".join(f"{name:{name_width}}  {kind:{kind_width}}  {reason}" for name, kind, reason in lines)
+
+    def _lines(self) -> list[tuple[str, str, str]]:
+        """Column, kind and reason of each field, the target and the weight."""
+        lines = [(field.name, field.kind, field.reason) for field in self.fields]
         if self.target is not None:
-            rows.append((self.target.name, f"target ({self.target.task})", self.target.reason))
+            lines.append((self.target.name, f"target ({self.target.task})", self.target.reason))
         if self.weight is not None:
-            rows.append((self.weight, "weight", "given as the weight column"))
-        name_width = max((len(row[0]) for row in rows), default=0)
-        kind_width = max((len(row[1]) for row in rows), default=0)
-        return "\n".join(f"{name:{name_width}}  {kind:{kind_width}}  {reason}" for name, kind, reason in rows)
+            lines.append((self.weight, "weight", "given as the weight column"))
+        return lines
 
 
 def schema_from_toml(path: str | Path) -> dict[str, dict[str, Any]]:
@@ -154,7 +169,7 @@ def schema_from_toml(path: str | Path) -> dict[str, dict[str, Any]]:
     Raises
     ------
     InputError
-        The file is absent, is no TOML, or has other tables than ``fields``.
+        The file is absent, is not TOML, or has other tables than ``fields``.
     """
     if sys.version_info >= (3, 11):
         import tomllib
@@ -163,53 +178,39 @@ def schema_from_toml(path: str | Path) -> dict[str, dict[str, Any]]:
     try:
         content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as problem:
-        raise InputError(located(f"a schema file must be readable UTF-8 text ({problem})", file=str(path))) from None
+        raise input_error(f"a schema file must be readable UTF-8 text ({problem})", file=str(path)) from None
     except tomllib.TOMLDecodeError as problem:
-        raise InputError(located(f"a schema file must be TOML ({problem})", file=str(path))) from None
+        raise input_error(f"a schema file must be TOML ({problem})", file=str(path)) from None
     others = sorted(set(content) - {"fields"})
     fields = content.get("fields", {})
     if others or not isinstance(fields, dict):
-        raise InputError(
-            located(
-                f"a schema file holds tables [fields.<column>] only, but it has {others or 'fields'}",
-                file=str(path),
-                remedy='Write for example [fields.zip] and below it kind = "categorical".',
-            )
+        raise input_error(
+            f"a schema file must hold tables [fields.<column>] only, but it has {others or 'fields'}",
+            file=str(path),
+            remedy='Write for example [fields.zip] and below it kind = "categorical".',
         )
-    return overrides_of(fields)
+    return check_overrides(fields)
 
 
-def overrides_of(given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Check overrides and bring each to a mapping of settings; a bare word is a kind.
+def check_overrides(given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Check overrides of inferred fields and return each as a mapping of settings; a string is a kind.
 
     Raises
     ------
     SettingError
-        An override has a setting that a field has not, or a value that breaks its rule.
+        An override has a setting that a field does not have, or a value that breaks its rule.
     """
-    known = {item.name for item in dataclasses.fields(Field)} - {"name", "reason"}
+    known = sorted({item.name for item in dataclasses.fields(Field)} - {"name", "reason"})
     overrides = {}
     for name, value in given.items():
         settings = {"kind": value} if isinstance(value, str) else value
         if not isinstance(settings, Mapping):
-            raise SettingError(got(f"the override of field {name!r} must be a kind or a mapping", came=settings))
+            raise SettingError(got(f"the override of field {name!r} must be a kind or a mapping", override=settings))
         for setting_name in settings:
-            if setting_name not in known:
-                raise SettingError(
-                    got(f"a setting of field {name!r} must be one of {', '.join(sorted(known))}", setting=setting_name)
-                )
+            check_choice("setting", setting_name, known, what=f"a setting of field {name!r}")
         try:
             Field(**{"name": name, "kind": "datetime" if settings.get("parts") else "categorical", **settings})
         except SettingError as problem:
             raise SettingError(f"field {name!r}: {problem}") from None
         overrides[name] = dict(settings)
     return overrides
-
-
-def __getattr__(name: str) -> Any:
-    """`infer_schema` is reached from here as well; it lives in `inference`, which needs this module."""
-    if name == "infer_schema":
-        from anyfm.data.inference import infer_schema
-
-        return infer_schema
-    raise AttributeError(name)

@@ -1,10 +1,10 @@
-"""What a raw value means: missing, number or key. One place, so that every coder and both speeds agree.
+"""What a raw value means: missing, a number or a key. All encoders use these functions, for columns and single rows.
 
 Three rules hold everywhere:
 
-- Missing is null, NaN, and in text the markers of `MISSING_MARKERS`, compared after stripping blanks.
-- Text is compared after stripping surrounding blanks, tabs and line ends.
-- Numbers are the same when their values are: 3, 3.0 and "3" meet in a field that was fitted on numbers.
+- Missing is null, NaN, and in text the words of `MISSING_WORDS`, compared without surrounding whitespace.
+- Text is compared without surrounding spaces, tabs and line ends.
+- Numbers are equal when their values are: 3, 3.0 and "3" are the same in a field that was fitted on numbers.
 """
 
 from __future__ import annotations
@@ -17,27 +17,28 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from anyfm.core.errors import InputError, located
+from anyfm.data.messages import input_error
 
-MISSING_MARKERS = ("", "NA", "N/A", "n/a", "na", "NaN", "nan", "NULL", "Null", "null", "?")
-"""Text taken for a missing value. It becomes the feature <missing>, so nothing is lost by it."""
+MISSING_WORDS = ("", "NA", "N/A", "n/a", "na", "NaN", "nan", "NULL", "Null", "null", "?")
+"""Text that counts as a missing value. It becomes the feature <missing>, so no information is lost."""
 
-BLANKS = " \t\r\n"
+WHITESPACE = " \t\r\n"
 EXACT = 2.0**53
 """Whole floats below this are exact integers."""
 
 KEY_TYPES: dict[str, pl.DataType] = {"int": pl.Int64(), "float": pl.Float64(), "text": pl.String(), "bool": pl.Int64()}
-BOOLEAN_WORDS = {
-    **dict.fromkeys(("true", "t", "yes", "y", "on", "1", "1.0"), 1),
-    **dict.fromkeys(("false", "f", "no", "n", "off", "0", "0.0"), 0),
-}
+TRUE_WORDS = ("true", "t", "yes", "y", "on", "1", "1.0")
+FALSE_WORDS = ("false", "f", "no", "n", "off", "0", "0.0")
+
+_x = pl.col("x")
+_stripped = _x.str.strip_chars(WHITESPACE)
 
 
 def is_text(series: pl.Series) -> bool:
     return series.dtype == pl.String
 
 
-def is_moment(series: pl.Series) -> bool:
+def is_datetime(series: pl.Series) -> bool:
     """Whether the series holds dates or datetimes."""
     return series.dtype == pl.Date or series.dtype.base_type() == pl.Datetime
 
@@ -46,51 +47,14 @@ def is_list(series: pl.Series) -> bool:
     return series.dtype.base_type() in (pl.List, pl.Array)
 
 
-def plain(series: pl.Series) -> pl.Series:
-    """The series in one of the few types the coders know: Boolean, Int64, Float64, String, Date, Datetime, List.
-
-    Raises
-    ------
-    InputError
-        The column holds structures, bytes or Python objects.
-    """
-    kind = series.dtype
-    if kind in (pl.Int64, pl.Float64, pl.String, pl.Boolean, pl.Date) or is_list(series):
-        return series
-    x = pl.col("x")
-    if kind.is_integer():
-        whole = on(series, x.cast(pl.Int64, strict=False))
-        return whole if whole.null_count() == series.null_count() else on(series, x.cast(pl.String))
-    conversion = _CONVERSIONS.get(kind.base_type())
-    if conversion is None:
-        raise InputError(
-            located(
-                f"a column must hold numbers, text, booleans, dates or lists of them, but its type is {kind}",
-                column=series.name,
-                remedy='Turn it into text or numbers, or leave it out (kind = "ignore").',
-            )
-        )
-    if getattr(kind, "time_zone", None) is not None:
-        x = x.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
-    converted = on(series, conversion(x))
-    if kind in (pl.Time, pl.Duration):
-        return pl.Series(series.name, _divided(converted, 1e6), nan_to_null=True)
-    return converted
-
-
-def _divided(whole: pl.Series, divisor: float) -> NDArray[np.float64]:
-    """Whole numbers divided, NaN where null. By numpy: polars' quotient depends on the number of rows by one ulp."""
-    return whole.to_numpy().astype(np.float64) / divisor
-
-
-def on(series: pl.Series, expression: pl.Expr) -> pl.Series:
-    """The value of an expression of ``pl.col("x")`` where x is the series; it keeps the series' name."""
+def evaluate(series: pl.Series, expression: pl.Expr) -> pl.Series:
+    """The value of an expression of ``pl.col("x")``, where x is the series; it keeps the name of the series."""
     return pl.DataFrame({"x": series}).select(expression.alias("x"))["x"].rename(series.name)
 
 
 _CONVERSIONS: dict[Any, Callable[[pl.Expr], pl.Expr]] = {
     pl.Null: lambda x: x.cast(pl.String),
-    pl.Float32: lambda x: x.cast(pl.String).cast(pl.Float64),  # 0.1f is meant as 0.1: through its shortest text
+    pl.Float32: lambda x: x.cast(pl.String).cast(pl.Float64),  # 0.1f means 0.1: through its shortest text
     pl.Decimal: lambda x: x.cast(pl.Float64),
     pl.Categorical: lambda x: x.cast(pl.String),
     pl.Enum: lambda x: x.cast(pl.String),
@@ -100,28 +64,60 @@ _CONVERSIONS: dict[Any, Callable[[pl.Expr], pl.Expr]] = {
 }
 
 
+def as_basic(series: pl.Series) -> pl.Series:
+    """The series in one of the types that encoders know: Boolean, Int64, Float64, String, Date, Datetime, List.
+
+    Raises
+    ------
+    InputError
+        The column holds structs, bytes or Python objects.
+    """
+    kind = series.dtype
+    if kind in (pl.Int64, pl.Float64, pl.String, pl.Boolean, pl.Date) or is_list(series):
+        return series
+    if kind.is_integer():
+        whole = evaluate(series, _x.cast(pl.Int64, strict=False))
+        return whole if whole.null_count() == series.null_count() else evaluate(series, _x.cast(pl.String))
+    conversion = _CONVERSIONS.get(kind.base_type())
+    if conversion is None:
+        raise input_error(
+            f"a column must hold numbers, text, booleans, dates or lists of them, but its type is {kind}",
+            column=series.name,
+            remedy='Convert it to text or numbers, or leave it out (kind = "ignore").',
+        )
+    in_utc = getattr(kind, "time_zone", None) is not None
+    converted = evaluate(
+        series, conversion(_x.dt.convert_time_zone("UTC").dt.replace_time_zone(None) if in_utc else _x)
+    )
+    if kind in (pl.Time, pl.Duration):
+        return pl.Series(series.name, _seconds(converted), nan_to_null=True)
+    return converted
+
+
+def _seconds(microseconds: pl.Series) -> NDArray[np.float64]:
+    """Integers / 1e6, NaN where null. By NumPy: polars' quotient depends on the number of rows by one ulp."""
+    return microseconds.to_numpy().astype(np.float64) / 1e6
+
+
 def is_missing(series: pl.Series) -> pl.Expr:
-    """The condition on ``pl.col("x")`` for a value of a `plain` series of this type to be missing."""
-    x = pl.col("x")
+    """The condition on ``pl.col("x")`` that a value of a basic series of this type is missing."""
     if series.dtype == pl.Float64:
-        return x.is_null() | x.is_nan().fill_null(False)
+        return _x.is_null() | _x.is_nan().fill_null(False)
     if series.dtype == pl.String:
-        return x.is_null() | x.str.strip_chars(BLANKS).is_in(list(MISSING_MARKERS)).fill_null(False)
-    return x.is_null()
+        return _x.is_null() | _stripped.is_in(list(MISSING_WORDS)).fill_null(False)
+    return _x.is_null()
 
 
 def missing_mask(series: pl.Series) -> NDArray[np.bool_]:
-    """Where a `plain` series is missing, bool of shape (n_rows,)."""
-    if series.dtype == pl.Float64:  # null becomes NaN
-        present: NDArray[np.float64] = series.to_numpy()
-        return np.isnan(present)
-    if series.dtype != pl.String:
-        return series.is_null().to_numpy()
-    return on(series, is_missing(series)).to_numpy()
+    """Where a basic series is missing, bool of shape (n_rows,)."""
+    if series.dtype == pl.Float64:
+        is_nan: NDArray[np.bool_] = np.isnan(series.to_numpy())  # null becomes NaN
+        return is_nan
+    return (evaluate(series, is_missing(series)) if is_text(series) else series.is_null()).to_numpy()
 
 
-def numbers(series: pl.Series) -> NDArray[np.float64]:
-    """The numbers of a `plain` series, float64 of shape (n_rows,); NaN where there is none to read.
+def as_numbers(series: pl.Series) -> NDArray[np.float64]:
+    """The numbers of a basic series, float64 of shape (n_rows,); NaN where a value is not a number.
 
     Booleans are 0 and 1; dates and datetimes are seconds since 1970 (UTC).
     """
@@ -129,52 +125,52 @@ def numbers(series: pl.Series) -> NDArray[np.float64]:
         return series.to_numpy().astype(np.float64, copy=False)
     if is_list(series):
         return np.full(len(series), np.nan)
-    x = pl.col("x")
-    if series.dtype == pl.String:
-        x = _stripped.cast(pl.Float64, strict=False)
-    elif series.dtype == pl.Date:
-        x = x.cast(pl.Int64) * 86_400
-    elif series.dtype.base_type() == pl.Datetime:
-        return _divided(on(series, x.cast(pl.Int64)), 1e6)
-    return on(series, x.cast(pl.Float64)).to_numpy()
+    if series.dtype.base_type() == pl.Datetime:
+        return _seconds(evaluate(series, _x.cast(pl.Int64)))
+    if series.dtype == pl.Date:
+        return evaluate(series, (_x.cast(pl.Int64) * 86_400).cast(pl.Float64)).to_numpy()
+    return evaluate(series, (_stripped if is_text(series) else _x).cast(pl.Float64, strict=False)).to_numpy()
 
 
-def keys(series: pl.Series, key: str) -> pl.Series:
-    """A `plain` series as keys of one type ("int", "float", "text" or "bool"); null where there is no such key."""
-    if is_list(series) or (is_moment(series) and key != "text"):
-        return pl.Series(series.name, [None] * len(series), KEY_TYPES[key])
-    if key == "text":
+def as_keys(series: pl.Series, key_type: str) -> pl.Series:
+    """A basic series as keys of type "int", "float", "text" or "bool"; null where a value has no such key."""
+    if is_list(series) or (is_datetime(series) and key_type != "text"):
+        return pl.Series(series.name, [None] * len(series), KEY_TYPES[key_type])
+    if key_type == "text":
         return as_text(series)
-    x = pl.col("x")
-    if key == "float":
-        return on(series, x.cast(pl.Float64) if series.dtype != pl.String else _stripped.cast(pl.Float64, strict=False))
-    if key == "bool" and series.dtype == pl.String:
+    if key_type == "float":
+        return evaluate(series, (_stripped if is_text(series) else _x).cast(pl.Float64, strict=False))
+    if key_type == "bool" and is_text(series):
         word = _stripped.str.to_lowercase()
-        true, false = (word.is_in([w for w, truth in BOOLEAN_WORDS.items() if truth == wanted]) for wanted in (1, 0))
-        return on(series, pl.when(true).then(pl.lit(1, pl.Int64)).when(false).then(pl.lit(0, pl.Int64)))
-    whole = _whole(series)
-    return whole if key == "int" else on(whole, pl.when(x.is_in([0, 1])).then(x))
+        one, zero = pl.lit(1, pl.Int64), pl.lit(0, pl.Int64)
+        return evaluate(series, pl.when(word.is_in(TRUE_WORDS)).then(one).when(word.is_in(FALSE_WORDS)).then(zero))
+    whole = as_integers(series)
+    return whole if key_type == "int" else evaluate(whole, pl.when(_x.is_in([0, 1])).then(_x))
 
 
 def as_text(series: pl.Series) -> pl.Series:
-    """Text of a `plain` series: whole numbers without a decimal point, booleans as true and false, ISO moments."""
+    """Text of a basic series: whole numbers without a decimal point, booleans as true and false, dates in ISO 8601."""
     kind = series.dtype
-    x = pl.col("x")
     if kind == pl.String:
-        return on(series, _stripped)
+        return evaluate(series, _stripped)
     if kind == pl.Float64:
-        return on(series, pl.coalesce(_exact(x).cast(pl.String), x.fill_nan(None).cast(pl.String)))
+        return evaluate(series, pl.coalesce(_exact(_x).cast(pl.String), _x.fill_nan(None).cast(pl.String)))
     if kind.base_type() == pl.Datetime:
-        return on(series, x.dt.strftime("%Y-%m-%dT%H:%M:%S%.6f"))
-    return on(series, x.dt.strftime("%Y-%m-%d") if kind == pl.Date else x.cast(pl.String))
+        return evaluate(series, _x.dt.strftime("%Y-%m-%dT%H:%M:%S%.6f"))
+    return evaluate(series, _x.dt.strftime("%Y-%m-%d") if kind == pl.Date else _x.cast(pl.String))
 
 
-def whole_numbers(series: pl.Series) -> pl.Series:
-    """Floats that are exact integers as Int64, the others null."""
-    return on(series, _exact(pl.col("x")))
-
-
-_stripped = pl.col("x").str.strip_chars(BLANKS)
+def as_integers(series: pl.Series) -> pl.Series:
+    """The whole numbers among numbers, booleans or text as Int64, the others null; "3.0" is 3."""
+    if series.dtype == pl.Float64:
+        return evaluate(series, _exact(_x))
+    if not is_text(series):
+        return evaluate(series, _x.cast(pl.Int64))
+    whole = evaluate(series, _stripped.cast(pl.Int64, strict=False))
+    if whole.null_count() == series.null_count():
+        return whole
+    floats = _exact(_stripped.cast(pl.Float64, strict=False))
+    return evaluate(series, pl.coalesce(_stripped.cast(pl.Int64, strict=False), floats))
 
 
 def _exact(x: pl.Expr) -> pl.Expr:
@@ -182,22 +178,8 @@ def _exact(x: pl.Expr) -> pl.Expr:
     return pl.when(is_exact).then(x).otherwise(None).cast(pl.Int64, strict=False)
 
 
-def _whole(series: pl.Series) -> pl.Series:
-    """The whole numbers among numbers, booleans or text as Int64; "3.0" is 3."""
-    if series.dtype == pl.Float64:
-        return whole_numbers(series)
-    if series.dtype != pl.String:
-        return on(series, pl.col("x").cast(pl.Int64))
-    whole = on(series, _stripped.cast(pl.Int64, strict=False))
-    if whole.null_count() == series.null_count():
-        return whole
-    return on(
-        series, pl.coalesce(_stripped.cast(pl.Int64, strict=False), _exact(_stripped.cast(pl.Float64, strict=False)))
-    )
-
-
-def one(value: Any) -> pl.Series:
-    """A series of one raw Python value, for the rare values that the fast path does not know."""
+def series_of(value: Any) -> pl.Series:
+    """A series of one raw Python value, for the rare values that the fast path of an encoder does not know."""
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, (list, tuple, set, frozenset, np.ndarray)):
@@ -205,7 +187,7 @@ def one(value: Any) -> pl.Series:
         value = value if len({type(item) for item in value}) <= 1 else [str(item) for item in value]
         return pl.Series("value", [value] if value else [None], strict=False)
     try:
-        return plain(pl.Series("value", [value]))
+        return as_basic(pl.Series("value", [value]))
     except (OverflowError, pl.exceptions.PolarsError):  # an integer beyond every integer type
         return pl.Series("value", [str(value)])
 

@@ -1,7 +1,7 @@
-"""MovieLens-100K for the demo: 100,000 ratings of 1,682 films by 943 people, with facts about both.
+"""MovieLens-100K for the demo: 100,000 ratings of 1,682 films by 943 people, with data about both.
 
 The ratings were collected by the GroupLens research group at the University of Minnesota (Harper and Konstan, "The
-MovieLens Datasets", ACM TiiS 2015). The package recbole on PyPI carries them among its examples; its wheel is
+MovieLens Datasets", ACM TiiS 2015). The package recbole on PyPI contains them among its examples; its wheel is
 downloaded and read as a zip file, and nothing of it is installed or run.
 """
 
@@ -32,7 +32,7 @@ FIELDS: Mapping[str, Any] = {
     "hour": "categorical",
     "genres": {"kind": "tags", "separator": "|"},
 }
-"""What has to be said of the columns, for the `fields` of training."""
+"""The kinds of columns whose inferred kind is wrong, for the `fields` of training."""
 _FOLDER = "recbole/dataset_example/ml-100k/ml-100k."
 _DOWNLOAD_SECONDS = 60
 
@@ -43,12 +43,12 @@ def cache_directory() -> Path:
 
 
 def download(directory: Path) -> Path:
-    """Bring the wheel into `directory`, unless it is there already, and return its path.
+    """Download the wheel into `directory`, unless it is there already, and return its path.
 
     Raises
     ------
     InputError
-        There is no network, no pip, or what came is not the expected file.
+        There is no network, no pip, or the file is not the expected one.
     """
     wheel = directory / WHEEL
     if not wheel.is_file():
@@ -71,11 +71,11 @@ def download(directory: Path) -> Path:
 
 
 def read_ratings(wheel: Path) -> dict[str, list[Any]]:
-    """One row per rating with what was known when it was given, and whether the film was liked.
+    """One row per rating with what was known at the time, and whether the film was liked.
 
     Columns: user, film (title and year), age, gender, occupation, release_year, genres
     (separated by "|"), hour (of the day, in UTC) and liked (1 for four or five stars, else 0). Numbers are integers;
-    a year that is not known is None.
+    an unknown year is None.
     """
     with zipfile.ZipFile(wheel) as files:
         ratings = _atomic_file(files, "inter")

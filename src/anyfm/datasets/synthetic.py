@@ -1,10 +1,8 @@
-"""Generated click tables whose truth is known: what was planted is handed out beside the table.
+"""Generated click tables with known effects.
 
-Two kinds. `ad_clicks` has few, readable fields and effects of known size for every pair of fields, so that an
-explanation can be held against the truth. `criteo_like` has the shape of display advertising logs (13 integer and 26
-string columns, long tails, missing values) and is meant for speed and memory.
-
-The same number of rows and the same seed give the same table.
+`ad_clicks` has few, readable fields and an effect of known size for every pair of fields, to check explanations.
+`criteo_like` has the shape of display advertising logs (13 integer and 26 string columns, long tails, missing values),
+to measure speed and memory. The same number of rows and the same seed give the same table.
 """
 
 from __future__ import annotations
@@ -24,23 +22,24 @@ Doubles = NDArray[np.float64]
 Column = NDArray[Any] | list[Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Synthetic:
-    """A generated table and what was planted in it.
+    """A generated table and its effects.
 
     Parameters
     ----------
     columns : mapping of str to array or list, each of length n_rows
         The table, target column ``click`` included; missing values are None.
     truth : dict
-        What was planted, ready for JSON.
+        The effects, ready for JSON.
     """
 
     columns: Mapping[str, Column]
     truth: dict[str, Any]
 
+    def __repr__(self) -> str:
+        return f"Synthetic({self.truth['kind']}, {self.truth['rows']:,} rows, {len(self.columns)} columns)"
 
-# --- ads: few fields, known strengths -----------------------------------------------------------------------------
 
 MAIN_STRENGTHS: dict[str, float] = {
     "gender": 0.1,
@@ -73,19 +72,19 @@ _SIZES = ("120x600", "300x250", "320x50", "728x90", "970x250")
 
 @dataclass(frozen=True)
 class _AdField:
-    """The values of a field, how often each occurs (summing to 1), and whether neighbours are alike."""
+    """The values of a field, their fractions of the rows, and whether neighbouring values have similar effects."""
 
     values: NDArray[Any]
-    shares: Doubles
-    ordered: bool = False
+    fractions: Doubles
+    is_ordered: bool = False
 
 
 def ad_clicks(n_rows: int, *, seed: int = 0) -> Synthetic:
     """Ad impressions with field-pair effects of known strength.
 
-    Every field is drawn independently. A field's own effect has mean 0 over rows, and a pair's effect has mean 0 over
-    rows for every value of either field, so that the logit splits into main and pair effects in one way only (the
-    functional analysis of variance), and the strength of a pair is not hidden in a main effect.
+    Every field is drawn independently. A main effect has mean 0 over rows, and a pair effect has mean 0 over rows for
+    every value of either field, so that the logit splits into main and pair effects in one way only (the functional
+    analysis of variance), and no part of a pair effect is contained in a main effect.
 
     Parameters
     ----------
@@ -99,28 +98,26 @@ def ad_clicks(n_rows: int, *, seed: int = 0) -> Synthetic:
     Synthetic
         ``truth`` has ``intercept``, ``fields`` and ``pairs`` (every pair of fields, strongest first) with the
         standard deviation over these rows of each contribution to the logit, the ``click_rate``, and
-        ``best_logloss``, the logloss of the planted probabilities, which no model can beat but by luck.
+        ``best_logloss``, the logloss of the true probabilities, which a model can beat only by chance.
 
     Raises
     ------
     SettingError
         `n_rows` or `seed` is not a whole number in its range.
     """
-    _check_arguments(n_rows, seed)
-    effects, draws = np.random.default_rng([seed, 0]), np.random.default_rng([seed, 1])
+    effects, draws = _generators(n_rows, seed)
     fields = _ad_fields()
     main = {name: _main_effect(field, MAIN_STRENGTHS[name], effects) for name, field in fields.items()}
     pairs = {
         (a, b): _pair_effect(fields[a], fields[b], strength, effects) for (a, b), strength in PAIR_STRENGTHS.items()
     }
-    index = {name: draws.choice(len(field.values), size=n_rows, p=field.shares) for name, field in fields.items()}
+    index = {name: draws.choice(len(field.values), size=n_rows, p=field.fractions) for name, field in fields.items()}
     main_logits = {name: effect[index[name]] for name, effect in main.items()}
     pair_logits = {(a, b): effect[index[a], index[b]] for (a, b), effect in pairs.items()}
-    contributions = [*main_logits.values(), *pair_logits.values()]
-    logits = np.full(n_rows, _ADS_INTERCEPT) + np.sum(contributions, axis=0)
-    click = _draw_clicks(logits, draws)
-    strengths = {pair: float(np.std(contribution)) for pair, contribution in pair_logits.items()}
-    every_pair = {pair: strengths.get(pair, 0.0) for pair in itertools.combinations(fields, 2)}
+    logits = np.full(n_rows, _ADS_INTERCEPT) + np.sum([*main_logits.values(), *pair_logits.values()], axis=0)
+    strengths = dict.fromkeys(itertools.combinations(fields, 2), 0.0)
+    strengths |= {pair: float(np.std(contribution)) for pair, contribution in pair_logits.items()}
+    by_strength = sorted(strengths.items(), key=lambda item: -item[1])
     truth = {
         "kind": "ads",
         "rows": n_rows,
@@ -129,15 +126,10 @@ def ad_clicks(n_rows: int, *, seed: int = 0) -> Synthetic:
         "strength": "standard deviation over rows of the contribution to the logit",
         "intercept": _ADS_INTERCEPT,
         "fields": {name: float(np.std(contribution)) for name, contribution in main_logits.items()},
-        "pairs": [
-            {"fields": list(pair), "strength": strength}
-            for pair, strength in sorted(every_pair.items(), key=lambda item: -item[1])
-        ],
-        "click_rate": float(click.mean()),
-        "best_logloss": _logloss(click, logits),
+        "pairs": [{"fields": list(pair), "strength": strength} for pair, strength in by_strength],
     }
     columns: dict[str, Column] = {name: field.values[index[name]] for name, field in fields.items()}
-    return Synthetic({**columns, "click": click}, truth)
+    return _with_clicks(columns, truth, logits, draws)
 
 
 def _ad_fields() -> dict[str, _AdField]:
@@ -145,42 +137,40 @@ def _ad_fields() -> dict[str, _AdField]:
     hours = np.arange(24)
     return {
         "gender": _AdField(_words(("F", "M")), np.array([0.5, 0.5])),
-        "age": _AdField(ages, _normalised(np.exp(-0.5 * ((ages - 38) / 15.0) ** 2)), ordered=True),
-        "ad_category": _AdField(_words(_CATEGORIES), _zipf_shares(len(_CATEGORIES), 0.4)),
-        "ad_size": _AdField(_words(_SIZES), _zipf_shares(len(_SIZES), 0.5)),
-        "hour": _AdField(hours, _normalised(1.2 - np.cos(2 * np.pi * (hours - 3) / 24)), ordered=True),
+        "age": _AdField(ages, _normalised(np.exp(-0.5 * ((ages - 38) / 15.0) ** 2)), is_ordered=True),
+        "ad_category": _AdField(_words(_CATEGORIES), _zipf_fractions(len(_CATEGORIES), 0.4)),
+        "ad_size": _AdField(_words(_SIZES), _zipf_fractions(len(_SIZES), 0.5)),
+        "hour": _AdField(hours, _normalised(1.2 - np.cos(2 * np.pi * (hours - 3) / 24)), is_ordered=True),
         "device": _AdField(_words(("phone", "desktop", "tablet")), np.array([0.6, 0.3, 0.1])),
-        "site": _AdField(_words([f"site-{i:03d}.example" for i in range(200)]), _zipf_shares(200, 0.9)),
-        "user": _AdField(_words([f"u{i:05d}" for i in range(2000)]), _zipf_shares(2000, 0.5)),
+        "site": _AdField(_words([f"site-{i:03d}.example" for i in range(200)]), _zipf_fractions(200, 0.9)),
+        "user": _AdField(_words([f"u{i:05d}" for i in range(2000)]), _zipf_fractions(2000, 0.5)),
     }
 
 
 def _main_effect(field: _AdField, strength: float, rng: np.random.Generator) -> Doubles:
     """One number per value, of mean 0 and standard deviation `strength` over rows."""
     effect = _centred_factors(field, 1, rng)[:, 0]
-    return effect * (strength / np.sqrt(field.shares @ effect**2))
+    return effect * (strength / np.sqrt(field.fractions @ effect**2))
 
 
 def _pair_effect(first: _AdField, second: _AdField, strength: float, rng: np.random.Generator) -> Doubles:
     """A table (values of first, values of second) whose rows and columns have mean 0, of low rank as in an FM."""
     effect = _centred_factors(first, _PAIR_RANK, rng) @ _centred_factors(second, _PAIR_RANK, rng).T
-    return np.asarray(effect * (strength / np.sqrt(first.shares @ effect**2 @ second.shares)))
+    return np.asarray(effect * (strength / np.sqrt(first.fractions @ effect**2 @ second.fractions)))
 
 
 def _centred_factors(field: _AdField, rank: int, rng: np.random.Generator) -> Doubles:
     """Random factors (n_values, rank), smooth along ordered values, with mean 0 over rows."""
     n_values = len(field.values)
-    if field.ordered:
-        waves = np.arange(1, 4)  # one to three waves over the range of the field
+    if field.is_ordered:
+        waves = np.arange(1, 4)  # one to three periods over the range of the field
         angles = 2 * np.pi * waves * np.arange(n_values)[:, None] / n_values  # (n_values, waves)
         basis = np.concatenate([np.sin(angles), np.cos(angles)], axis=1)
         factors = basis @ rng.normal(size=(basis.shape[1], rank))
     else:
         factors = rng.normal(size=(n_values, rank))
-    return np.asarray(factors - field.shares @ factors)
+    return np.asarray(factors - field.fractions @ factors)
 
-
-# --- criteo: 39 fields with long tails ----------------------------------------------------------------------------
 
 # One entry per string column C1 … C26: how many values there are to draw from.
 _CRITEO_SIZES = (
@@ -188,11 +178,11 @@ _CRITEO_SIZES = (
     *(27, 15_000, 3_000_000, 10, 5_600, 2_100, 4, 4_000_000, 18, 15, 300_000, 100, 150_000),
 )
 _CRITEO_ZIPF = 0.95
-# Share of missing values of I1 … I13 and C1 … C26; most columns are complete.
+# Fraction of missing values; the other columns are complete.
 _CRITEO_MISSING = {"I1": 0.45, "I4": 0.2, "I10": 0.45, "I12": 0.75, "C3": 0.03, "C19": 0.4, "C20": 0.4, "C22": 0.75}
 _CRITEO_INTERCEPT = -1.4
 _CRITEO_FACTORS = 4
-_EFFECT_TABLE = 1 << 16  # values further down the tail share their effects
+_EFFECT_TABLE = 1 << 16  # rarer values share their effects
 
 
 def criteo_like(n_rows: int, *, seed: int = 0) -> Synthetic:
@@ -213,44 +203,39 @@ def criteo_like(n_rows: int, *, seed: int = 0) -> Synthetic:
     SettingError
         `n_rows` or `seed` is not a whole number in its range.
     """
-    _check_arguments(n_rows, seed)
-    effects, draws = np.random.default_rng([seed, 0]), np.random.default_rng([seed, 1])
-    signal = _PlantedFM(n_rows, effects)
-    columns: dict[str, Column] = {"click": np.empty(0)}
-    distinct = 0
+    effects, draws = _generators(n_rows, seed)
+    fm = _RandomFM(n_rows, effects)
+    columns: dict[str, Column] = {"click": []}  # the first column
+    n_distinct = 0
+
+    def add(name: str, values: NDArray[Any], *, ids: NDArray[np.int64], levels: NDArray[np.int64]) -> None:
+        """Add a column: its values, one id for each value, and the level of each, which has the effect."""
+        nonlocal n_distinct
+        missing = draws.random(n_rows) < _CRITEO_MISSING.get(name, 0.0)
+        fm.add(levels, missing)
+        n_distinct += len(np.unique(ids[~missing]))
+        columns[name] = _with_missing(values, missing)
+
     for number in range(1, 14):
-        name = f"I{number}"
         counts = np.exp(draws.normal(0.6 + 0.35 * (number % 7), 1.0 + 0.1 * (number % 4), n_rows)).astype(np.int64)
-        missing = draws.random(n_rows) < _CRITEO_MISSING.get(name, 0.0)
-        signal.add(np.log1p(counts).astype(np.int64), missing)
-        distinct += len(np.unique(counts[~missing]))
-        columns[name] = _with_missing(counts, missing)
+        add(f"I{number}", counts, ids=counts, levels=np.log1p(counts).astype(np.int64))
     for number, n_values in enumerate(_CRITEO_SIZES, start=1):
-        name = f"C{number}"
         ranks = _zipf_draw(n_values, n_rows, draws)
-        missing = draws.random(n_rows) < _CRITEO_MISSING.get(name, 0.0)
-        signal.add(ranks, missing)
-        distinct += len(np.unique(ranks[~missing]))
-        columns[name] = _with_missing(_hexadecimal(ranks, salt=number), missing)
-    logits = signal.logits() + _CRITEO_INTERCEPT
-    click = _draw_clicks(logits, draws)
-    columns["click"] = click
+        add(f"C{number}", _hexadecimal(ranks, salt=number), ids=ranks, levels=ranks)
     truth = {
         "kind": "criteo",
         "rows": n_rows,
         "seed": seed,
         "target": "click",
         "n_factors": _CRITEO_FACTORS,
-        "distinct_values": distinct,
-        "linear_strength": float(np.std(signal.linear)),
-        "pairs_strength": float(np.std(signal.pairs())),
-        "click_rate": float(click.mean()),
-        "best_logloss": _logloss(click, logits),
+        "distinct_values": n_distinct,
+        "linear_strength": float(np.std(fm.linear)),
+        "pairs_strength": float(np.std(fm.pairs())),
     }
-    return Synthetic(columns, truth)
+    return _with_clicks(columns, truth, fm.linear + fm.pairs() + _CRITEO_INTERCEPT, draws)
 
 
-class _PlantedFM:
+class _RandomFM:
     """Sums the logit of a factorization machine field by field, so that no (rows, fields, factors) array exists."""
 
     def __init__(self, n_rows: int, rng: np.random.Generator) -> None:
@@ -260,7 +245,7 @@ class _PlantedFM:
         self._squares = np.zeros(n_rows, np.float32)
 
     def add(self, values: NDArray[np.int64], missing: NDArray[np.bool_]) -> None:
-        """Add one field; `values` are small whole numbers, and a missing value has an effect of its own."""
+        """Add one field; `values` are small whole numbers, and missing values have a separate effect."""
         index = np.where(missing, 0, 1 + values % (_EFFECT_TABLE - 1))
         weights = self._rng.normal(0, 0.2, _EFFECT_TABLE)
         factors = self._rng.normal(0, 0.14, (_EFFECT_TABLE, _CRITEO_FACTORS)).astype(np.float32)
@@ -271,9 +256,6 @@ class _PlantedFM:
 
     def pairs(self) -> Doubles:
         return np.asarray(0.5 * (np.einsum("rk,rk->r", self._sum, self._sum) - self._squares), np.float64)
-
-    def logits(self) -> Doubles:
-        return self.linear + self.pairs()
 
 
 def _zipf_draw(n_values: int, n_rows: int, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -302,32 +284,32 @@ def _with_missing(values: NDArray[Any], missing: NDArray[np.bool_]) -> Column:
     return list(with_none)
 
 
-# --- what both share ----------------------------------------------------------------------------------------------
-
-
-def _check_arguments(n_rows: int, seed: int) -> None:
+def _generators(n_rows: int, seed: int) -> tuple[np.random.Generator, np.random.Generator]:
+    """The generators of effects and of rows."""
     for name, value, rule in (("n_rows", n_rows, integer(1)), ("seed", seed, integer(0))):
         if not rule.holds(value):
             raise SettingError(got(f"{name} must be {rule.text}", **{name: value}))
+    return np.random.default_rng([seed, 0]), np.random.default_rng([seed, 1])
 
 
-def _draw_clicks(logits: Doubles, rng: np.random.Generator) -> NDArray[np.int64]:
-    return (rng.random(len(logits)) < 1.0 / (1.0 + np.exp(-logits))).astype(np.int64)
-
-
-def _logloss(click: NDArray[np.int64], logits: Doubles) -> float:
-    return float(np.mean(np.logaddexp(0.0, logits) - click * logits))
+def _with_clicks(
+    columns: dict[str, Column], truth: dict[str, Any], logits: Doubles, rng: np.random.Generator
+) -> Synthetic:
+    click = (rng.random(len(logits)) < 1.0 / (1.0 + np.exp(-logits))).astype(np.int64)
+    best_logloss = float(np.mean(np.logaddexp(0.0, logits) - click * logits))
+    truth |= {"click_rate": float(click.mean()), "best_logloss": best_logloss}
+    return Synthetic({**columns, "click": click}, truth)
 
 
 def _words(words: Any) -> NDArray[Any]:
     return np.array(words, dtype=object)
 
 
-def _normalised(shares: Doubles) -> Doubles:
-    return np.asarray(shares / shares.sum())
+def _normalised(weights: Doubles) -> Doubles:
+    return np.asarray(weights / weights.sum())
 
 
-def _zipf_shares(n_values: int, power: float) -> Doubles:
+def _zipf_fractions(n_values: int, power: float) -> Doubles:
     return _normalised(np.arange(1, n_values + 1, dtype=np.float64) ** -power)
 
 

@@ -1,4 +1,4 @@
-"""The compiled kernels: which one computes a model, and rows and logits in and out of it."""
+"""The compiled kernels: making one for a model, and rows and logits in and out of it."""
 
 from __future__ import annotations
 
@@ -6,38 +6,23 @@ from typing import Any
 
 import numpy as np
 
-from anyfm.core.errors import InputError, SettingError, got
+from anyfm.core.errors import InputError, got
 from anyfm.core.native import kernels
 from anyfm.core.rows import Floats, Rows
-from anyfm.engines import attention, field_factors, perceptron
+from anyfm.engines.memory import check_memory
 from anyfm.models import BaseModel
 
-# Rows below which scoring stays on the calling thread: waking the others would cost more.
-_THREADED_ROWS = 4096
+_THREADED_ROWS = 4096  # fewer rows are scored on the calling thread: waking the others would cost more
 
 
 def make(model: BaseModel, *, n_features: int, n_fields: int, training: bool, n_threads: int) -> Any:
-    """The kernel of `model`."""
-    if model.name == "ffm":
-        return field_factors.make(
-            model, n_features=n_features, n_fields=n_fields, training=training, n_threads=n_threads
-        )
-    if model.name == "deepfm":
-        return perceptron.make(model, n_features=n_features, n_fields=n_fields, training=training, n_threads=n_threads)
-    normalize = getattr(model.settings, "normalize", False)
-    if model.name == "linear":
-        return kernels.linear(n_features, normalize=normalize, training=training, n_threads=n_threads)
-    if model.name == "fm":
-        return kernels.fm(
-            n_features, n_factors=model.settings.n_factors, normalize=normalize, training=training, n_threads=n_threads
-        )
-    if model.name == "afm":
-        return attention.make(model, n_features=n_features, training=training, n_threads=n_threads)
-    raise SettingError(got("the native engine knows no such model", model=model.name))
+    """The kernel of `model`; SettingError if its tables do not fit the free memory."""
+    check_memory(model, n_features=n_features, n_fields=n_fields, training=training)
+    return kernels.make_model(model.kernel, n_features, n_fields, model.kernel_options(), training, n_threads)
 
 
 def bind(rows: Rows, *, n_features: int, n_owners: int, n_fields: int) -> Any:
-    """Check `rows` once and hand their arrays to the kernels."""
+    """Check `rows` once and pass their arrays to the kernels."""
     try:
         return kernels.BoundRows.make(
             rows.ids.reshape(-1),
@@ -54,9 +39,9 @@ def bind(rows: Rows, *, n_features: int, n_owners: int, n_fields: int) -> Any:
     except IndexError:
         rows.check_bounds(n_features)
         raise
-    except ValueError as error:  # fields: out of bounds, or not named
+    except ValueError as error:  # fields: out of bounds, or not stated
         if n_fields > 0:
-            field_factors.check_fields(rows, n_fields)
+            rows.check_fields(n_fields)
         raise InputError(got(f"the rows do not fit the model's {n_fields} fields", reason=str(error))) from None
 
 

@@ -1,7 +1,9 @@
-"""The scorer of saved parameters."""
+"""Scoring with trained parameters: by the model's kernel, or by its formula in numpy."""
 
 from __future__ import annotations
 
+import logging
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,65 +13,107 @@ from numpy.typing import NDArray
 from anyfm.core.errors import InputError, got
 from anyfm.core.rows import Floats, Ids, Rows
 from anyfm.core.threads import available_threads
-from anyfm.engines import attention, field_factors, kernel, perceptron
-from anyfm.models import BaseModel
+from anyfm.engines import kernel
+from anyfm.models import BaseModel, specification_logits
+
+logger = logging.getLogger(__name__)
+_SPECIFICATION_ROWS = 1024
 
 
-class NativeScorer:
-    """Scores rows with given parameters. Safe to call from many threads at once.
+class Scorer(ABC):
+    """Scores rows with given parameters. Safe to call from many threads at once."""
+
+    @abstractmethod
+    def logits(self, rows: Rows) -> Floats:
+        """The logit of every row, float32 of shape (n_rows,)."""
+
+    @abstractmethod
+    def logit(self, ids: Ids, values: Floats | None = None, fields: NDArray[np.int32] | None = None) -> float:
+        """The logit of one row: ids int32 of shape (n,), values float32 and fields int32 of the same shape."""
+
+
+def make_scorer(
+    model: BaseModel, parameters: Mapping[str, NDArray[Any]], *, n_fields: int, n_threads: int = 0
+) -> Scorer:
+    """The fastest scorer for a model.
 
     Parameters
     ----------
     model : BaseModel
     parameters : mapping of str to float32 array
-        As `Engine.parameters` gives them.
+        As `Engine.parameters` returns them.
     n_fields : int
     n_threads : int
         0 means all cores of this process.
     """
+    if model.kernel is None:
+        return SpecificationScorer(model, parameters, n_fields=n_fields)
+    return NativeScorer(model, parameters, n_fields=n_fields, n_threads=n_threads)
+
+
+class NativeScorer(Scorer):
+    """Scores with a compiled kernel; parameters as for `make_scorer`."""
 
     def __init__(
         self, model: BaseModel, parameters: Mapping[str, NDArray[Any]], *, n_fields: int, n_threads: int = 0
     ) -> None:
-        self.model = model
-        self.n_features = len(parameters["linear"])
-        self.n_fields = n_fields
+        self._n_features = len(parameters["linear"])
         self._native = kernel.make(
             model,
-            n_features=self.n_features,
+            n_features=self._n_features,
             n_fields=n_fields,
             training=False,
             n_threads=n_threads or available_threads(),
         )
-        table = self._native.table
-        for name, (first, n) in self._native.columns:
-            if name in parameters:
-                table[:, first : first + n] = parameters[name].reshape(self.n_features, n)
-        if "field_factors" in parameters:
-            self._native.write_factors(np.require(parameters["field_factors"], np.float32, ["C", "W"]))
-        if model.name == "afm":
-            attention.AttentionNetwork(self._native, model).write(parameters)
-        if model.name == "deepfm":
-            perceptron.write(self._native, model, parameters)
+        parameters = model.kernel_parameters(parameters)
+        for name, width, _ in self._native.parameters:
+            self._native.write(name, np.require(parameters[name].reshape(-1, width), np.float32, ["C", "W"]))
+        dense = [parameters[name].reshape(-1) for name in model.dense_specs(n_fields) if name in parameters]
+        if dense:
+            self._native.write_dense(0, np.concatenate(dense).astype(np.float32))
         self._native.bias[0] = parameters["bias"][0]
 
     def logits(self, rows: Rows) -> Floats:
-        """The logit of every row, float32 of shape (n_rows,)."""
-        return kernel.logits(self._native, rows, self.n_features)
+        return kernel.logits(self._native, rows, self._n_features)
 
     def logit(self, ids: Ids, values: Floats | None = None, fields: NDArray[np.int32] | None = None) -> float:
-        """The logit of one row: ids int32 of shape (n,), values float32 and fields int32 of the same shape."""
         try:
             return float(self._native.logit(ids, values, fields))
         except IndexError:
             raise InputError(
-                got(f"a feature id must lie in 0 … {self.n_features - 1}", ids=[int(i) for i in ids])
+                got(f"a feature id must lie in 0 … {self._n_features - 1}", ids=[int(i) for i in ids])
             ) from None
         except ValueError as error:
-            if self._native.n_fields > 0:
-                offsets = np.array([0, len(ids)], np.int64)
-                stated = np.arange(len(ids), dtype=np.int32) if fields is None else fields
-                field_factors.check_fields(Rows(ids=ids, offsets=offsets, fields=stated), self._native.n_fields)
+            n_fields = self._native.n_fields
+            if n_fields > 0:
+                _one_row(ids, values, fields).check_fields(n_fields)
             raise InputError(
-                got(f"values and fields must fit the ids and {self.n_fields} fields", reason=str(error))
+                got(f"values and fields must fit the ids and {n_fields} fields", reason=str(error))
             ) from None
+
+
+class SpecificationScorer(Scorer):
+    """Scores with the model's formula in float64 numpy: for models without a kernel, correct and slow."""
+
+    def __init__(self, model: BaseModel, parameters: Mapping[str, NDArray[Any]], *, n_fields: int) -> None:
+        self._model, self._parameters, self._n_fields = model, parameters, n_fields
+        logger.warning("%s has no native kernel: numpy scores with its formula, slowly", model.name)
+
+    def logits(self, rows: Rows) -> Floats:
+        rows.check_bounds(len(self._parameters["linear"]))
+        if self._model.needs_fields:
+            rows.check_fields(self._n_fields)
+        parts = [
+            specification_logits(self._model, self._parameters, rows.slice(first, first + _SPECIFICATION_ROWS))
+            for first in range(0, rows.n_rows, _SPECIFICATION_ROWS)
+        ]
+        return np.concatenate(parts).astype(np.float32) if parts else np.empty(0, np.float32)
+
+    def logit(self, ids: Ids, values: Floats | None = None, fields: NDArray[np.int32] | None = None) -> float:
+        return float(self.logits(_one_row(ids, values, fields))[0])
+
+
+def _one_row(ids: Ids, values: Floats | None, fields: NDArray[np.int32] | None) -> Rows:
+    offsets = np.array([0, len(ids)], np.int64)
+    stated = np.arange(len(ids), dtype=np.int32) if fields is None else fields
+    return Rows(ids=ids, offsets=offsets, values=values, fields=stated)

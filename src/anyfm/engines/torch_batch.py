@@ -1,8 +1,8 @@
-"""Rows as the tensors of a batch, and what models do differently in training."""
+"""Rows as the tensors of a batch, and what formulas do only in training."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,28 +14,14 @@ from anyfm.core.rows import Rows
 from anyfm.models import Batch
 
 Tensor = torch.Tensor
-_MOMENTUM = 0.1  # of the running moments of batch normalisation
+_MOMENTUM = 0.1  # of the running moments of batch normalization
 
 
 @dataclass(frozen=True)
 class TorchBatch(Batch):
-    """`Batch` of tensors, whose sums by field are one scattered addition.
-
-    They are what the perceptron sees, so here its gradient is cut down to what each feature shall feel of it.
-
-    Parameters
-    ----------
-    deep_share : tensor of shape (B, S), optional
-        What share of the perceptron's gradient goes on to the vector of each slot; all of it if absent.
-    """
-
-    deep_share: Tensor | None = None
+    """`Batch` of tensors, whose sums by field are one scattered addition."""
 
     def by_field(self, of_slots: Tensor, n_fields: int) -> Tensor:
-        share = self.deep_share
-        if share is not None and of_slots.requires_grad:
-            of_slots = of_slots.view_as(of_slots)
-            of_slots.register_hook(lambda gradient: gradient * share[..., None])
         if self.in_order and of_slots.shape[1] == n_fields:
             return of_slots
         place = self.fields[..., None].expand(of_slots.shape)
@@ -44,8 +30,8 @@ class TorchBatch(Batch):
 
 
 @dataclass(frozen=True)
-class BatchTensors:
-    """What a batch holds but its parameters; B rows, S slots.
+class RowTensors:
+    """The rows of a batch, without parameters; B rows, S slots.
 
     Parameters
     ----------
@@ -56,36 +42,30 @@ class BatchTensors:
     fields : int64 tensor of shape (B, S)
     in_order : bool
         Whether slot s is field s in every row.
-    deep_share : tensor of shape (B, S), optional
-        As `TorchBatch` has it.
     """
 
     ids: Tensor
     values: Tensor
     fields: Tensor
     in_order: bool
-    deep_share: Tensor | None = None
 
-    def slice(self, first: int, last: int) -> BatchTensors:
-        piece = slice(first, last)
-        share = None if self.deep_share is None else self.deep_share[piece]
-        return replace(
-            self, ids=self.ids[piece], values=self.values[piece], fields=self.fields[piece], deep_share=share
-        )
+    def slice(self, first: int, last: int) -> RowTensors:
+        part = slice(first, last)
+        return replace(self, ids=self.ids[part], values=self.values[part], fields=self.fields[part])
 
-    def gathered(self, parameters: Mapping[str, Tensor], training: TrainingNoise | None) -> Batch:
+    def batch(self, parameters: Mapping[str, Tensor], training: TorchTraining | None) -> Batch:
+        """These rows with their gathered parameters."""
         return TorchBatch(
             parameters=parameters,
             values=self.values,
             fields=self.fields,
             present=self.ids >= 0,
             in_order=self.in_order,
-            training=training,
-            deep_share=self.deep_share,
+            training=None if training is None else training.on(self.ids),
         )
 
 
-def batch_of(rows: Rows, index: NDArray[np.int64] | slice, *, normalize: bool, device: torch.device) -> BatchTensors:
+def row_tensors(rows: Rows, index: NDArray[np.int64] | slice, *, normalize: bool, device: torch.device) -> RowTensors:
     """The rows at `index`, in that order; with `normalize` each divided by its Euclidean norm."""
     ids, values, fields = _fixed(rows, index) if rows.offsets is None else _padded(rows, index)
     in_order = fields.ndim == 1 and bool((fields == np.arange(len(fields))).all())
@@ -95,7 +75,7 @@ def batch_of(rows: Rows, index: NDArray[np.int64] | slice, *, normalize: bool, d
     elif normalize:
         norm = numbers.square().sum(1, keepdim=True).sqrt()
         numbers = numbers / torch.where(norm > 0, norm, 1.0)
-    return BatchTensors(
+    return RowTensors(
         ids=torch.from_numpy(ids).to(device),
         values=numbers.to(device).expand(ids.shape),
         fields=torch.from_numpy(fields.astype(np.int64)).to(device).expand(ids.shape),
@@ -134,23 +114,32 @@ def _padded(
     return ids, values, fields
 
 
-class TrainingNoise:
-    """Dropout from a seed of its own, and batch normalisation with its running moments.
+class TorchTraining:
+    """Dropout from its own seed, batch normalization with its running moments, gradients shrunk by feature count.
 
-    On the CPU the masks are drawn natively (native/dropout.hpp): torch's take longer than the perceptron.
+    On the CPU dropout masks are drawn natively (native/optim/dropout.hpp): torch's take longer than the MLP.
 
     Parameters
     ----------
-    kept : dict of str to tensor
+    running : dict of str to tensor
         The running means and variances by name; changed in place.
     seed : sequence of int
         Of this batch; each layer draws from it and its own number.
+    counts : function of ids
+        How often features occur in the training rows.
     """
 
-    def __init__(self, kept: dict[str, Tensor], seed: Sequence[int]) -> None:
-        self._kept = kept
+    def __init__(self, running: dict[str, Tensor], seed: Sequence[int], counts: Callable[[Tensor], Tensor]) -> None:
+        self._running = running
         self._seed = list(seed)
+        self._counts = counts
         self._n_drawn = 0
+        self._ids: Tensor | None = None
+
+    def on(self, ids: Tensor) -> TorchTraining:
+        """The same for the rows of these ids (B, S)."""
+        self._ids = ids
+        return self
 
     def dropout(self, array: Tensor, rate: float) -> Tensor:
         self._n_drawn += 1
@@ -168,6 +157,16 @@ class TrainingNoise:
         mean = array.mean(0)
         variance = (array - mean).square().mean(0)
         unbiased = variance.detach() * (n / max(n - 1, 1))
-        self._kept[f"{prefix}mean"].lerp_(mean.detach().float(), _MOMENTUM)
-        self._kept[f"{prefix}variance"].lerp_(unbiased.float(), _MOMENTUM)
+        self._running[f"{prefix}mean"].lerp_(mean.detach().float(), _MOMENTUM)
+        self._running[f"{prefix}variance"].lerp_(unbiased.float(), _MOMENTUM)
         return mean, variance
+
+    def shrink_gradient(self, array: Tensor, shrinkage: float) -> Tensor:
+        assert self._ids is not None
+        if shrinkage == 0 or not array.requires_grad:
+            return array
+        counts = self._counts(self._ids)
+        fraction = (counts / (counts + shrinkage))[..., None]
+        array = array.view_as(array)
+        array.register_hook(lambda gradient: gradient * fraction)
+        return array

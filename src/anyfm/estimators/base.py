@@ -1,8 +1,4 @@
-"""What all estimators share: from X and y to a trained artifact, and from X to logits.
-
-A model becomes a pair of estimators by a class with its parameters, derived from `TableEstimator`, and two derived
-from `Classifier` or `Regressor` and that; see members.py.
-"""
+"""What all estimators share: from X and y to a trained model, and from X to logits."""
 
 from __future__ import annotations
 
@@ -17,39 +13,32 @@ from sklearn.utils import assert_all_finite, check_array, check_consistent_lengt
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from anyfm.artifact import Artifact, save_artifact
 from anyfm.core.errors import InputError, SettingError, got
 from anyfm.core.rows import Floats, Rows
-from anyfm.core.settings import Rule, TrainingSettings, integer, optional, real
-from anyfm.estimators.documentation import documented
+from anyfm.core.settings import DataSettings, TrainingSettings, ValidationSettings, parse_settings
+from anyfm.core.task import TASKS, Task
 from anyfm.estimators.inputs import encode_table, frame_of, is_frame, is_sparse, matrix_rows
 from anyfm.estimators.keyed import ByFieldAndValue
-from anyfm.metrics.scored import probability
+from anyfm.model import Model
 from anyfm.models import MODELS
-from anyfm.predictor import Predictor
+from anyfm.pipeline import PreparedData, fit
 from anyfm.training.split import split_fraction
-from anyfm.workflow import train_rows
 
 if TYPE_CHECKING:
     from anyfm.data.encoder import Encoder
     from anyfm.data.readers import Frame
     from anyfm.explain.contributions import Contributions
+    from anyfm.training.history import History
 
-MIN_ROWS_TO_DIVIDE = 1000
-"""With fewer rows, a held-out part says too little of the best epoch to be worth its absence from training."""
-
-_PARAMETER_RULES = {
-    "min_count": integer(1),
-    "n_bins": optional(integer(2, 65_536)),
-    "validation_fraction": Rule("a number of at least 0 and below 1", lambda x: real(0, 1).holds(x) and x < 1, float),
-}
+MIN_ROWS_TO_SPLIT = 1000
+"""With fewer rows, held-out rows are too few to choose the best epoch, and training needs them more."""
 
 E = TypeVar("E", bound="TableEstimator")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Data:
-    """Checked input: X as a polars frame, an array or CSR; y as it came; row weights, if any."""
+    """Checked input: X as a polars frame, an array or CSR; y as given; row weights, if any."""
 
     X: Any
     y: NDArray[Any]
@@ -60,20 +49,15 @@ class _Data:
 
 
 class TableEstimator(BaseEstimator):  # type: ignore[misc]
-    """Base of the estimators. Subclasses name the model, and have its parameters in ``__init__``."""
+    """Base of the estimators. `factory` derives a class for each model, which has the model's parameters."""
 
     _model: ClassVar[str]
-    _task: ClassVar[str]
+    _task: ClassVar[Task]
 
-    artifact_: Artifact
-    history_: list[dict[str, float]]
+    model_: Model
+    history_: History
     best_epoch_: int
     n_features_in_: int
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        if hasattr(cls, "_task") and hasattr(cls, "_model"):
-            documented(cls, model=cls._model)
 
     def fit(
         self: E,
@@ -96,8 +80,8 @@ class TableEstimator(BaseEstimator):  # type: ignore[misc]
         sample_weight : array of shape (n_samples,), optional
             Weight 3 counts as three copies of the row, weight 0 as none.
         eval_set : tuple (X, y) or (X, y, sample_weight), optional
-            Rows to choose the best epoch by. Without them, `validation_fraction` of the rows is held out at random,
-            unless there are fewer than 1000: then training runs all `n_epochs`.
+            Rows to choose the best epoch by. Without them, `valid_fraction` of the rows is held out at random (by
+            class for a classifier), unless there are fewer than 1000: then training runs all `epochs`.
 
         Returns
         -------
@@ -110,29 +94,33 @@ class TableEstimator(BaseEstimator):  # type: ignore[misc]
         DivergenceError
             Training diverged; the text says which parameter to lower.
         """
-        settings = self._settings()
+        values = self._values()
+        *_, validation, table = parse_settings(values, *self._kinds())
         data = self._checked(X, y, sample_weight)
         if eval_set is None:
-            train, valid = self._divided(data, seed=settings["seed"])
+            train, valid = self._split(data, validation.valid_fraction, seed=values["seed"])
         else:
             train, valid = data, self._checked_eval_set(eval_set)
-        rows, encoder = self._fit_encoded(train, target=str(getattr(y, "name", None) or "y"))
-        self.artifact_, history = train_rows(
-            rows,
-            None if valid is None else self._rows(valid.X, encoder).labelled(self._coded(valid.y), valid.weight),
-            model=self._model,
-            settings={**settings, "task": self._task},
+        rows, encoder = self._fit_encoded(train, table, target=str(getattr(y, "name", None) or "y"))
+        prepared = PreparedData(
+            train=rows,
+            valid=None if valid is None else self._rows(valid.X, encoder).labelled(self._coded(valid.y), valid.weight),
             n_features=self.n_features_in_ if encoder is None else encoder.n_features,
             n_fields=1 if encoder is None else encoder.n_fields,
+            task=self._task,
+            format="matrix" if encoder is None else "table",
             encoder=encoder,
         )
-        self.history_ = [dict(record) for record in history.records]
-        self.best_epoch_ = history.best_epoch
+        trained = {name for kind in self._kinds()[:2] for name in kind.names()}
+        settings = {name: value for name, value in values.items() if name in trained}
+        self.model_ = fit(prepared, model=self._model, settings=settings)
+        self.history_ = self.model_.history
+        self.best_epoch_ = self.history_.best_epoch
         self._publish()
         return self
 
     def save(self, path: str | Path, *, overwrite: bool = True) -> Path:
-        """Save the model as a directory of plain files; ``anyfm.load(path)`` gives a `Predictor` of it.
+        """Save the model as a directory of plain files; ``anyfm.load(path)`` loads it as an `anyfm.Model`.
 
         Parameters
         ----------
@@ -146,7 +134,7 @@ class TableEstimator(BaseEstimator):  # type: ignore[misc]
             `path` holds something else, or cannot be written.
         """
         check_is_fitted(self)
-        return save_artifact(self.artifact_, path, overwrite=overwrite)
+        return self.model_.save(path, overwrite=overwrite)
 
     def explain(self, X: Any) -> Contributions:
         """Every row's logit (a regression's prediction) as the sum of its terms: bias, fields, pairs of fields.
@@ -161,28 +149,29 @@ class TableEstimator(BaseEstimator):  # type: ignore[misc]
             Its ``table()`` is tidy, with a row for each term; ``describe(i)`` is text for one row.
         """
         check_is_fitted(self)
-        table, encoder = self._checked_table(X, reset=False), self.artifact_.encoder
+        table, encoder = self._checked_table(X, reset=False), self.model_.artifact.encoder
         if encoder is None or is_sparse(table):
-            return self._predictor.explain(self._rows(table, encoder))
-        return self._predictor.explain(frame_of(table, [field.name for field in encoder.schema.fields]))
+            return self.model_.explain(self._rows(table, encoder))
+        return self.model_.explain(frame_of(table, [field.name for field in encoder.schema.fields]))
 
     def factors(self) -> Frame:
-        """What was learnt of every value, as a polars data frame keyed by field and value."""
+        """The parameters of every value, as a polars data frame keyed by field and value."""
         check_is_fitted(self)
-        return self._predictor.factors()
+        return self.model_.factors()
 
     # ---- parameters
 
-    def _settings(self) -> dict[str, Any]:
-        """The settings of the model and of its training, out of the parameters; the other parameters are checked."""
-        parameters = {name: _plain(value) for name, value in self.get_params(deep=False).items()}
-        for name, rule in _PARAMETER_RULES.items():
-            if not rule.holds(parameters[name]):
-                raise SettingError(got(f"{name} must be {rule.text}", **{name: parameters[name]}))
-        known = {*MODELS[self._model].settings_type.names(), *TrainingSettings.names()}
-        state = parameters["random_state"]
-        seed = state if isinstance(state, int) else int(check_random_state(state).randint(2**31 - 1))
-        return {**{name: value for name, value in parameters.items() if name in known}, "seed": seed}
+    def _kinds(self) -> tuple[Any, ...]:
+        return MODELS[self._model].settings_type, TrainingSettings, ValidationSettings, DataSettings
+
+    def _values(self) -> dict[str, Any]:
+        """The parameters under the names of the settings they stand for."""
+        values = {name: _plain(value) for name, value in self.get_params(deep=False).items()}
+        state = values.pop("random_state")
+        return {
+            **values,
+            "seed": state if isinstance(state, int) else int(check_random_state(state).randint(2**31 - 1)),
+        }
 
     # ---- input
 
@@ -233,68 +222,50 @@ class TableEstimator(BaseEstimator):  # type: ignore[misc]
         """y as the rows hold it, float32."""
         raise NotImplementedError
 
-    def _divided(self, data: _Data, *, seed: int) -> tuple[_Data, _Data | None]:
-        fraction = self.get_params(deep=False)["validation_fraction"]
-        if fraction == 0 or len(data.y) < MIN_ROWS_TO_DIVIDE:
+    def _split(self, data: _Data, fraction: float, *, seed: int) -> tuple[_Data, _Data | None]:
+        if fraction == 0 or len(data.y) < MIN_ROWS_TO_SPLIT:
             return data, None
-        stratify = data.y if self._task == "binary" else None
+        stratify = data.y if self._task.is_classification else None
         training, held_out = split_fraction(len(data.y), fraction, seed=seed, stratify=stratify)
         return data.take(training), data.take(held_out)
 
-    def _fit_encoded(self, train: _Data, *, target: str) -> tuple[Rows, Encoder | None]:
-        """The training rows, and the encoder that was fitted to them; none for a sparse matrix."""
-        parameters = self.get_params(deep=False)
+    def _fit_encoded(self, train: _Data, table: DataSettings, *, target: str) -> tuple[Rows, Encoder | None]:
+        """The training rows, and the encoder fitted to them; no encoder for a sparse matrix."""
         y = self._coded(train.y)
         if not is_sparse(train.X):
-            table = {name: parameters[name] for name in ("fields", "min_count", "n_bins")}
             classes = getattr(self, "classes_", None)
-            rows, encoder = encode_table(train.X, train.y, train.weight, target=target, classes=classes, **table)
+            rows, encoder = encode_table(train.X, train.y, train.weight, table, target=target, classes=classes)
             return rows.labelled(y, train.weight), encoder
-        if parameters["fields"]:
-            raise SettingError(got("fields must be none for a sparse matrix", fields=parameters["fields"]))
+        if table.fields:
+            raise SettingError(got("fields must be none for a sparse matrix", fields=table.fields))
         return matrix_rows(train.X).labelled(y, train.weight), None
 
     def _rows(self, X: Any, encoder: Encoder | None) -> Rows:
         """Rows of what `_checked_table` gave."""
         if encoder is None:
             if is_frame(X):
-                raise InputError("a model of a sparse matrix needs a sparse matrix or an array, but a table came")
+                raise InputError("a model of a sparse matrix takes a sparse matrix or an array, got a table")
             return matrix_rows(X)
         if is_sparse(X):
-            raise InputError(
-                "a model of a table needs a table or an array, but a sparse matrix came. Use its toarray()"
-            )
+            raise InputError("a model of a table takes a table or an array, got a sparse matrix. Use its toarray()")
         names = [field.name for field in encoder.schema.fields]
         return encoder.encode(frame_of(X, names), labelled=False).rows
 
-    # ---- what was learnt
+    # ---- parameters and scores
 
     def _publish(self) -> None:
         """Show the parameters under the names of fields and values."""
-        artifact = self.artifact_
+        artifact = self.model_.artifact
         specs = artifact.model.parameter_specs(artifact.n_features, artifact.n_fields)
         for name, array in artifact.parameters.items():
             if specs[name].per_feature:
                 setattr(self, f"{name}_", ByFieldAndValue(array, artifact.encoder))
         self.bias_ = float(artifact.parameters["bias"][0])
-        self._predictor = self._make_predictor()
-
-    def _make_predictor(self) -> Predictor:
-        return Predictor(self.artifact_, n_threads=self.get_params(deep=False)["n_threads"])
 
     def _logits(self, X: Any) -> NDArray[np.float64]:
         check_is_fitted(self)
-        rows = self._rows(self._checked_table(X, reset=False), self.artifact_.encoder)
-        return self._predictor.logits(rows).astype(np.float64)
-
-    def __getstate__(self) -> dict[str, Any]:
-        state: dict[str, Any] = super().__getstate__()
-        return {name: value for name, value in state.items() if name != "_predictor"}  # it holds compiled kernels
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
-        if "artifact_" in state:
-            self._predictor = self._make_predictor()
+        rows = self._rows(self._checked_table(X, reset=False), self.model_.artifact.encoder)
+        return self.model_.logits(rows).astype(np.float64)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -306,9 +277,9 @@ class TableEstimator(BaseEstimator):  # type: ignore[misc]
 
 
 class Classifier(ClassifierMixin, TableEstimator):  # type: ignore[misc]
-    """Two classes, by logloss."""
+    """Base of the classifiers: two classes, logistic loss."""
 
-    _task = "binary"
+    _task = TASKS["binary"]
     classes_: NDArray[Any]
 
     def decision_function(self, X: Any) -> NDArray[np.float64]:
@@ -318,7 +289,7 @@ class Classifier(ClassifierMixin, TableEstimator):  # type: ignore[misc]
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """The probabilities of the two classes in the order of `classes_`, float64 of shape (n_samples, 2)."""
         logits = self._logits(X)
-        return np.column_stack([probability(-logits), probability(logits)])
+        return np.column_stack([self._task.predictions(-logits), self._task.predictions(logits)])
 
     def predict(self, X: Any) -> NDArray[Any]:
         """The more probable class of each row, shape (n_samples,)."""
@@ -352,9 +323,9 @@ class Classifier(ClassifierMixin, TableEstimator):  # type: ignore[misc]
 
 
 class Regressor(RegressorMixin, TableEstimator):  # type: ignore[misc]
-    """A number, by squared loss."""
+    """Base of the regressors: a number, squared loss."""
 
-    _task = "regression"
+    _task = TASKS["regression"]
 
     def predict(self, X: Any) -> NDArray[np.float64]:
         """The predicted numbers, float64 of shape (n_samples,)."""
@@ -368,13 +339,6 @@ class Regressor(RegressorMixin, TableEstimator):  # type: ignore[misc]
 
     def _coded(self, y: NDArray[Any]) -> Floats:
         return y.astype(np.float32)
-
-
-def keep(estimator: TableEstimator, parameters: dict[str, Any]) -> None:
-    """Keep the arguments of ``__init__`` as they came, as scikit-learn asks; call it with ``locals()``."""
-    for name, value in parameters.items():
-        if name not in ("self", "__class__"):
-            setattr(estimator, name, value)
 
 
 def _plain(value: Any) -> Any:

@@ -1,8 +1,8 @@
-"""What scikit-learn users hand over, X in its many forms, as the frames and Rows of the rest of anyfm."""
+"""X as scikit-learn takes it (tables, arrays, sparse matrices) as the frames and Rows of the rest of anyfm."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 
 from anyfm.core.errors import InputError, got, located
 from anyfm.core.rows import MAX_FEATURES, Floats, Rows
+from anyfm.core.settings import DataSettings
+from anyfm.pipeline import with_n_bins
 
 if TYPE_CHECKING:
     from anyfm.data.encoder import Encoder
     from anyfm.data.readers import Frame
-    from anyfm.data.schema import Field, Schema
+    from anyfm.data.schema import Schema
 
 
 def is_sparse(X: Any) -> bool:
@@ -49,35 +51,26 @@ def frame_of(X: Any, names: Sequence[str] | None = None) -> Frame:
     return frame.rename(dict(zip(frame.columns, names, strict=True)))
 
 
-def schema_of(X: Any, frame: Frame, *, fields: Mapping[str, Any] | None, min_count: int, n_bins: int | None) -> Schema:
-    """The schema of training rows: inferred, but for what was asked and what numbers in an array stand for.
+def schema_of(X: Any, frame: Frame, data: DataSettings) -> Schema:
+    """The schema of training rows: inferred, except where `data` says a kind and where X is an array of numbers.
 
     Parameters
     ----------
     X : data frame or array
-        As it came; its dtype tells what its numbers are.
+        As given; its dtype says what its numbers are.
     frame : polars DataFrame
         The same rows, or some of them.
-    fields : mapping, optional
-        Column → kind or settings, which overrule the inference.
-    min_count : int
-    n_bins : int, optional
-        At most so many bins of a numeric column; by default as many as the inference finds the rows to allow.
+    data : DataSettings
+        Of which `fields`, `min_count` and `n_bins` count.
     """
-    from anyfm.data.inference import infer_schema
+    from anyfm.data.schema_inference import infer_schema
 
-    asked = dict(fields or {})
-    quantities = {name: kind for name, kind in _quantities(X, frame).items() if name not in asked}
-    schema = infer_schema(frame, overrides={**quantities, **asked}, min_count=min_count)
-
-    def settled(field: Field) -> Field:
-        if field.name in quantities:
-            field = replace(field, reason="numbers in an array, in quantile bins")
-        given = asked.get(field.name)
-        binned = isinstance(given, Mapping) and "n_bins" in given
-        return field if n_bins is None or binned else replace(field, n_bins=n_bins)
-
-    return replace(schema, fields=tuple(map(settled, schema.fields)))
+    fields = dict(data.fields or {})
+    quantities = {name: kind for name, kind in _quantities(X, frame).items() if name not in fields}
+    schema = infer_schema(frame, overrides={**quantities, **fields}, min_count=data.min_count)
+    reason = "numbers in an array, in quantile bins"
+    explained = (replace(field, reason=reason) if field.name in quantities else field for field in schema.fields)
+    return with_n_bins(replace(schema, fields=tuple(explained)), data.n_bins, fields)
 
 
 def _quantities(X: Any, frame: Frame) -> dict[str, Any]:
@@ -88,10 +81,9 @@ def _quantities(X: Any, frame: Frame) -> dict[str, Any]:
     """
     if is_frame(X) or X.dtype.kind not in "iuf":
         return {}
-    from anyfm.data.inference import ROWS_PER_BIN
-    from anyfm.data.schema import N_BINS
+    from anyfm.data.schema_inference import default_n_bins
 
-    quantity = {"kind": "numeric", "n_bins": max(2, min(N_BINS, frame.height // ROWS_PER_BIN))}
+    quantity = {"kind": "numeric", "n_bins": default_n_bins(frame.height)}
     names = frame.columns
     if X.dtype.kind != "f":
         names = [name for name in names if frame[name].n_unique() in (1, frame.height)]
@@ -102,12 +94,10 @@ def encode_table(
     X: Any,
     y: NDArray[Any],
     weight: Floats | None,
+    data: DataSettings,
     *,
     target: str,
     classes: NDArray[Any] | None,
-    fields: Mapping[str, Any] | None,
-    min_count: int,
-    n_bins: int | None,
 ) -> tuple[Rows, Encoder]:
     """Fit an encoder to training rows, and encode them.
 
@@ -116,12 +106,12 @@ def encode_table(
     X : data frame or array of shape (n_rows, n_columns)
     y : array of shape (n_rows,)
     weight : float32 array of shape (n_rows,), optional
+    data : DataSettings
+        See `schema_of`.
     target : str
-        What the column y is called in the schema; something is appended if a column is called so already.
+        The name of y in the schema; underscores are appended if a column has that name.
     classes : array of shape (2,), optional
         The two classes of a classifier, the positive one last; absent for a regressor.
-    fields, min_count, n_bins
-        See `schema_of`.
     """
     from anyfm.data.encoder import Encoder
     from anyfm.data.readers import read_table
@@ -129,7 +119,7 @@ def encode_table(
     from anyfm.data.target import infer_target
 
     frame = frame_of(X)
-    schema = schema_of(X, frame, fields=fields, min_count=min_count, n_bins=n_bins)
+    schema = schema_of(X, frame, data)
     while target in frame.columns:
         target += "_"
     column = read_table({target: y})[target]

@@ -1,4 +1,4 @@
-"""Learnt parameters under the names a user knows: ``factors_["city"]["Paris"]``."""
+"""Trained parameters under the names a user knows: ``factors_["city"]["Paris"]``."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ COLUMN = "column"
 
 
 class ByFieldAndValue(Mapping[str, Mapping[Any, Any]]):
-    """A parameter array as a mapping of field to a mapping of value to what was learnt of it.
+    """A parameter array as a mapping of field to a mapping of value to its parameter.
 
-    The inner mappings are made when first asked for. Their keys are the values of the field as they were in training,
+    An inner mapping is created on first access. Its keys are the values of the field as they were in training,
     the bins of a numeric field as text such as "[17, 21)", and "<unseen>" and "<missing>".
 
     Parameters
@@ -30,12 +30,12 @@ class ByFieldAndValue(Mapping[str, Mapping[Any, Any]]):
     def __init__(self, array: NDArray[Any], encoder: Encoder | None) -> None:
         self._array = array
         self._encoder = encoder
-        self._made: dict[str, dict[Any, Any]] = {}
+        self._by_value: dict[str, dict[Any, Any]] = {}
 
     def __getitem__(self, field: str) -> Mapping[Any, Any]:
-        if field not in self._made:
-            self._made[field] = self._make(field)
-        return self._made[field]
+        if field not in self._by_value:
+            self._by_value[field] = self._read(field)
+        return self._by_value[field]
 
     def __iter__(self) -> Iterator[str]:
         return iter([COLUMN] if self._encoder is None else self._encoder.field_names)
@@ -46,7 +46,7 @@ class ByFieldAndValue(Mapping[str, Mapping[Any, Any]]):
     def __repr__(self) -> str:
         return f"<{len(self._array)} features by field ({', '.join(self)}) and value>"
 
-    def _make(self, field: str) -> dict[Any, Any]:
+    def _read(self, field: str) -> dict[Any, Any]:
         if field not in list(self):
             raise KeyError(field)
         if self._encoder is None:

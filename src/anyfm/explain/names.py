@@ -31,7 +31,7 @@ def value_name(artifact: Artifact, feature: int) -> str:
         return f"id {feature}"
     field = int(np.searchsorted(encoder.field_offsets, feature, side="right")) - 1
     name = str(encoder.field_values(field)[feature - int(encoder.field_offsets[field])])
-    if encoder.fields[field].coder.type != "bins":
+    if encoder.fields[field].encoder.type != "bins":
         return name
     return re.sub(r"-?\d+\.\d{5,}(?:e[+-]?\d+)?", lambda number: f"{float(number[0]):.6g}", name)
 

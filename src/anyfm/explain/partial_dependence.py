@@ -56,7 +56,7 @@ def partial_dependence(artifact: Artifact, rows: Rows, field: int, *, n_values: 
         Its index.
     """
     encoder = artifact.require_encoder()
-    coder, offset = encoder.fields[field].coder, int(encoder.field_offsets[field])
+    coder, offset = encoder.fields[field].encoder, int(encoder.field_offsets[field])
     ordered = coder.type in ("bins", "scaled", "part")
     if coder.type == "scaled":
         points = np.linspace(-2.0, 2.0, _SCALED_POINTS)
@@ -67,7 +67,7 @@ def partial_dependence(artifact: Artifact, rows: Rows, field: int, *, n_values: 
         known = np.flatnonzero(coder.counts > 0)
         if not ordered:
             known = known[np.argsort(-coder.counts[known], kind="stable")][:n_values]
-        if coder.type == "part" or (coder.type == "vocabulary" and _has_few_numbers(coder)):
+        if coder.type == "part" or (coder.type == "categorical" and _has_few_numbers(coder)):
             labels = encoder.field_values(field)
             numbers = [_number(str(labels[local])) for local in known.tolist()]
             known, ordered = known[np.argsort(numbers, kind="stable")], True
@@ -85,7 +85,7 @@ def partial_dependence(artifact: Artifact, rows: Rows, field: int, *, n_values: 
 
 
 def _has_few_numbers(coder: Any) -> bool:
-    return coder.key in ("int", "float") and coder.n_features <= N_VALUES + _FIRST_VALUE
+    return coder.key_type in ("int", "float") and coder.n_features <= N_VALUES + _FIRST_VALUE
 
 
 def _number(text: str) -> float:

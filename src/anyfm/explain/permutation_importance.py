@@ -11,7 +11,7 @@ from anyfm.core.errors import InputError
 from anyfm.core.rows import Rows
 from anyfm.explain.names import field_names
 from anyfm.explain.perturbation import logit_function, with_field_of
-from anyfm.metrics.functions import mean_loss
+from anyfm.metrics import mean_loss
 from anyfm.models.pairs import Doubles
 
 
@@ -52,7 +52,7 @@ def permutation_importance(
     y, logits = rows.y, logit_function(artifact)
 
     def loss_of(changed: Rows) -> float:
-        return mean_loss(artifact.model.task.name, y, logits(changed), rows.weight)
+        return mean_loss(artifact.model.task, y, logits(changed), rows.weight)
 
     loss = loss_of(rows)
     rng = np.random.default_rng(seed)

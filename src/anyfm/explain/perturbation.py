@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from anyfm.artifact import Artifact
 from anyfm.core.rows import Rows
-from anyfm.engines.scorer import NativeScorer
+from anyfm.engines.scorer import make_scorer
 from anyfm.models.pairs import Doubles
 
 
 def logit_function(artifact: Artifact) -> Callable[[Rows], Doubles]:
     """The function that gives the logit of every row, float64 of shape (n_rows,)."""
-    scorer = NativeScorer(artifact.model, artifact.parameters, n_fields=artifact.n_fields)
+    scorer = make_scorer(artifact.model, artifact.parameters, n_fields=artifact.n_fields)
     return lambda rows: scorer.logits(rows).astype(np.float64)
 
 

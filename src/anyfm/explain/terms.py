@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from anyfm.artifact import Artifact
 from anyfm.core.rows import Rows
-from anyfm.models.base import Batch, gather
+from anyfm.models.batch import Batch, gather
 from anyfm.models.pairs import Doubles, PairTerms
 
 Indices = NDArray[np.int64]

@@ -119,7 +119,7 @@ def _has_named_values(artifact: Artifact, strengths: Strengths) -> NDArray[np.bo
     """Whether both fields of a pair have values with names, which a scaled number has not. Shape (P,)."""
     named = np.ones(artifact.n_fields, bool)
     if artifact.encoder is not None:
-        coders = [field.coder for field in artifact.encoder.fields]
+        coders = [field.encoder for field in artifact.encoder.fields]
         named = np.array([coder.is_ragged or not coder.has_values for coder in coders])
     return np.asarray(named[strengths.field_pairs.first] & named[strengths.field_pairs.second])
 

@@ -1,1 +1,43 @@
-"""Metrics of predictions, by row and by group; calibration."""
+"""Metrics of predictions, and calibration."""
+
+from __future__ import annotations
+
+from anyfm.metrics.calibration import Reliability, reliability
+from anyfm.metrics.row_metrics import (
+    METRICS,
+    Metric,
+    UndefinedMetricError,
+    auc,
+    calibration_error,
+    calibration_ratio,
+    evaluate,
+    logloss,
+    mae,
+    mean_loss,
+    normalised_entropy,
+    r2,
+    rmse,
+)
+from anyfm.metrics.scored_rows import ScoredRows, Ties, present_rows, probability
+
+__all__ = [
+    "METRICS",
+    "Metric",
+    "Reliability",
+    "ScoredRows",
+    "Ties",
+    "UndefinedMetricError",
+    "auc",
+    "calibration_error",
+    "calibration_ratio",
+    "evaluate",
+    "logloss",
+    "mae",
+    "mean_loss",
+    "normalised_entropy",
+    "present_rows",
+    "probability",
+    "r2",
+    "reliability",
+    "rmse",
+]

@@ -1,4 +1,4 @@
-"""Do predictions mean what they say? The reliability table: predicted against observed, bin by bin."""
+"""Calibration: the reliability table, predicted against observed in bins of predictions."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from anyfm.core.errors import SettingError, got
-from anyfm.metrics.scored import Doubles, Scored, Ties, probability
+from anyfm.core.task import Task, get_task
+from anyfm.metrics.scored_rows import Doubles, ScoredRows, Ties
 
 Z_95 = 1.959963984540054  # the 97.5 % quantile of the standard normal distribution
 
 
 @dataclass(frozen=True, eq=False)
 class Reliability:
-    """Bins of rising prediction; every array has shape (n_bins,), empty bins left out.
+    """Bins by rising prediction; every array has shape (n_bins,), without empty bins.
 
     Parameters
     ----------
@@ -28,7 +29,7 @@ class Reliability:
     mean_observed : float64 array
         The weighted mean target.
     lower, upper : float64 array
-        The 95 % confidence interval of `mean_observed`, each unit of weight counted as one independent row.
+        The 95 % confidence interval of `mean_observed`, a unit of weight counted as an independent row.
     """
 
     n_rows: NDArray[np.int64]
@@ -40,47 +41,39 @@ class Reliability:
     lower: Doubles
     upper: Doubles
 
-    def to_records(self) -> list[dict[str, float]]:
-        """One dict per bin, ready for JSON."""
-        return [{name: array[index].item() for name, array in vars(self).items()} for index in range(len(self.weight))]
-
 
 def reliability(
-    y: ArrayLike, logits: ArrayLike, weight: ArrayLike | None = None, *, task: str = "binary", n_bins: int = 10
+    y: ArrayLike, logits: ArrayLike, weight: ArrayLike | None = None, *, task: Task | None = None, n_bins: int = 10
 ) -> Reliability:
-    """Group rows into at most `n_bins` bins of about equal weight by prediction, and compare with what was observed.
+    """Group rows by prediction into at most `n_bins` bins of about equal weight; compare predicted with observed.
 
-    Rows of one logit share a bin: those whose rows lie, by the middle of their weight, in the b-th n_bins-th of the
-    total weight. So neither the order of rows nor copies in place of weights change the table.
+    Equal logits share a bin: the b-th n_bins-th of the total weight in which the middle of their own weight lies. So
+    the table depends neither on the order of rows nor on whether rows are repeated or weighted.
 
     Parameters
     ----------
     y, logits, weight : array of shape (n_rows,)
-        As in `metrics`.
-    task : {"binary", "regression"}
-        Binary intervals are Wilson's score interval (1927); regression takes mean ± 1.96 standard errors.
+        As for the metrics.
+    task : Task, optional
+        By default binary. Intervals of classification are Wilson's score interval (1927), others the mean ± 1.96
+        standard errors.
     """
-    return _table(Scored.of(y, logits, weight, task=task), task, n_bins)
+    return calibration_table(ScoredRows.of(task or get_task("binary"), y, logits, weight), n_bins)
 
 
-def expected_calibration_error(scored: Scored, n_bins: int) -> float:
-    """The weighted mean over quantile bins of |mean predicted − mean observed|, from 0 to 1."""
-    table = _table(scored, "binary", n_bins)
-    return float((table.weight * np.abs(table.mean_predicted - table.mean_observed)).sum() / table.weight.sum())
-
-
-def _table(scored: Scored, task: str, n_bins: int) -> Reliability:
+def calibration_table(rows: ScoredRows, n_bins: int) -> Reliability:
+    """`reliability` of checked rows."""
     if n_bins < 1:
         raise SettingError(got("n_bins must be an integer of at least 1", n_bins=n_bins))
-    ties = scored.ties
-    predicted = probability(ties.logits) if task == "binary" else ties.logits
+    ties = rows.ties
+    predicted = rows.task.predictions(ties.logits)
     starts = _bin_starts(ties, n_bins)
     weight = np.add.reduceat(ties.weight, starts)
     mean_observed = np.add.reduceat(ties.positive, starts) / weight
-    if task == "binary":
+    if rows.task.is_classification:
         lower, upper = _wilson(mean_observed, weight)
     else:
-        half = Z_95 * np.sqrt(_variance(scored, ties.logits[starts], mean_observed, weight) / weight)
+        half = Z_95 * np.sqrt(_variance(rows, ties.logits[starts], mean_observed, weight) / weight)
         lower, upper = mean_observed - half, mean_observed + half
     return Reliability(
         n_rows=np.add.reduceat(ties.n_rows, starts),
@@ -95,7 +88,7 @@ def _table(scored: Scored, task: str, n_bins: int) -> Reliability:
 
 
 def _bin_starts(ties: Ties, n_bins: int) -> NDArray[np.int64]:
-    """Where, among the tied groups, each bin that is not empty begins."""
+    """The first tied group of each bin that is not empty."""
     ends = np.cumsum(ties.weight)
     middles = ends - 0.5 * ties.weight
     bins = np.minimum(np.floor(n_bins * middles / ends[-1]), n_bins - 1)
@@ -108,8 +101,8 @@ def _wilson(rate: Doubles, n: Doubles) -> tuple[Doubles, Doubles]:
     return np.clip(centre - half, 0.0, rate), np.clip(centre + half, rate, 1.0)
 
 
-def _variance(scored: Scored, first_logits: Doubles, mean_observed: Doubles, weight: Doubles) -> Doubles:
-    """The weighted variance of the target in each bin; two passes, since one would cancel."""
-    bins = np.searchsorted(first_logits, scored.logits, side="right") - 1
-    squares = scored.weight * (scored.y - mean_observed[bins]) ** 2
+def _variance(rows: ScoredRows, first_logits: Doubles, mean_observed: Doubles, weight: Doubles) -> Doubles:
+    """The weighted variance of the target in each bin; in two passes, since one loses digits."""
+    bins = np.searchsorted(first_logits, rows.logits, side="right") - 1
+    squares = rows.weight * (rows.y - mean_observed[bins]) ** 2
     return np.bincount(bins, weights=squares, minlength=len(weight)) / weight

@@ -3,37 +3,34 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from anyfm.core.settings import flag, integer, optional, real, setting
-from anyfm.models.base import BaseModel, Batch, ModelSettings, ParameterSpec, linear_terms
-from anyfm.models.operations import Array, pairs, relu, softmax
+from anyfm.core.settings import integer, real, setting
+from anyfm.core.task import Array
+from anyfm.models.base import BaseModel, FactorSettings, NormalizeSettings, factor_specs, linear_part
+from anyfm.models.batch import Batch
+from anyfm.models.operations import pairs, relu, softmax
 from anyfm.models.pairs import Doubles, InnerProducts
+from anyfm.models.parameters import ParameterSpec
+from anyfm.optim.initial import Constant, he_normal
+from anyfm.optim.optimizers import Adam
+from anyfm.optim.priors import factor_prior
 
 
 @dataclass(frozen=True, kw_only=True)
-class AFMSettings(ModelSettings):
+class AFMSettings(NormalizeSettings, FactorSettings):
     """Settings of the attentional factorization machine."""
 
-    n_factors: int = setting(16, integer(1, 256), "length of each feature's latent vector")
     attention_factors: int = setting(16, integer(1, 256), "neurons of the attention network's hidden layer")
-    dropout: float = setting(0.1, real(0, 0.95), "share of the pooled vector's numbers left out of each training row")
-    learning_rate: float = setting(0.3, real(0, above=True), "Adagrad's step, divided by the norm of an average row")
+    dropout: float = setting(0.1, real(0, 0.95), "fraction of the pooled vector's values left out of each training row")
     attention_learning_rate: float = setting(
-        0.001, real(0), "Adam's step of the attention network; 0 leaves every pair of a row the same weight"
-    )
-    l2_linear: float | None = setting(
-        None, optional(real(0)), "L2 penalty of each linear weight in the summed loss; none: estimated for each field"
-    )
-    l2_factors: float | None = setting(
-        None, optional(real(0)), "L2 penalty of each factor in the summed loss; none: estimated for each field"
+        0.001, real(0), "Adam's learning rate of the attention network; 0: all pairs of a row have the same weight"
     )
     l2_attention: float = setting(
         0.01, real(0), "L2 penalty of the attention network's weights and biases in the mean loss"
     )
-    init_scale: float = setting(0.1, real(0), "standard deviation of the factors at the start, relative to their prior")
-    normalize: bool = setting(False, flag(), "divide each row by its Euclidean norm")
 
 
 class AFM(BaseModel):
@@ -45,9 +42,14 @@ class AFM(BaseModel):
         s_{ij} = h^\top \mathrm{ReLU}\big(W^\top (v_i \odot v_j) x_i x_j + b\big)
 
     The pairs are those of the row's entries with a value other than 0, and the weights of all pairs of a row sum to 1.
-    Dropout, in training, falls on the pooled vector that p projects. With equal weights and p all ones it is the
-    factorization machine's pair sum divided by the number of pairs. Where rows are of one length it starts as that
-    machine exactly: h starts at 0, which weighs all pairs the same, and p at the mean number of pairs in a row.
+    In training, dropout applies to the pooled vector that p projects. With equal weights and p all ones it is the
+    factorization machine's pair sum divided by the number of pairs.
+
+    It starts as a factorization machine (exactly, where rows have one length): h starts at 0, which gives all pairs
+    the same weight, and p at the mean number of pairs in a row. With a random h instead, a row of 741 pairs may attend
+    to one of them alone from the start, whose factors then get 741 times the gradient: training diverged. Products of
+    factors are of the order of 1 / λ, λ their first prior precision: W is trained in units of λ, p in units of its
+    start.
 
     Names: `attention_weights` W (n_factors, attention_factors), `attention_bias` b, `attention_output` h,
     `projection` p.
@@ -57,17 +59,23 @@ class AFM(BaseModel):
     title = "Attentional factorization machine"
     summary = "A factorization machine whose pairs are weighted by attention, row by row."
     settings_type = AFMSettings
+    kernel = "afm"
 
     def parameter_specs(self, n_features: int, n_fields: int) -> dict[str, ParameterSpec]:
         k, t = self.settings.n_factors, self.settings.attention_factors
+        adam = Adam(self.settings.attention_learning_rate)
+        attending = Adam(self.settings.attention_learning_rate, l2=self.settings.l2_attention)
+        prior = factor_prior(k)
         return {
-            "bias": ParameterSpec((1,), per_feature=False),
-            "linear": ParameterSpec((n_features,), per_feature=True),
-            "factors": ParameterSpec((n_features, k), per_feature=True),
-            "attention_weights": ParameterSpec((k, t), per_feature=False),
-            "attention_bias": ParameterSpec((t,), per_feature=False),
-            "attention_output": ParameterSpec((t,), per_feature=False),
-            "projection": ParameterSpec((k,), per_feature=False),
+            **factor_specs(n_features, self.settings, target_power=0.0),  # the projection takes the target's scale
+            "attention_weights": ParameterSpec(
+                (k, t), attending, initial=he_normal(k, gain=1.0), unit=lambda s: prior(s).start
+            ),
+            "attention_bias": ParameterSpec((t,), attending),
+            "attention_output": ParameterSpec((t,), attending),
+            "projection": ParameterSpec(
+                (k,), adam, initial=Constant(1.0), unit=lambda s: s.mean_pairs, target_power=1.0
+            ),
         }
 
     def pair_terms(self) -> AttentionProducts:
@@ -76,8 +84,7 @@ class AFM(BaseModel):
     def logits(self, batch: Batch) -> Array:
         products = self._products(batch)  # (B, P, K)
         pooled = (self._weights(batch, products)[..., None] * products).sum(1)  # (B, K)
-        pooled = batch.dropout(pooled, self.settings.dropout)
-        return batch.parameters["bias"] + linear_terms(batch).sum(1) + pooled @ batch.parameters["projection"]
+        return linear_part(batch) + batch.dropout(pooled, self.dropout) @ batch.parameters["projection"]
 
     def attention(self, batch: Batch) -> Array:
         """The weight of every pair i < j of a row's slots, in the order of ``np.triu_indices(S, 1)``: shape (B, P).
@@ -85,6 +92,16 @@ class AFM(BaseModel):
         They sum to 1 over the row, or are all 0 where it has no pair; a pair with padding or a value of 0 has 0.
         """
         return self._weights(batch, self._products(batch))
+
+    def kernel_options(self) -> dict[str, Any]:
+        return {name: getattr(self.settings, name) for name in ("n_factors", "attention_factors", "normalize")}
+
+    def floats_per_row(self, n_slots: int, n_fields: int) -> int:
+        return int(n_slots * n_slots * 2 * (self.settings.n_factors + self.settings.attention_factors))
+
+    @property
+    def dropout(self) -> float:
+        return float(self.settings.dropout)
 
     def _products(self, batch: Batch) -> Array:
         first, second = pairs(batch.values.shape[1])
@@ -119,4 +136,4 @@ class AttentionProducts(InnerProducts):
         return weights
 
     def floats_per_row(self, n_slots: int, n_fields: int) -> int:
-        return n_slots * n_slots * 2 * (self._n_factors + int(self._model.settings.attention_factors))
+        return self._model.floats_per_row(n_slots, n_fields)

@@ -1,115 +1,106 @@
-"""What a model is: its settings, its parameters, and its logit as an expression of gathered arrays."""
+"""What a model is: its settings, the declaration of its parameters, and its logit as an expression of arrays."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from anyfm.core.rows import Rows
-from anyfm.core.settings import Settings, choice, setting
-from anyfm.core.task import Task, get_task
+from anyfm.core.settings import Settings, choice, flag, integer, optional, real, setting
+from anyfm.core.task import Array, Task, get_task
+from anyfm.models.batch import Batch, gather
 from anyfm.models.mlp import MLP
-from anyfm.models.operations import Array, library
 from anyfm.models.pairs import PairTerms
+from anyfm.models.parameters import ParameterSpec, bias_and_linear
+from anyfm.optim.initial import Normal
+from anyfm.optim.optimizers import Adagrad, Adam
+from anyfm.optim.priors import factor_prior
+
+LEARNING_RATE = "Adagrad's learning rate, divided by the Euclidean norm of a mean row"
+L2_LINEAR = "L2 penalty of each linear weight in the summed loss; none: estimated for each field"
+L2_FACTORS = "L2 penalty of each factor in the summed loss; none: estimated for each field"
+INIT_SCALE = "standard deviation of the factors' initial values, relative to their prior"
+NORMALIZE = "divide the values of each row by their Euclidean norm"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSettings(Settings):
-    """Settings every model has."""
+    """Settings of every model."""
+
+    group = "Model"
 
     task: str = setting("binary", choice("binary", "regression"), "binary (logloss) or regression (squared loss)")
+    learning_rate: float = setting(0.3, real(0, above=True), LEARNING_RATE)
+    l2_linear: float | None = setting(None, optional(real(0)), L2_LINEAR)
 
 
-@dataclass(frozen=True)
-class ParameterSpec:
-    """One parameter array of a model.
+@dataclass(frozen=True, kw_only=True)
+class FactorSettings(ModelSettings):
+    """Settings of a model with one latent vector per feature."""
 
-    Parameters
-    ----------
-    shape : tuple of int
-        The full shape; per-feature parameters start with n_features.
-    per_feature : bool
-        Whether the first axis is the feature, so that a batch gathers its rows of it.
-    """
-
-    shape: tuple[int, ...]
-    per_feature: bool
+    n_factors: int = setting(16, integer(1, 256), "length of each feature's latent vector")
+    l2_factors: float | None = setting(None, optional(real(0)), L2_FACTORS)
+    init_scale: float = setting(0.1, real(0), INIT_SCALE)
 
 
-class TrainingMode(Protocol):
-    """What is different in training; engines implement it."""
+@dataclass(frozen=True, kw_only=True)
+class NormalizeSettings(ModelSettings):
+    """The setting of a model that can normalize rows."""
 
-    def dropout(self, array: Array, rate: float) -> Array: ...
-
-    def moments(self, prefix: str, array: Array) -> tuple[Array, Array]: ...
-
-
-@dataclass(frozen=True)
-class Batch:
-    """A batch with its parameters gathered; numpy arrays or torch tensors.
-
-    Parameters
-    ----------
-    parameters : mapping of str to array
-        Per-feature parameters gathered to (B, S, …); the others whole.
-    values : array of shape (B, S)
-        The value x of each slot, already normalised if the model asks for it; 0 in padding.
-    fields : int array of shape (B, S)
-        The field of each slot.
-    present : bool array of shape (B, S)
-        False in the padding of ragged rows.
-    in_order : bool
-        Whether slot s is field s in every row, and there are no other fields.
-    training : TrainingMode, optional
-        In training, what drops numbers out and takes moments over the batch.
-    """
-
-    parameters: Mapping[str, Array]
-    values: Array
-    fields: Array
-    present: Array
-    in_order: bool = False
-    training: TrainingMode | None = None
-
-    def dropout(self, array: Array, rate: float) -> Array:
-        """In training, the array with a share `rate` of its numbers zero and the others divided by 1 − rate."""
-        return array if self.training is None or rate == 0 else self.training.dropout(array, rate)
-
-    def moments(self, prefix: str, array: Array) -> tuple[Array, Array]:
-        """Mean and variance of the columns of `array`: in training of this batch, otherwise those that were kept."""
-        if self.training is not None:
-            return self.training.moments(prefix, array)
-        return self.parameters[f"{prefix}mean"], self.parameters[f"{prefix}variance"]
-
-    def by_field(self, of_slots: Array, n_fields: int) -> Array:
-        """Sums of a vector per slot, (B, S, K), by field, (B, n_fields, K)."""
-        if self.in_order and of_slots.shape[1] == n_fields:
-            return of_slots
-        fields = [(self.fields == field)[..., None] * of_slots for field in range(n_fields)]
-        return library(of_slots).stack([of_field.sum(1) for of_field in fields], 1)
+    normalize: bool = setting(False, flag(), NORMALIZE)
 
 
 class BaseModel(ABC):
-    """One member of the family. Stateless: parameters live in the engine that trains them.
+    """One model of the family. Stateless: the engine that trains it holds its parameters.
 
-    Subclasses are final. They know no file, no loop and no device.
+    A subclass is final. It knows no file, no training loop and no device; engines, explanations, artifacts and the
+    command line know no model by its name and read these declarations.
+
+    Attributes
+    ----------
+    name : str
+        The name that people type, such as "fm".
+    title : str
+        The name in text, such as "Factorization machine"; `class_name` prefixes the estimators, such as "FM".
+    summary : str
+        What it does, in one sentence.
+    settings_type : type of ModelSettings
+    needs_fields : bool
+        Whether the logit depends on which field an entry belongs to.
+    kernel : str, optional
+        The model's name in native/; None: it is trained by torch, and numpy scores with its formula.
+    warmup : bool
+        Whether the learning rate rises in the first epoch even if a step takes few rows.
+    presets : mapping
+        Named settings.
     """
 
     name: ClassVar[str]
-    title: ClassVar[str]  # its name in running text, such as "Factorization machine"
-    summary: ClassVar[str]  # one sentence: what its score is made of
+    title: ClassVar[str]
+    summary: ClassVar[str]
     settings_type: ClassVar[type[ModelSettings]]
-    needs_fields: ClassVar[bool] = False  # whether the logit depends on which field an entry is of
+    needs_fields: ClassVar[bool] = False
+    kernel: ClassVar[str | None] = None
+    warmup: ClassVar[bool] = False
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
-    def __init__(self, config: ModelSettings | None = None) -> None:
-        self.settings: Any = config if config is not None else self.settings_type()
-        self.task: Task = get_task(self.settings.task)
-        self.normalize = bool(getattr(self.settings, "normalize", False))
+    def __init__(self, settings: ModelSettings | None = None) -> None:
+        self.settings: Any = settings if settings is not None else self.settings_type()
+
+    def __repr__(self) -> str:
+        changed = {
+            name: value
+            for name, value in self.settings.to_dict().items()
+            if value != getattr(self.settings_type, name, None)
+        }
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in changed.items())})"
+
+    # ---- what every model declares
 
     @abstractmethod
     def parameter_specs(self, n_features: int, n_fields: int) -> dict[str, ParameterSpec]:
@@ -117,7 +108,9 @@ class BaseModel(ABC):
 
     @abstractmethod
     def logits(self, batch: Batch) -> Array:
-        """The logit of each row, shape (B,); for regression, the prediction itself."""
+        """The logit of each row, shape (B,), for numpy arrays and torch tensors alike."""
+
+    # ---- what a model may declare
 
     def pair_terms(self) -> PairTerms | None:
         """The terms of pairs of entries; None for a model without pairs."""
@@ -128,63 +121,87 @@ class BaseModel(ABC):
         (B, F K); None for a model without it."""
         return None
 
-    def for_fields(self, n_fields: int) -> BaseModel:
+    def resolve(self, n_fields: int) -> BaseModel:
         """This model with every setting decided that depends on the number of fields."""
         return self
 
+    def kernel_options(self) -> dict[str, Any]:
+        """The options of the native kernel, by name."""
+        return {}
+
+    def kernel_parameters(self, parameters: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
+        """The parameters as a kernel that only scores has them."""
+        return parameters
+
+    def floats_per_row(self, n_slots: int, n_fields: int) -> int:
+        """How many values `logits` lays out for the pairs of a row: what bounds the memory of a batch. 0: few."""
+        return 0
+
+    @property
+    def engines(self) -> tuple[str, ...]:
+        """The engines that can train the model with its settings, the best first."""
+        return ("native", "torch") if self.kernel is not None else ("torch",)
+
+    @property
+    def task(self) -> Task:
+        return get_task(self.settings.task)
+
+    @property
+    def normalize(self) -> bool:
+        """Whether the values of each row are divided by their Euclidean norm."""
+        return isinstance(self.settings, NormalizeSettings) and self.settings.normalize
+
+    @property
+    def batch_size(self) -> int:
+        """Rows of one optimizer step, at most, where an engine trains by batches."""
+        return 4096
+
+    @property
+    def dropout(self) -> float:
+        """Fraction of the values left out in training."""
+        return 0.0
+
+    @property
+    def decays_learning_rate(self) -> bool:
+        """Whether the learning rate decays in the second half of every epoch."""
+        return True
+
+    # ---- derived
+
     def n_parameters(self, n_features: int, n_fields: int) -> int:
-        """How many numbers the model learns."""
-        return sum(
-            int(np.prod(spec.shape, dtype=object)) for spec in self.parameter_specs(n_features, n_fields).values()
-        )
+        """How many values the model learns."""
+        return sum(spec.size for spec in self.parameter_specs(n_features, n_fields).values())
+
+    def dense_specs(self, n_fields: int) -> dict[str, ParameterSpec]:
+        """The parameters that Adam trains: those that every row uses."""
+        specs = self.parameter_specs(1, n_fields)
+        return {name: spec for name, spec in specs.items() if isinstance(spec.optimizer, Adam)}
 
 
-def linear_terms(batch: Batch) -> Array:
-    """w_i x_i of each slot, shape (B, S)."""
-    return batch.parameters["linear"] * batch.values
-
-
-def gather(
-    parameters: Mapping[str, NDArray[Any]], rows: Rows, specs: Mapping[str, ParameterSpec], *, normalize: bool = False
-) -> Batch:
-    """Gather the parameters of `rows` in numpy, padding ragged rows to their longest.
-
-    With `normalize`, each row's values are divided by their Euclidean norm (a row of zeros stays).
-    """
-    if rows.offsets is None:
-        ids = rows.ids
-        present = np.ones(ids.shape, bool)
-        values = np.ones(ids.shape) if rows.values is None else rows.values.astype(np.float64)
-        slot_fields = np.arange(ids.shape[1]) if rows.fields is None else rows.fields
-        fields = np.broadcast_to(slot_fields, ids.shape)
-    else:
-        lengths = np.diff(rows.offsets)
-        present = np.arange(lengths.max(initial=0)) < lengths[:, None]
-        ids = np.zeros(present.shape, np.int32)
-        values = np.zeros(present.shape)
-        fields = np.zeros(present.shape, np.int32)
-        ids[present] = rows.ids
-        values[present] = 1.0 if rows.values is None else rows.values
-        fields[present] = 0 if rows.fields is None else rows.fields
-    if normalize:
-        norm = np.sqrt((values**2).sum(axis=1, keepdims=True))
-        values = values / np.where(norm > 0, norm, 1.0)
-    gathered = {
-        name: array[ids].astype(np.float64) if specs[name].per_feature else array.astype(np.float64)
-        for name, array in parameters.items()
+def factor_specs(n_features: int, settings: FactorSettings, *, target_power: float = 0.5) -> dict[str, ParameterSpec]:
+    """Bias, linear weights and one latent vector per feature."""
+    prior = factor_prior(settings.n_factors)
+    return {
+        **bias_and_linear(n_features, l2=settings.l2_linear),
+        "factors": ParameterSpec(
+            (n_features, settings.n_factors),
+            Adagrad(accumulator=0.1),
+            per_feature=True,
+            initial=Normal(lambda s: settings.init_scale * prior(s).initial_std(settings.n_factors)),
+            prior=prior,
+            l2=settings.l2_factors,
+            target_power=target_power,
+        ),
     }
-    in_order = rows.offsets is None and bool((fields == np.arange(fields.shape[1])).all())
-    return Batch(parameters=gathered, values=values, fields=fields, present=present, in_order=in_order)
+
+
+def linear_part(batch: Batch) -> Array:
+    """Bias and linear terms, w_0 + Σ w_i x_i, shape (B,)."""
+    return batch.parameters["bias"] + (batch.parameters["linear"] * batch.values).sum(1)
 
 
 def specification_logits(model: BaseModel, parameters: Mapping[str, NDArray[Any]], rows: Rows) -> NDArray[np.float64]:
     """The model's logits in float64 numpy: slow, obvious, and what every engine is held to. Shape (n_rows,)."""
-    specs = model.parameter_specs(n_features=len(parameters["linear"]), n_fields=_n_fields(parameters))
-    normalize = bool(getattr(model.settings, "normalize", False))
-    logits: NDArray[np.float64] = model.logits(gather(parameters, rows, specs, normalize=normalize))
+    specs = model.parameter_specs(1, 1)  # only which parameters are per feature is read
+    logits: NDArray[np.float64] = model.logits(gather(parameters, rows, specs, normalize=model.normalize))
     return logits
-
-
-def _n_fields(parameters: Mapping[str, NDArray[Any]]) -> int:
-    factors = parameters.get("field_factors")
-    return 1 if factors is None else int(factors.shape[1])

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from anyfm.core.settings import choice, flag, integer, optional, real, setting
-from anyfm.models.base import BaseModel, Batch, ModelSettings, ParameterSpec, linear_terms
-from anyfm.models.operations import Array
+from anyfm.core.task import Array
+from anyfm.models.base import INIT_SCALE, BaseModel, NormalizeSettings, linear_part
+from anyfm.models.batch import Batch
 from anyfm.models.pairs import Doubles, PairTerms
+from anyfm.models.parameters import ParameterSpec, bias_and_linear
+from anyfm.optim.initial import FieldUniform
+from anyfm.optim.optimizers import Adagrad
+from anyfm.optim.priors import field_factor_prior
+from anyfm.optim.statistics import TrainingStatistics
+
+_NO_PENALTY = 1e-30  # the kernel of libffm's rule takes 0 for "no partner in the row"
 
 
 @dataclass(frozen=True, kw_only=True)
-class FFMSettings(ModelSettings):
+class FFMSettings(NormalizeSettings):
     """Settings of the field-aware factorization machine."""
 
     n_factors: int | None = setting(
@@ -24,35 +32,17 @@ class FFMSettings(ModelSettings):
         "length of each latent vector, of which a feature has one for every field; none: by the number of fields, from "
         "16 for up to 5 down to 4 from 16 on",
     )
-    learning_rate: float = setting(0.3, real(0, above=True), "Adagrad's step, divided by the norm of an average row")
-    l2_linear: float | None = setting(
-        None, optional(real(0)), "L2 penalty of each linear weight in the summed loss; none: estimated for each field"
-    )
     l2_factors: float | None = setting(
         None, optional(real(0)), "L2 penalty of each factor; none: estimated for each pair of fields"
     )
-    init_scale: float = setting(0.1, real(0), "standard deviation of the factors at the start, relative to their prior")
-    normalize: bool = setting(False, flag(), "divide each row by its Euclidean norm")
+    init_scale: float = setting(0.1, real(0), INIT_SCALE)
     linear: bool = setting(True, flag(), "whether the model has a bias and linear terms")
     optimizer: str = setting(
         "adagrad",
         choice("adagrad", "libffm"),
-        "adagrad: one accumulator for each vector; libffm: one for each coordinate, starting at 1, l2_factors a part "
-        "of each row's gradient, factors starting from U(0, 1) / √n_factors",
+        "adagrad: one accumulator for each vector; libffm: one for each value, starting at 1, l2_factors in each row's "
+        "gradient, factors starting from U(0, 1) / √n_factors",
     )
-
-
-PRESETS: Mapping[str, Mapping[str, Any]] = {
-    "libffm": {
-        "n_factors": 4,
-        "learning_rate": 0.2,
-        "l2_factors": 2e-5,
-        "normalize": True,
-        "linear": False,
-        "optimizer": "libffm",
-    },
-}
-"""Named settings: ``libffm`` is the model of the program libffm with that program's defaults."""
 
 
 class FFM(BaseModel):
@@ -61,8 +51,8 @@ class FFM(BaseModel):
     .. math::
         z(x) = w_0 + \sum_i w_i x_i + \sum_{i<j} \langle v_{i,f(j)}, v_{j,f(i)} \rangle x_i x_j
 
-    Feature i of field f(i) has one latent vector for every field that it can meet: :math:`v_{i,g}` is the one it shows
-    to features of field g. Sums run over the entries of a row, so several features of one field are legal (tags, for
+    Feature i of field f(i) has one latent vector for every field: :math:`v_{i,g}` is the one used in pairs with
+    features of field g. Sums run over the entries of a row, so several features of one field are legal (tags, for
     instance): the pair of i and j within field f uses :math:`v_{i,f}` and :math:`v_{j,f}`, like any other.
     With :math:`v_{i,g}` the same for all g it is the factorization machine.
     """
@@ -72,22 +62,39 @@ class FFM(BaseModel):
     summary = "Each value has one weight, and a vector for every field that it can meet."
     settings_type = FFMSettings
     needs_fields = True
+    kernel = "ffm"
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {  # the program libffm with its defaults
+        "libffm": {
+            "n_factors": 4,
+            "learning_rate": 0.2,
+            "l2_factors": 2e-5,
+            "normalize": True,
+            "linear": False,
+            "optimizer": "libffm",
+        }
+    }
 
     def parameter_specs(self, n_features: int, n_fields: int) -> dict[str, ParameterSpec]:
+        settings, n_factors = self.settings, self._n_factors(n_fields)
+        libffm = self._is_libffm
+
+        def width(statistics: TrainingStatistics) -> float:
+            std = settings.init_scale * field_factor_prior(statistics).initial_std(n_factors)
+            return float(1 / np.sqrt(n_factors) if libffm else np.sqrt(12) * std)
+
+        l2 = settings.l2_factors
         return {
-            "bias": ParameterSpec((1,), per_feature=False),
-            "linear": ParameterSpec((n_features,), per_feature=True),
-            "field_factors": ParameterSpec((n_features, n_fields, self._n_factors(n_fields)), per_feature=True),
+            **bias_and_linear(n_features, l2=settings.l2_linear, trained=settings.linear),
+            "field_factors": ParameterSpec(
+                (n_features, n_fields, n_factors),
+                Adagrad(accumulator=1.0 if libffm else 0.1),
+                per_feature=True,
+                initial=FieldUniform(width, centred=not libffm, unseen=libffm),
+                prior=field_factor_prior,
+                l2=max(l2, _NO_PENALTY) if libffm and l2 is not None else l2,
+                target_power=0.5,
+            ),
         }
-
-    def for_fields(self, n_fields: int) -> FFM:
-        return FFM(replace(self.settings, n_factors=self._n_factors(n_fields)))
-
-    def _n_factors(self, n_fields: int) -> int:
-        """The setting, or about 64 numbers a feature, in fours as the kernels take them: few fields need longer vectors
-        to tell their values apart, many have vectors enough."""
-        known: int | None = self.settings.n_factors
-        return min(16, max(4, 4 * -(-16 // max(n_fields, 1)))) if known is None else known
 
     def pair_terms(self) -> FieldAwareProducts:
         return FieldAwareProducts(self.settings.n_factors)
@@ -98,8 +105,35 @@ class FFM(BaseModel):
         row, slot = np.arange(n_rows)[:, None, None], np.arange(n_slots)[:, None]
         toward = scaled[row, slot, batch.fields[:, None, :]]  # (B, S, S, K): of slot i toward the field of slot j
         products = (toward * toward.swapaxes(1, 2)).sum(-1)
-        pairs = 0.5 * (products.sum((1, 2)) - products.diagonal(0, 1, 2).sum(-1))
-        return batch.parameters["bias"] + linear_terms(batch).sum(1) + pairs
+        return linear_part(batch) + 0.5 * (products.sum((1, 2)) - products.diagonal(0, 1, 2).sum(-1))
+
+    def resolve(self, n_fields: int) -> FFM:
+        return FFM(replace(self.settings, n_factors=self._n_factors(n_fields)))
+
+    def kernel_options(self) -> dict[str, Any]:
+        names = ("n_factors", "normalize", "linear")
+        return {**{name: getattr(self.settings, name) for name in names}, "libffm": self._is_libffm}
+
+    def floats_per_row(self, n_slots: int, n_fields: int) -> int:
+        return int((4 * n_slots * n_slots + 2 * n_slots * n_fields) * self._n_factors(n_fields))
+
+    @property
+    def engines(self) -> tuple[str, ...]:
+        return ("native",) if self._is_libffm else ("native", "torch")
+
+    @property
+    def decays_learning_rate(self) -> bool:
+        return not self._is_libffm
+
+    @property
+    def _is_libffm(self) -> bool:
+        return bool(self.settings.optimizer == "libffm")
+
+    def _n_factors(self, n_fields: int) -> int:
+        """The setting, or about 64 values per feature, in fours as the kernels take them: few fields need longer
+        vectors to tell their values apart, many have enough vectors."""
+        known: int | None = self.settings.n_factors
+        return min(16, max(4, 4 * -(-16 // max(n_fields, 1)))) if known is None else known
 
 
 class FieldAwareProducts(PairTerms):

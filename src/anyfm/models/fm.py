@@ -3,31 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from anyfm.core.settings import flag, integer, optional, real, setting
-from anyfm.models.base import BaseModel, Batch, ModelSettings, ParameterSpec, linear_terms
-from anyfm.models.operations import Array
+from anyfm.core.task import Array
+from anyfm.models.base import BaseModel, FactorSettings, NormalizeSettings, factor_specs, linear_part
+from anyfm.models.batch import Batch
 from anyfm.models.pairs import InnerProducts
+from anyfm.models.parameters import ParameterSpec
 
 
 @dataclass(frozen=True, kw_only=True)
-class FMSettings(ModelSettings):
+class FMSettings(NormalizeSettings, FactorSettings):
     """Settings of the factorization machine."""
-
-    n_factors: int = setting(16, integer(1, 256), "length of each feature's latent vector")
-    learning_rate: float = setting(0.3, real(0, above=True), "Adagrad's step, divided by the norm of an average row")
-    l2_linear: float | None = setting(
-        None, optional(real(0)), "L2 penalty of each linear weight in the summed loss; none: estimated for each field"
-    )
-    l2_factors: float | None = setting(
-        None, optional(real(0)), "L2 penalty of each factor in the summed loss; none: estimated for each field"
-    )
-    init_scale: float = setting(0.1, real(0), "standard deviation of the factors at the start, relative to their prior")
-    normalize: bool = setting(False, flag(), "divide each row by its Euclidean norm")
 
 
 class FM(BaseModel):
-    r"""Factorization machine (Rendle, "Factorization Machines", ICDM 2010, equations 1 and Lemma 3.1).
+    r"""Factorization machine (Rendle, "Factorization Machines", ICDM 2010, equation 1 and Lemma 3.1).
 
     .. math::
         z(x) = w_0 + \sum_i w_i x_i + \sum_{i<j} \langle v_i, v_j \rangle x_i x_j
@@ -45,18 +36,21 @@ class FM(BaseModel):
     title = "Factorization machine"
     summary = "Each value has one weight and one vector; two values interact by the inner product of their vectors."
     settings_type = FMSettings
+    kernel = "fm"
 
     def parameter_specs(self, n_features: int, n_fields: int) -> dict[str, ParameterSpec]:
-        return {
-            "bias": ParameterSpec((1,), per_feature=False),
-            "linear": ParameterSpec((n_features,), per_feature=True),
-            "factors": ParameterSpec((n_features, self.settings.n_factors), per_feature=True),
-        }
+        return factor_specs(n_features, self.settings)
 
     def pair_terms(self) -> InnerProducts:
         return InnerProducts(self.settings.n_factors)
 
     def logits(self, batch: Batch) -> Array:
-        scaled = batch.parameters["factors"] * batch.values[..., None]  # (B, S, K)
-        pairs = 0.5 * (scaled.sum(axis=1) ** 2 - (scaled**2).sum(axis=1)).sum(axis=1)
-        return batch.parameters["bias"] + linear_terms(batch).sum(axis=1) + pairs
+        return linear_part(batch) + pair_sum(batch.parameters["factors"] * batch.values[..., None])
+
+    def kernel_options(self) -> dict[str, Any]:
+        return {"n_factors": self.settings.n_factors, "normalize": self.settings.normalize}
+
+
+def pair_sum(vectors: Array) -> Array:
+    """Σ_{i<j} ⟨u_i, u_j⟩ of scaled vectors u (B, S, K) by Rendle's identity, shape (B,)."""
+    return 0.5 * (vectors.sum(1) ** 2 - (vectors**2).sum(1)).sum(1)

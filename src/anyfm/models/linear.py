@@ -4,20 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from anyfm.core.settings import flag, optional, real, setting
-from anyfm.models.base import BaseModel, Batch, ModelSettings, ParameterSpec, linear_terms
-from anyfm.models.operations import Array
+from anyfm.core.task import Array
+from anyfm.models.base import BaseModel, NormalizeSettings, linear_part
+from anyfm.models.batch import Batch
+from anyfm.models.parameters import ParameterSpec, bias_and_linear
 
 
 @dataclass(frozen=True, kw_only=True)
-class LinearSettings(ModelSettings):
+class LinearSettings(NormalizeSettings):
     """Settings of the linear model."""
-
-    learning_rate: float = setting(0.3, real(0, above=True), "Adagrad's step, divided by the norm of an average row")
-    l2_linear: float | None = setting(
-        None, optional(real(0)), "L2 penalty of each linear weight in the summed loss; none: estimated for each field"
-    )
-    normalize: bool = setting(False, flag(), "divide each row by its Euclidean norm")
 
 
 class Linear(BaseModel):
@@ -30,15 +25,16 @@ class Linear(BaseModel):
     """
 
     name = "linear"
-    title = "Logistic or linear regression"
+    title = "Linear model"
     summary = "The score is a bias plus one weight for each value."
     settings_type = LinearSettings
+    kernel = "linear"
 
     def parameter_specs(self, n_features: int, n_fields: int) -> dict[str, ParameterSpec]:
-        return {
-            "bias": ParameterSpec((1,), per_feature=False),
-            "linear": ParameterSpec((n_features,), per_feature=True),
-        }
+        return bias_and_linear(n_features, l2=self.settings.l2_linear)
 
     def logits(self, batch: Batch) -> Array:
-        return batch.parameters["bias"] + linear_terms(batch).sum(axis=1)
+        return linear_part(batch)
+
+    def kernel_options(self) -> dict[str, bool]:
+        return {"normalize": self.settings.normalize}

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import numpy as np
 
-Array = Any  # a numpy array or a torch tensor
-
-
-def library(array: Array) -> Any:
-    """numpy or torch, whichever made the array. torch is loaded already if it did."""
-    return sys.modules[type(array).__module__.partition(".")[0]]
+from anyfm.core.task import Array, library
 
 
 def relu(array: Array) -> Array:

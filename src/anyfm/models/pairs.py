@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from anyfm.models.base import Batch
+    from anyfm.models.batch import Batch
 
 Doubles = NDArray[np.float64]
 
@@ -40,10 +40,7 @@ class PairTerms(ABC):
         return None
 
     def field_pair_weights(self, parameters: Mapping[str, NDArray[Any]], n_fields: int) -> Doubles | None:
-        """The weight that the model has learnt for each pair of fields, symmetric, (F, F); None: it has none.
-
-        These weights are part of `form`. A field's weight with itself is NaN where no row can have such a pair.
-        """
+        """A learned weight of each pair of fields, (F, F) and symmetric, part of `form`; None: the model has none."""
         return None
 
     @abstractmethod

@@ -10,11 +10,10 @@ from numpy.typing import NDArray
 
 from anyfm.artifact import Artifact
 from anyfm.core.rows import Rows
-from anyfm.core.task import Task
+from anyfm.core.task import Task, get_task
 from anyfm.explain.names import field_names, value_name
+from anyfm.metrics import ScoredRows, evaluate
 from anyfm.metrics.calibration import Z_95
-from anyfm.metrics.functions import evaluate
-from anyfm.metrics.scored import Scored
 from anyfm.models.pairs import Doubles
 
 N_POINTS = 200
@@ -45,19 +44,19 @@ def bootstrap_estimates(
     rows, 20,000 are resampled, and the spread is multiplied by the square root of their fraction.
     """
     n_rows = len(y)
-    full = [evaluate(task.name, y, one, weight) for one in logits]
+    full = [evaluate(task, y, one, weight) for one in logits]
     rng = np.random.default_rng(seed)
     chosen = rng.permutation(n_rows)[:_MAX_RESAMPLED_ROWS]
     weights = np.ones(len(chosen)) if weight is None else weight[chosen]
     scale = np.sqrt(len(chosen) / n_rows)
-    centre = [evaluate(task.name, y[chosen], one[chosen], weights) for one in logits]
+    centre = [evaluate(task, y[chosen], one[chosen], weights) for one in logits]
     deviations: list[dict[str, list[float]]] = [{name: [] for name in metrics} for metrics in full]
     for _ in range(N_RESAMPLES):
         resampled = weights * rng.multinomial(len(chosen), np.full(len(chosen), 1.0 / len(chosen)))
         if not (resampled > 0).any():
             continue
         for model, one in enumerate(logits):
-            values = evaluate(task.name, y[chosen], one[chosen], resampled)
+            values = evaluate(task, y[chosen], one[chosen], resampled)
             for name, of_metric in deviations[model].items():
                 of_metric.append(scale * (values.get(name, np.nan) - centre[model].get(name, np.nan)))
     found: list[dict[str, Estimate]] = [{} for _ in logits]
@@ -94,7 +93,7 @@ def classification_curves(y: Doubles, logits: Doubles, weight: Doubles | None) -
 
     Empty where only one class is present.
     """
-    ties = Scored.of(y, logits, weight).ties
+    ties = ScoredRows.of(get_task("binary"), y, logits, weight).ties
     positive = np.concatenate([[0.0], np.cumsum(ties.positive[::-1])])
     taken = np.concatenate([[0.0], np.cumsum(ties.weight[::-1])])
     if not 0 < positive[-1] < taken[-1]:

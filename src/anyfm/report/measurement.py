@@ -159,7 +159,7 @@ def measure(
                 encoding=of.report,
                 metrics=metrics,
                 curves=classification_curves(y, scores, weight) if task.is_classification else {},
-                calibration=reliability(y, scores, weight, task=task.name, n_bins=N_CALIBRATION_BINS),
+                calibration=reliability(y, scores, weight, task=task, n_bins=N_CALIBRATION_BINS),
                 histogram=score_histogram(task, y, scores, weight),
                 summary=summary,
                 effects=[partial_dependence(artifact, of.rows, field) for field in strongest],

@@ -1,9 +1,9 @@
-"""When training happens, until when, and how well it went: one loop for every engine."""
+"""Training: the loop, callbacks, checkpoints, history and splits."""
 
 from __future__ import annotations
 
 from anyfm.training.callbacks import Callback, ProgressBar
-from anyfm.training.checkpoint import Checkpoint, Checkpointer, load_checkpoint, save_checkpoint
+from anyfm.training.checkpoint import Checkpoint, Checkpointer, load_checkpoint, resume_from, save_checkpoint
 from anyfm.training.history import History
 from anyfm.training.loop import evaluate, fit
 
@@ -16,5 +16,6 @@ __all__ = [
     "evaluate",
     "fit",
     "load_checkpoint",
+    "resume_from",
     "save_checkpoint",
 ]

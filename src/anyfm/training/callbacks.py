@@ -13,19 +13,21 @@ from anyfm.training.history import History, Progress, Record
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
+LINE_WIDTH = 79
+
 
 class Callback:
-    """Does nothing at any time; subclass it and override what you need.
+    """Subclass it and override the hooks you need; here they do nothing.
 
     All arguments are keywords: name those you use and take the others as ``**_``. An exception from a hook ends
     training with that exception.
     """
 
-    def on_train_begin(self, *, engine: Engine, train: Rows, config: TrainingSettings, history: History) -> None:
-        """Before the first epoch, or the first after resuming (`history` then holds the earlier ones)."""
+    def on_train_begin(self, *, engine: Engine, train: Rows, settings: TrainingSettings, history: History) -> None:
+        """Before the first epoch, or the first one after resuming (`history` then holds the earlier ones)."""
 
-    def on_batch_end(self, *, epoch: int, n_done: int, n_rows: int, train_loss: float, rows_per_second: float) -> None:
-        """After each slice of rows: how many of the epoch's rows are done, their mean loss, and the speed so far."""
+    def on_step_end(self, *, epoch: int, n_done: int, n_rows: int, train_loss: float, rows_per_second: float) -> None:
+        """After each call of ``engine.step``: rows of the epoch done and in all, their mean loss, and the speed."""
 
     def on_epoch_end(self, *, engine: Engine, progress: Progress, record: Record, improved: bool) -> None:
         """After each epoch and its validation; `improved` says whether it is the best so far."""
@@ -37,7 +39,7 @@ class Callback:
 class ProgressBar(Callback):
     """Shows the epoch's progress, rows/s and loss on standard error, and one line per finished epoch.
 
-    Where standard error is not a terminal it shows nothing.
+    It shows nothing where standard error is not a terminal.
 
     Parameters
     ----------
@@ -50,37 +52,31 @@ class ProgressBar(Callback):
         self._bar: RichProgress | None = None
         self._n_epochs = 0
 
-    def on_train_begin(self, *, config: TrainingSettings, history: History, **_: Any) -> None:
-        file = self._file if self._file is not None else sys.stderr
+    def on_train_begin(self, *, settings: TrainingSettings, history: History, **_: Any) -> None:
+        file = self._file or sys.stderr
         if not file.isatty():
             return
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-        self._n_epochs = config.epochs
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.fields[now]}"),
-            TimeRemainingColumn(),
-        )
-        self._bar = Progress(*columns, console=Console(file=file), transient=True)
+        self._n_epochs = settings.epochs
+        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[now]}"))
+        self._bar = Progress(*columns, TimeRemainingColumn(), console=Console(file=file), transient=True)
         self._bar.add_task(self._label(history.n_epochs + 1), now="", total=None)
         self._bar.start()
 
-    def on_batch_end(
+    def on_step_end(
         self, *, epoch: int, n_done: int, n_rows: int, train_loss: float, rows_per_second: float, **_: Any
     ) -> None:
         if self._bar is not None:
-            now = f"{_short(rows_per_second)} rows/s  loss {train_loss:.5f}"
+            now = f"{_short(rows_per_second)} rows/s  loss {_score(train_loss)}"
             task = self._bar.task_ids[0]
             self._bar.update(task, description=self._label(epoch), completed=n_done, total=n_rows, now=now)
 
     def on_epoch_end(self, *, progress: Progress, record: Record, improved: bool, **_: Any) -> None:
         if self._bar is not None:
-            self._bar.console.print(
-                epoch_line(record, progress.history, improved=improved), highlight=False, soft_wrap=True
-            )
+            line = epoch_line(record, progress.history, improved=improved)
+            self._bar.console.print(line, highlight=False, soft_wrap=True)
 
     def on_train_end(self, **_: Any) -> None:
         if self._bar is not None:
@@ -92,14 +88,23 @@ class ProgressBar(Callback):
 
 
 def epoch_line(record: Record, history: History, *, improved: bool) -> str:
-    """One epoch in one line of less than 80 characters, the monitored score starred when it is the best so far."""
-    parts = [f"epoch {record['epoch']:>3.0f}", f"train {record['train_loss']:.5f}"]
+    """One epoch in one line of less than 80 characters, the monitored score starred where it is the best so far.
+
+    The AUC follows where there is space.
+    """
+    parts = [f"epoch {record['epoch']:>3.0f}", f"train {_score(record['train_loss'])}"]
+    speed = f"{_short(record['rows_per_second'])} rows/s"
     if history.monitor is not None:
-        shown = [history.monitor, *(["valid_auc"] if "valid_auc" in record and history.monitor != "valid_auc" else [])]
-        scores = [f"{name.removeprefix('valid_')} {record[name]:.5f}" for name in shown]
-        parts.append(f"valid {scores[0]}{'*' if improved else ' '}")
-        parts += scores[1:]
-    return "  ".join([*parts, f"{_short(record['rows_per_second'])} rows/s"])
+        name = history.monitor.removeprefix("valid_")
+        parts.append(f"valid {name} {_score(record[history.monitor])}{'*' if improved else ' '}")
+        auc = f"auc {_score(record['valid_auc'])}" if "valid_auc" in record and name != "auc" else ""
+        if auc and len("  ".join([*parts, auc, speed])) <= LINE_WIDTH:
+            parts.append(auc)
+    return "  ".join([*parts, speed])
+
+
+def _score(value: float) -> str:
+    return f"{value:.5f}" if abs(value) < 1000 else f"{value:.6g}"
 
 
 def _short(number: float) -> str:

@@ -1,104 +1,86 @@
-"""Training that leaves the finite numbers, or runs away from the data: found early, and told what to lower."""
+"""Training that diverges: found early, with advice on which setting to change."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import fields
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from anyfm.core.errors import DivergenceError
 from anyfm.core.rows import Rows
 from anyfm.engines.base import Engine
-from anyfm.metrics.functions import mean_loss
 from anyfm.models import BaseModel
 
-RUNAWAY_FACTOR = 10
-SAMPLE_ROWS = 4096
+MAX_LOSS_RATIO = 10
+SAMPLE_SIZE = 4096
 LARGE_VALUE = 10.0
+LARGE_TARGET = 1000.0
 
 
 class DivergenceGuard:
-    """Watches the training loss and the parameters.
+    """Checks the training loss and the parameters.
 
-    A loss that is not finite is divergence at once. So is an epoch whose mean loss is more than ten times what the
-    model started from and more than ten times the loss of predicting 0 for every row: such a model has learned
-    nothing and is on its way to overflow.
+    Training has diverged when a loss or a parameter is not finite, or when an epoch's mean loss is more than ten times
+    that of the initial model and more than ten times that of predicting logit 0 for every row: such a model has
+    learned nothing, and its parameters are about to overflow.
     """
 
     def __init__(self, engine: Engine, train: Rows) -> None:
         self._engine = engine
         self._train = train
-        # Spread over all rows, since tables often come sorted.
-        sample = train.take(np.linspace(0, train.n_rows - 1, min(train.n_rows, SAMPLE_ROWS)).astype(np.int64))
-        start = engine.logits(sample)
-        if not np.isfinite(start).all():
-            raise DivergenceError(
-                f"the parameters that training starts from give logits that are not finite. {self._advice}"
-            )
-        assert sample.y is not None
-        at_start = mean_loss(engine.model.settings.task, sample.y, start, sample.weight)
-        self._limit = RUNAWAY_FACTOR * max(at_start, _loss_at_zero(engine.model.settings.task, train))
-
-    @property
-    def _advice(self) -> str:
-        return advice(self._engine.model, self._train)
+        # Rows from all over the table, since tables often come sorted.
+        sample = train.take(np.linspace(0, train.n_rows - 1, min(train.n_rows, SAMPLE_SIZE)).astype(np.int64))
+        initial = engine.logits(sample)
+        if not np.isfinite(initial).all():
+            raise self.error("the initial parameters give logits that are not finite")
+        self._limit = MAX_LOSS_RATIO * max(self._mean_loss(initial, sample), self._mean_loss(np.zeros(1), train))
 
     def check_loss(self, loss: float, *, epoch: int, n_rows: int) -> None:
         """Raise DivergenceError unless the loss summed over an epoch's first `n_rows` rows is a finite number."""
         if not math.isfinite(loss):
-            raise DivergenceError(
-                f"the training loss became {loss} in epoch {epoch}, by row {n_rows:,}. {self._advice}"
-            )
+            raise self.error(f"the training loss became {loss} in epoch {epoch}, by row {n_rows:,}")
 
     def check_epoch(self, train_loss: float, *, epoch: int) -> None:
-        """Raise DivergenceError if an epoch's mean loss has run away."""
+        """Raise DivergenceError if an epoch's mean loss is above the limit."""
         if train_loss > self._limit:
-            raise DivergenceError(
-                f"the training loss of epoch {epoch} is {train_loss:.4g}, over {RUNAWAY_FACTOR} times what predicting "
-                f"nothing costs. {self._advice}"
+            raise self.error(
+                f"the training loss of epoch {epoch} is {train_loss:.4g}, more than {MAX_LOSS_RATIO} times that of a "
+                "model that has learned nothing"
             )
 
     def check_parameters(self) -> None:
-        """Raise DivergenceError if a parameter is not finite: the last steps may break one that no loss has shown."""
+        """Raise DivergenceError if a parameter is not finite: no loss shows what the last update did."""
         for name, array in self._engine.parameters().items():
             if not np.isfinite(array).all():
-                raise DivergenceError(f"training left parameters {name!r} that are not finite numbers. {self._advice}")
+                raise self.error(f"training left parameters {name!r} that are not finite numbers")
 
-    def explain(self, error: DivergenceError, *, epoch: int) -> DivergenceError:
-        """The same error, with the epoch and the advice."""
-        return DivergenceError(f"validation after epoch {epoch}: {error}. {self._advice}")
+    def error(self, problem: str) -> DivergenceError:
+        """An error of this problem, with the advice."""
+        return DivergenceError(f"{problem}. {advice(self._engine.model, self._train)}")
+
+    def _mean_loss(self, logits: ArrayLike, rows: Rows) -> float:
+        assert rows.y is not None
+        losses = self._engine.model.task.loss(np.asarray(logits, np.float64), rows.y)
+        return float(np.average(losses, weights=rows.weight))
 
 
 def advice(model: BaseModel, rows: Rows) -> str:
     """What to change when training diverged, as sentences that name the settings and their present values."""
-    names = {item.name for item in fields(model.settings)}
-    hints = []
-    if "learning_rate" in names:
-        rate = model.settings.learning_rate
-        hints.append(f"Lower learning_rate (now {rate:g}), for example to {rate / 5:g}")
-    else:
-        hints.append("Lower the step size of the model's optimiser")
-    largest = _largest_value(rows)
+    settings = model.settings.to_dict()
+    rate = settings["learning_rate"]
+    hints = [f"Lower learning_rate (now {rate:g}), for example to {rate / 5:g}"]
+    largest = 1.0 if rows.values is None else _largest(rows.values)
     if largest > LARGE_VALUE:
-        normalize = ", or set normalize=true" if getattr(model.settings, "normalize", None) is False else ""
+        normalize = ", or set normalize=true" if settings.get("normalize") is False else ""
         hints.append(f"Feature values reach {largest:.4g}: scale or bin that numeric field{normalize}")
-    if model.settings.task == "regression" and rows.y is not None and float(np.abs(rows.y).max()) > 1000:
-        hints.append(f"Targets reach {float(np.abs(rows.y).max()):.4g}: train on a scaled target or its logarithm")
-    if "init_scale" in names and model.settings.init_scale > 1:
-        hints.append(f"Lower init_scale (now {model.settings.init_scale:g})")
+    if not model.task.is_classification and rows.y is not None and _largest(rows.y) > LARGE_TARGET:
+        hints.append(f"Targets reach {_largest(rows.y):.4g}: train on a scaled target or its logarithm")
+    if settings.get("init_scale", 0) > 1:
+        hints.append(f"Lower init_scale (now {settings['init_scale']:g})")
     return ". ".join(hints)
 
 
-def _loss_at_zero(task: str, rows: Rows) -> float:
-    """The mean loss of predicting 0 for every row."""
-    assert rows.y is not None
-    if task == "binary":
-        return math.log(2)
-    return float(np.average(np.square(rows.y, dtype=np.float64), weights=rows.weight))
-
-
-def _largest_value(rows: Rows) -> float:
-    if rows.values is None or rows.values.size == 0:
-        return 1.0
-    return max(float(rows.values.max()), -float(rows.values.min()))  # np.abs would copy them all
+def _largest(array: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> float:
+    """The largest absolute value, 0 if there is none, without a copy of the array."""
+    return max(float(array.max(initial=0)), -float(array.min(initial=0)))

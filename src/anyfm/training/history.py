@@ -1,32 +1,37 @@
-"""What happened in training, as data: one record per epoch, which was the best, and why it ended."""
+"""What happened in training, as data: one record per epoch, the best epoch, and why training ended."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from html import escape
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from anyfm.core.settings import TrainingSettings
 from anyfm.engines.base import Engine, State
+from anyfm.metrics import METRICS
 
 Record = dict[str, float]
+STOP_REASONS = {"early_stopping": "early stopping", "epochs": "reached the epochs limit", "interrupted": "interrupted"}
+MAX_SHOWN = 20
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class History:
-    """The records of the finished epochs.
+    """The records of the finished epochs; a sequence of them.
 
     Parameters
     ----------
     monitor : str, optional
-        The score that early stopping watches: valid_logloss, valid_rmse (lower is better) or valid_auc (higher is
-        better); None without validation rows.
+        The key of the score that early stopping monitors, such as valid_logloss; None without validation rows.
     records : tuple of dict
-        Per epoch: epoch (from 1), train_loss (the weighted mean loss, each row's taken before its own update),
-        seconds (training only), rows_per_second, and with validation rows valid_seconds and each metric as
-        valid_<metric>.
+        Per epoch: epoch (from 1), train_loss (the weighted mean loss, each row's before its own update; for regression
+        half the squared error), seconds (training only), rows_per_second, and with validation rows valid_seconds and
+        each metric as valid_<metric>.
     stop_reason : str, optional
-        "epochs" (all were done), "patience" or "interrupted" (by Ctrl-C); None while training goes on.
+        "early_stopping", "epochs" (all are done) or "interrupted" (by Ctrl-C); None before training ends.
     """
 
     monitor: str | None = None
@@ -35,16 +40,19 @@ class History:
 
     @property
     def n_epochs(self) -> int:
-        """How many epochs are finished."""
+        """The number of finished epochs."""
         return len(self.records)
 
     @property
     def best_epoch(self) -> int:
-        """The epoch whose parameters are kept, from 1: the first with the best monitored score, or without validation
-        rows the last; 0 before any."""
+        """The first epoch, from 1, with the best monitored score, or without validation rows the last; 0 before any.
+
+        Training ends with its parameters.
+        """
         if self.monitor is None or not self.records:
             return self.n_epochs
-        scores = [_badness(self.monitor, record) for record in self.records]
+        sign = -1 if METRICS[self.monitor.removeprefix("valid_")].greater_is_better else 1
+        scores = [sign * record[self.monitor] for record in self.records]
         return scores.index(min(scores)) + 1
 
     @property
@@ -52,14 +60,14 @@ class History:
         """The record of the best epoch; empty before any."""
         return dict(self.records[self.best_epoch - 1]) if self.records else {}
 
-    def reason_to_stop(self, config: TrainingSettings) -> str | None:
-        """ "epochs", "patience" or None: a function of the records alone, so that a resumed training agrees."""
-        if self.n_epochs - self.best_epoch >= config.patience:
-            return "patience"
-        return "epochs" if self.n_epochs >= config.epochs else None
+    def reason_to_stop(self, settings: TrainingSettings) -> str | None:
+        """ "early_stopping", "epochs" or None: a function of the records alone, so that resuming changes nothing."""
+        if self.n_epochs - self.best_epoch >= settings.patience:
+            return "early_stopping"
+        return "epochs" if self.n_epochs >= settings.epochs else None
 
     def to_dict(self) -> dict[str, Any]:
-        """Ready for JSON; `from_dict` is the way back."""
+        """A dict that JSON can hold; `from_dict` reads it."""
         return {
             "monitor": self.monitor,
             "best_epoch": self.best_epoch,
@@ -69,9 +77,41 @@ class History:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> History:
-        """Read what `to_dict` gave."""
+        """Read what `to_dict` returned."""
         records = tuple(dict(record) for record in values["records"])
         return cls(monitor=values["monitor"], records=records, stop_reason=values["stop_reason"])
+
+    def __len__(self) -> int:
+        return self.n_epochs
+
+    def __bool__(self) -> bool:
+        return True  # a history without epochs is one too
+
+    def __iter__(self) -> Iterator[Record]:
+        return iter(self.records)
+
+    def __getitem__(self, index: int) -> Record:
+        return self.records[index]
+
+    def __repr__(self) -> str:
+        parts = [f"{self.n_epochs} epochs"]
+        if self.records:
+            score = "" if self.monitor is None else f", {self.monitor} {self.best[self.monitor]:.5f}"
+            parts.append(f"best epoch {self.best_epoch}{score}")
+        if self.stop_reason is not None:
+            parts.append(STOP_REASONS[self.stop_reason])
+        return f"<History: {'; '.join(parts)}>"
+
+    def _repr_html_(self) -> str:
+        """A table of at most 20 epochs: evenly chosen, and the best."""
+        even = np.linspace(0, self.n_epochs - 1, MAX_SHOWN - 1).round().astype(int) if self.records else []
+        lines = []
+        for index in sorted({*even, self.best_epoch - 1} if self.records else ()):
+            tag = "th" if index + 1 == self.best_epoch else "td"
+            cells = (f"<{tag}>{value:.6g}</{tag}>" for value in self.records[index].values())
+            lines.append(f"<tr>{''.join(cells)}</tr>")
+        names = "".join(f"<th>{escape(name)}</th>" for name in (self.records[0] if self.records else ()))
+        return f"<table><caption>{escape(repr(self))}</caption><tr>{names}</tr>{''.join(lines)}</table>"
 
 
 class Progress(NamedTuple):
@@ -89,15 +129,5 @@ class Progress(NamedTuple):
         return Progress(history, engine.state() if history.best_epoch == history.n_epochs else self.best)
 
     def stopped(self, reason: str) -> Progress:
+        """The progress at the end of training."""
         return self._replace(history=replace(self.history, stop_reason=reason))
-
-
-def monitored(monitor: str, task: str) -> str:
-    """The record's key that ``TrainingSettings.monitor`` means for a task."""
-    if monitor == "auc":
-        return "valid_auc"
-    return "valid_logloss" if task == "binary" else "valid_rmse"
-
-
-def _badness(monitor: str, record: Record) -> float:
-    return -record[monitor] if monitor == "valid_auc" else record[monitor]

@@ -1,11 +1,10 @@
-"""The training loop: one for every engine. fit → run_epoch → evaluate."""
+"""The training loop, one for every engine: fit → run_epoch → engine.step."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,15 +12,17 @@ from numpy.typing import NDArray
 from anyfm.core.errors import DivergenceError, InputError, SettingError, got
 from anyfm.core.rows import Rows
 from anyfm.core.settings import TrainingSettings
+from anyfm.core.task import Task
 from anyfm.engines.base import Engine
-from anyfm.metrics import functions as metrics
-from anyfm.metrics.scored import check_target, present_rows
+from anyfm.metrics import METRICS, UndefinedMetricError, present_rows
+from anyfm.metrics import evaluate as evaluate_logits
 from anyfm.training.callbacks import Callback
 from anyfm.training.checkpoint import Checkpoint
 from anyfm.training.divergence import DivergenceGuard
-from anyfm.training.history import History, Progress, Record, monitored
+from anyfm.training.history import History, Progress, Record
 
-SLICE_ROWS = 65_536  # rows handed to the engine at once: seldom enough to cost nothing, often enough for Ctrl-C
+ROWS_PER_STEP = 65_536
+"""Rows per call of ``engine.step``: enough that a call costs nothing, few enough that Ctrl-C and the bar respond."""
 
 logger = logging.getLogger("anyfm.training")
 
@@ -30,21 +31,19 @@ def fit(
     engine: Engine,
     train: Rows,
     valid: Rows | None = None,
-    config: TrainingSettings | None = None,
+    settings: TrainingSettings | None = None,
     *,
     callbacks: Sequence[Callback] = (),
     resume: Checkpoint | None = None,
-    start: Mapping[str, NDArray[Any]] | None = None,
-    slice_rows: int = SLICE_ROWS,
 ) -> History:
-    """Train an engine until its validation score stops getting better, and leave it at its best epoch.
+    """Train an engine with early stopping, and leave it with the parameters of its best epoch.
 
     Each epoch passes once over the training rows in an order drawn from ``default_rng([seed, epoch])``, so that any
     epoch can be replayed. Rows of weight 0 count as absent.
 
     Early stopping: patience counts finished epochs since the best one, where only a strictly better score is better.
     With patience 3 and the best score in epoch 5, training ends after epoch 8 with the parameters of epoch 5. Without
-    validation rows it runs all epochs and keeps the last.
+    validation rows all epochs run, and the last one is the best.
 
     Ctrl-C ends training with the parameters of the best finished epoch (``stop_reason="interrupted"``); before
     the first epoch has finished there is none, and KeyboardInterrupt is passed on.
@@ -55,15 +54,11 @@ def fit(
         Prepared here; afterwards it holds the parameters of ``history.best_epoch``.
     train, valid : Rows
         With y; `valid` may be left out.
-    config : TrainingSettings, optional
-        n_epochs is the total, epochs before `resume` included.
+    settings : TrainingSettings, optional
+        `epochs` is the total, those before `resume` included.
     callbacks : sequence of Callback
     resume : Checkpoint, optional
-        Go on from there: k epochs give the same bits as i epochs and, resumed, k − i.
-    start : State, optional
-        Begin at epoch 1 from this engine state instead of a drawn one, to train on with new data.
-    slice_rows : int
-        Rows per call of ``engine.step``; where an engine works in blocks, a multiple of its block.
+        Continue from there: k epochs give the same bits as i epochs and, resumed, k − i.
 
     Returns
     -------
@@ -72,31 +67,31 @@ def fit(
     Raises
     ------
     InputError
-        Rows cannot be used: none, no target, a bad target or weight, an id out of bounds; or the AUC is monitored
-        and the validation rows hold one class.
+        Rows cannot be used: none, no target, a bad target or weight, an id out of bounds; or the validation rows
+        leave the monitored metric undefined, as one class does the AUC.
     DivergenceError
-        A loss, logit or parameter is not finite, or the loss has run away; the text says which setting to lower.
+        A loss, logit or parameter is not finite, or the loss is too large; the text says which setting to lower.
         The engine's parameters are then of no use.
     SettingError
         The settings do not fit the task or the checkpoint.
     """
-    config = config if config is not None else TrainingSettings()
-    monitor = _monitor(config, engine, valid)
-    train = _usable(train, engine, "training")
-    valid = None if valid is None else _usable(valid, engine, "validation", both_classes=monitor == "valid_auc")
-    progress = _begin(engine, train, config, monitor, resume=resume, start=start)
+    settings = settings or TrainingSettings()
+    train = _usable_rows(train, engine, "training")
+    valid = None if valid is None else _usable_rows(valid, engine, "validation")
+    monitor = _monitor(settings, engine.model.task, valid)
+    progress = _begin(engine, train, settings, monitor, resume)
     guard = DivergenceGuard(engine, train)
     try:
         for callback in callbacks:
-            callback.on_train_begin(engine=engine, train=train, config=config, history=progress.history)
+            callback.on_train_begin(engine=engine, train=train, settings=settings, history=progress.history)
         try:
-            while (reason := progress.history.reason_to_stop(config)) is None:
+            while (reason := progress.history.reason_to_stop(settings)) is None:
                 epoch = progress.history.n_epochs + 1
-                record = run_epoch(engine, train, epoch, config.seed, guard, callbacks=callbacks, slice_rows=slice_rows)
+                record = run_epoch(engine, train, epoch, settings.seed, guard, callbacks)
                 if valid is not None:
-                    record |= _validated(engine, valid, epoch, guard, slice_rows=slice_rows)
+                    record |= _validate(engine, valid, epoch, guard)
                 progress = progress.after(record, engine)
-                _tell_epoch(engine, progress, callbacks)
+                _end_epoch(engine, progress, callbacks)
         except KeyboardInterrupt:
             if progress.best is None:
                 raise
@@ -105,7 +100,7 @@ def fit(
             engine.load_state(progress.best)
         guard.check_parameters()
         progress = progress.stopped(reason)
-        logger.info("stopped: %s, best epoch %d", reason, progress.history.best_epoch)
+        logger.info("%r", progress.history)
     finally:
         for callback in callbacks:
             callback.on_train_end(history=progress.history)
@@ -113,29 +108,22 @@ def fit(
 
 
 def run_epoch(
-    engine: Engine,
-    train: Rows,
-    epoch: int,
-    seed: int,
-    guard: DivergenceGuard,
-    *,
-    callbacks: Sequence[Callback] = (),
-    slice_rows: int = SLICE_ROWS,
+    engine: Engine, train: Rows, epoch: int, seed: int, guard: DivergenceGuard, callbacks: Sequence[Callback]
 ) -> Record:
     """Pass once over the training rows, in the order of this seed and epoch, and return the epoch's record."""
     order = epoch_order(train.n_rows, seed, epoch)
     began = time.perf_counter()
     engine.begin_epoch(epoch)
     loss = weight = seconds = 0.0
-    for first in range(0, train.n_rows, slice_rows):
-        index = order[first : first + slice_rows]
+    for first in range(0, train.n_rows, ROWS_PER_STEP):
+        index = order[first : first + ROWS_PER_STEP]
         loss += engine.step(train, index)
         weight += len(index) if train.weight is None else float(train.weight[index].sum(dtype=np.float64))
         seconds = max(time.perf_counter() - began, 1e-9)
         n_done = first + len(index)
         guard.check_loss(loss, epoch=epoch, n_rows=n_done)
         for callback in callbacks:
-            callback.on_batch_end(
+            callback.on_step_end(
                 epoch=epoch,
                 n_done=n_done,
                 n_rows=train.n_rows,
@@ -146,13 +134,14 @@ def run_epoch(
     return {"epoch": epoch, "train_loss": loss / weight, "seconds": seconds, "rows_per_second": train.n_rows / seconds}
 
 
-def evaluate(engine: Engine, rows: Rows, *, slice_rows: int = SLICE_ROWS) -> dict[str, float]:
-    """All metrics of the engine's task on labelled rows, by name; see `metrics.evaluate`."""
+def evaluate(engine: Engine, rows: Rows) -> dict[str, float]:
+    """The metrics of the engine's task on rows with targets, by name; see `metrics.evaluate`."""
     if rows.y is None:
         raise InputError("rows to evaluate on must have targets")
-    slices = [engine.logits(rows.slice(first, first + slice_rows)) for first in range(0, rows.n_rows, slice_rows)]
-    logits = np.concatenate(slices) if slices else np.empty(0, np.float32)
-    return metrics.evaluate(engine.model.settings.task, rows.y, logits, rows.weight)
+    starts = range(0, rows.n_rows, ROWS_PER_STEP)
+    parts = [engine.logits(rows.slice(first, first + ROWS_PER_STEP)) for first in starts]
+    logits = np.concatenate(parts) if parts else np.empty(0, np.float32)
+    return evaluate_logits(engine.model.task, rows.y, logits, rows.weight)
 
 
 def epoch_order(n_rows: int, seed: int, epoch: int) -> NDArray[np.int64]:
@@ -160,43 +149,43 @@ def epoch_order(n_rows: int, seed: int, epoch: int) -> NDArray[np.int64]:
     return np.random.default_rng([seed, epoch]).permutation(n_rows).astype(np.int64, copy=False)
 
 
+def _usable_rows(rows: Rows, engine: Engine, name: str) -> Rows:
+    """The rows without those of weight 0, checked for the engine's task and number of features."""
+    if rows.y is None:
+        raise InputError(f"the {name} rows must have targets, got y=None")
+    try:
+        present = present_rows(rows.weight, rows.n_rows)
+        engine.model.task.check_target(rows.y, present)
+        rows.check_bounds(engine.n_features)
+    except InputError as error:
+        raise InputError(f"the {name} rows: {error}") from error
+    return rows if present.all() else rows.take(np.flatnonzero(present))
+
+
 def _begin(
-    engine: Engine,
-    train: Rows,
-    config: TrainingSettings,
-    monitor: str | None,
-    *,
-    resume: Checkpoint | None,
-    start: Mapping[str, NDArray[Any]] | None,
+    engine: Engine, train: Rows, settings: TrainingSettings, monitor: str | None, resume: Checkpoint | None
 ) -> Progress:
-    """Prepare the engine, and say how far training has come: nowhere, or where the checkpoint stopped."""
-    if resume is not None and start is not None:
-        raise SettingError("training must begin from a checkpoint or from a state, got both were given")
+    """Prepare the engine, and return the progress so far: none, or that of the checkpoint."""
     if resume is not None:
-        resume.check(engine, train, config)
-        came = resume.progress.history.monitor
-        if came != monitor:
-            raise SettingError(got(f"to resume, validation must watch what the checkpoint did, {came}", now=monitor))
-    engine.prepare(train, seed=config.seed)
-    state = start if resume is None else resume.state
-    if state is not None:
-        engine.load_state(state)
-    return Progress(History(monitor=monitor)) if resume is None else resume.progress
+        resume.check(engine, train, settings, monitor)
+    engine.prepare(train, seed=settings.seed)
+    if resume is None:
+        return Progress(History(monitor=monitor))
+    engine.load_state(resume.state)
+    return resume.progress
 
 
-def _validated(engine: Engine, valid: Rows, epoch: int, guard: DivergenceGuard, *, slice_rows: int) -> Record:
+def _validate(engine: Engine, valid: Rows, epoch: int, guard: DivergenceGuard) -> Record:
     began = time.perf_counter()
     try:
-        scores = evaluate(engine, valid, slice_rows=slice_rows)
+        scores = evaluate(engine, valid)
     except DivergenceError as error:
-        raise guard.explain(error, epoch=epoch) from error
-    return {
-        **{f"valid_{name}": score for name, score in scores.items()},
-        "valid_seconds": time.perf_counter() - began,
-    }
+        raise guard.error(f"validation after epoch {epoch}: {error}") from error
+    seconds = time.perf_counter() - began
+    return {**{f"valid_{name}": score for name, score in scores.items()}, "valid_seconds": seconds}
 
 
-def _tell_epoch(engine: Engine, progress: Progress, callbacks: Sequence[Callback]) -> None:
+def _end_epoch(engine: Engine, progress: Progress, callbacks: Sequence[Callback]) -> None:
     history = progress.history
     record, improved = history.records[-1], history.best_epoch == history.n_epochs
     logger.info("epoch %d: %s", history.n_epochs, record)
@@ -204,28 +193,19 @@ def _tell_epoch(engine: Engine, progress: Progress, callbacks: Sequence[Callback
         callback.on_epoch_end(engine=engine, progress=progress, record=dict(record), improved=improved)
 
 
-def _monitor(config: TrainingSettings, engine: Engine, valid: Rows | None) -> str | None:
-    task = engine.model.settings.task
-    if config.monitor == "auc" and task != "binary":
-        raise SettingError(got("monitor='auc' needs a binary task", task=task))
-    if config.monitor == "auc" and valid is None:
-        raise SettingError(got("monitor='auc' needs validation rows", valid=None))
-    return None if valid is None else monitored(config.monitor, task)
-
-
-def _usable(rows: Rows, engine: Engine, name: str, *, both_classes: bool = False) -> Rows:
-    """The rows that count, checked: those of weight 0 are left out."""
-    if rows.y is None:
-        raise InputError(f"the {name} rows must have targets, got y=None")
+def _monitor(settings: TrainingSettings, task: Task, valid: Rows | None) -> str | None:
+    """The record's key that `settings.monitor` means for these validation rows; None without any."""
+    name = task.loss_metric if settings.monitor == "loss" else settings.monitor
+    options = [metric for metric in task.metrics if METRICS[metric].greater_is_better is not None]
+    if name not in options:
+        rule = f"monitor must be loss or a metric of a {task.name} task: {', '.join(options)}"
+        raise SettingError(got(rule, monitor=name))
+    if valid is None or valid.y is None:
+        if settings.monitor != "loss":
+            raise SettingError(got(f"monitor={name!r} needs validation rows", valid=None))
+        return None
     try:
-        present = present_rows(rows.weight, rows.n_rows)
-        check_target(rows.y, present, task=engine.model.settings.task)
-        rows.check_bounds(engine.n_features)
-    except InputError as error:
-        raise InputError(f"the {name} rows: {error}") from error
-    rows = rows if present.all() else rows.take(np.flatnonzero(present))
-    if both_classes and rows.y is not None and rows.y.min() == rows.y.max():
-        raise InputError(
-            got(f"monitor='auc' needs {name} rows of both classes", only_class=int(rows.y[0]), n_rows=rows.n_rows)
-        )
-    return rows
+        METRICS[name](valid.y, np.zeros(valid.n_rows), valid.weight)  # whether it is defined depends on y alone
+    except UndefinedMetricError as error:
+        raise InputError(f"monitor={name!r}: the validation rows: {error}") from error
+    return f"valid_{name}"

@@ -1,4 +1,4 @@
-"""Moments become bins or parts, whatever they are written as."""
+"""Dates and times become bins or parts, whatever the type of their column."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anyfm.data import Encoder, infer_schema
-from anyfm.data.dates import PARTS, Clock, Part, read_moments, unit_of
+from anyfm.data.dates import DatePartEncoder, epoch_unit, numbers_of, read_datetimes
+from anyfm.data.schema import DATE_PARTS
 
 NOON = datetime.datetime(2024, 1, 31, 12, 30)  # a Wednesday
 SECONDS = 1_706_704_200
@@ -35,19 +36,19 @@ class TestParts:
             [float(SECONDS)] * 2,
         ],
     )
-    def test_become_fields_named_after_the_column(self, values: Any):
-        encoder = fitted(values, parts=list(PARTS))
-        assert encoder.field_names == [f"ts.{part}" for part in PARTS]
+    def test_parts_are_fields_named_after_the_column(self, values: Any):
+        encoder = fitted(values, parts=list(DATE_PARTS))
+        assert encoder.field_names == [f"ts.{part}" for part in DATE_PARTS]
         assert [encoder.field_values(f)[2] for f in encoder.field_names] == [2024, 1, 1, 5, 31, 3, 12, 30]
         assert encoder.columns == ["ts"]
 
     @given(st.datetimes(datetime.datetime(1900, 1, 1), datetime.datetime(2200, 1, 1)))
-    def test_of_one_python_datetime_are_those_of_the_column(self, moment: datetime.datetime):
-        for part in PARTS:
-            coder, coded = Part.fit(pl.Series("ts", [moment]), part=part, clock=Clock("s"))
+    def test_one_python_datetime_is_encoded_as_in_a_column(self, moment: datetime.datetime):
+        for part in DATE_PARTS:
+            coder, coded = DatePartEncoder.fit(pl.Series("ts", [moment]), part=part, unit="s")
             assert coder.encode_one(moment) == coded.ids[0] == 2
 
-    def test_missing_is_missing_and_no_moment_is_unseen(self):
+    def test_null_is_missing_and_other_text_is_unseen(self):
         encoder = fitted(["2024-01-31", "2024-02-01", None], parts=["month"])
         frame = pl.DataFrame({"ts": ["2024-01-01", None, "soon", "2024-03-01"]})
         values = [encoder.feature(i)[1] for i in encoder.encode(frame).rows.ids[:, 0]]
@@ -55,17 +56,17 @@ class TestParts:
         ones = [encoder.encode_one({"ts": ts}).ids[0, 0] for ts in frame["ts"]]
         assert ones == encoder.encode(frame).rows.ids[:, 0].tolist()
 
-    def test_dates_may_arrive_as_datetimes(self):
+    def test_dates_and_datetimes_are_encoded_alike(self):
         encoder = fitted([datetime.date(2024, 1, 31), datetime.date(2024, 2, 1)], parts=["day"])
         assert encoder.encode_one({"ts": NOON}).ids.tolist() == encoder.encode_one({"ts": "2024-01-31"}).ids.tolist()
 
-    def test_zones_are_brought_to_utc(self):
+    def test_time_zones_are_converted_to_utc(self):
         zoned = pl.Series([NOON, NOON]).dt.replace_time_zone("America/New_York")
         assert fitted(zoned, parts=["hour"]).field_values("ts.hour")[2:] == [17]
 
 
-class TestBinsOfMoments:
-    def test_are_labelled_with_dates(self):
+class TestBinsOfTimes:
+    def test_labels_are_dates(self):
         encoder = fitted([datetime.date(2024, 1, d) for d in range(1, 5)], kind="datetime", n_bins=4)
         assert encoder.field_values("ts") == [
             "<unseen>",
@@ -76,7 +77,7 @@ class TestBinsOfMoments:
             "≥ 2024-01-04",
         ]
 
-    def test_text_seconds_and_moments_meet(self):
+    def test_text_seconds_and_datetimes_are_encoded_alike(self):
         encoder = fitted([SECONDS + 86_400 * d for d in range(10)], kind="datetime", n_bins=10)
         for value in (SECONDS, str(SECONDS), NOON, "2024-01-31 12:30:00"):
             assert encoder.encode(pl.DataFrame({"ts": [value]})).rows.ids.tolist() == [[2]]
@@ -84,7 +85,7 @@ class TestBinsOfMoments:
 
 
 class TestReading:
-    def test_knows_iso_8601(self):
+    def test_iso_8601_is_read(self):
         text = [
             "2024-01-31",
             "2024-01-31 12:30",
@@ -92,22 +93,22 @@ class TestReading:
             " 2024-01-31 12:30:00.000 ",
             "2024-01-31T12:30:00Z",
         ]
-        moments = read_moments(pl.Series(text)).to_list()
+        moments = read_datetimes(pl.Series(text)).to_list()
         assert moments == [datetime.datetime(2024, 1, 31), NOON, NOON, NOON, NOON]
 
-    def test_refuses_what_is_none(self):
+    def test_other_text_is_null(self):
         text = ["31.01.2024", "2024-13-01", "soon", "2024", "", None, "2024-02-30"]
-        assert read_moments(pl.Series(text)).null_count() == len(text)
+        assert read_datetimes(pl.Series(text)).null_count() == len(text)
 
     @pytest.mark.parametrize(("factor", "unit"), [(1, "s"), (1e3, "ms"), (1e6, "us"), (1e9, "ns")])
-    def test_finds_the_unit(self, factor: float, unit: str):
-        assert unit_of(pl.Series([int(SECONDS * factor)])) == unit
+    def test_the_unit_of_whole_numbers_is_found(self, factor: float, unit: str):
+        assert epoch_unit(pl.Series([int(SECONDS * factor)])) == unit
 
 
-def test_seconds_of_a_moment_do_not_depend_on_the_number_of_rows():
+def test_seconds_do_not_depend_on_the_number_of_rows():
     """Division in polars differs by an ulp between one row and many."""
     moments = pl.Series([datetime.datetime(1961, 1, 1) + datetime.timedelta(microseconds=578 * i) for i in range(1000)])
     for series in (moments, moments - NOON, (moments - NOON).cast(pl.Duration("ns")), moments.dt.time()):
-        whole = Clock("").numbers(series)
-        alone = [Clock("").numbers(series[i : i + 1])[0] for i in range(len(series))]
+        whole = numbers_of(series, "")
+        alone = [numbers_of(series[i : i + 1], "")[0] for i in range(len(series))]
         assert whole.tolist() == alone

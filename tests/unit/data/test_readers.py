@@ -1,4 +1,4 @@
-"""The same table comes out of every kind of file and of every library's table."""
+"""Every kind of file and every library's table gives the same DataFrame."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from polars.testing import assert_frame_equal
 
 from anyfm.core.errors import InputError, SettingError
 from anyfm.data import read_table, write_table
-from anyfm.data.textfile import TextFile
+from anyfm.data.text_file import TextFile
 
 TABLE = pl.DataFrame({"x": [1, 2, None], "s": ["a", None, "ü, b"], "f": [0.5, -1.0, 1e10]})
 CSV = 'x,s,f\n1,a,0.5\n2,,-1.0\n,"ü, b",1e10\n'
@@ -29,13 +29,13 @@ def written(tmp_path: Path, name: str, content: str | bytes) -> Path:
 
 class TestFiles:
     @pytest.mark.parametrize("name", ["t.csv", "t.tsv", "t.parquet", "t.arrow", "t.feather", "t.jsonl", "t.ndjson"])
-    def test_what_is_written_is_read(self, tmp_path: Path, name: str):
+    def test_written_tables_are_read_back(self, tmp_path: Path, name: str):
         write_table(TABLE, tmp_path / name)
         assert_frame_equal(read_table(tmp_path / name), TABLE)
         assert_frame_equal(read_table(str(tmp_path / name), columns=["f", "x"]), TABLE.select("f", "x"))
 
     @pytest.mark.parametrize("name", ["t.csv.gz", "t.csv"])
-    def test_compression_is_told_from_the_bytes(self, tmp_path: Path, name: str):
+    def test_compression_is_detected_from_the_bytes(self, tmp_path: Path, name: str):
         assert_frame_equal(read_table(written(tmp_path, name, gzip.compress(CSV.encode()))), TABLE)
 
     def test_zstd(self, tmp_path: Path):
@@ -48,14 +48,13 @@ class TestFiles:
         path = written(tmp_path, "t.jsonl.gz", gzip.compress(TABLE.write_ndjson().encode()))
         assert_frame_equal(read_table(path), TABLE)
 
-    @pytest.mark.parametrize("separator", [",", "\t", ";", "|"])
-    @pytest.mark.parametrize("name", ["t.csv", "t.txt", "t.data", "t"])
-    def test_separator_is_found(self, tmp_path: Path, separator: str, name: str):
+    @pytest.mark.parametrize(("separator", "name"), [(",", "t.data"), ("\t", "t.csv"), (";", "t.txt"), ("|", "t")])
+    def test_the_separator_is_detected(self, tmp_path: Path, separator: str, name: str):
         text = "\n".join(separator.join(row) for row in [["a", "b", "c"], ["1", "x y", "2"], ["3", "z.z", "4"]])
         frame = read_table(written(tmp_path, name, text))
         assert frame.to_dict(as_series=False) == {"a": [1, 3], "b": ["x y", "z.z"], "c": [2, 4]}
 
-    def test_a_separator_in_quotes_or_in_tags_does_not_mislead(self, tmp_path: Path):
+    def test_the_separator_is_not_confused_with_tags_or_quoted_text(self, tmp_path: Path):
         path = written(tmp_path, "t.csv", 'id,genres\n1,A|B|C\n2,A|B|C\n3,"A|C|D"\n')
         assert read_table(path).columns == ["id", "genres"]
         path = written(tmp_path, "u.csv", 'a;b\n"1,2,3";4\n"5,6,7";8\n')
@@ -75,7 +74,7 @@ class TestFiles:
         with pytest.raises(SettingError, match="encoding='klingon'"):
             read_table(path, encoding="klingon")
 
-    def test_spaces_around_names_are_left_out(self, tmp_path: Path):
+    def test_spaces_around_names_are_removed(self, tmp_path: Path):
         frame = read_table(written(tmp_path, "t.csv", "a, b ,\n1,2,3\n4,5,6\n"), text_columns=["b"])
         assert frame.to_dict(as_series=False) == {"a": [1, 4], "b": ["2", "5"], "column_3": [3, 6]}
 
@@ -111,10 +110,10 @@ class TestHeader:
             ("nan,inf\n1,2\n", ["nan", "inf"]),
         ],
     )
-    def test_is_found(self, tmp_path: Path, text: str, columns: list[str]):
+    def test_a_header_is_detected(self, tmp_path: Path, text: str, columns: list[str]):
         assert read_table(written(tmp_path, "t.csv", text)).columns == columns
 
-    def test_can_be_said(self, tmp_path: Path):
+    def test_header_and_names_can_be_given(self, tmp_path: Path):
         path = written(tmp_path, "t.csv", "a,b\n1,x\n")
         assert read_table(path, header=False).to_dict(as_series=False) == {
             "column_1": ["a", "1"],
@@ -124,13 +123,13 @@ class TestHeader:
         with pytest.raises(InputError, match="must name each of the 2 columns once, but there are 1"):
             read_table(path, names=["p"])
 
-    def test_of_swapped_names_keeps_text_columns_apart(self, tmp_path: Path):
+    def test_text_columns_go_by_the_given_names(self, tmp_path: Path):
         frame = read_table(written(tmp_path, "t.csv", "a,b\n01,02\n"), names=["b", "a"], text_columns=["b"])
         assert frame.to_dict(as_series=False) == {"b": ["01"], "a": [2]}
 
 
 class TestGlobs:
-    def test_are_read_in_order_of_name(self, tmp_path: Path):
+    def test_files_are_read_in_order_of_name(self, tmp_path: Path):
         for name, text in (("b.csv", "x,y\n3,c\n"), ("a.csv", "x,y\n1,a\n"), ("c.csv", "y,x\nd,4\n")):
             written(tmp_path, name, text)
         frame = read_table(str(tmp_path / "*.csv"))
@@ -138,7 +137,7 @@ class TestGlobs:
         frame = read_table([tmp_path / "c.csv", tmp_path / "a.csv"])
         assert frame["x"].to_list() == [4, 1]
 
-    def test_whole_and_broken_numbers_meet(self, tmp_path: Path):
+    def test_whole_numbers_and_fractions_become_floats(self, tmp_path: Path):
         written(tmp_path, "a.csv", "x\n1\n")
         written(tmp_path, "b.csv", "x\n2.5\n")
         assert read_table(str(tmp_path / "*.csv"))["x"].to_list() == [1.0, 2.5]
@@ -160,7 +159,7 @@ class TestMemory:
     def test_arrow(self):
         pa = pytest.importorskip("pyarrow")
         assert_frame_equal(read_table(pa.table(TABLE.to_dict(as_series=False))), TABLE)
-        with pytest.raises(InputError, match=r"distinct names, but one is met twice \(column 'a'\)"):
+        with pytest.raises(InputError, match=r"distinct names, but one occurs twice \(column 'a'\)"):
             read_table(pa.table([pa.array([1]), pa.array([2])], names=["a", "a"]))
 
     def test_pandas(self):
@@ -194,7 +193,7 @@ class TestMemory:
             "l": [["a", "b"], []],
             "7": [1, 2],
         }
-        with pytest.raises(InputError, match="met twice"):
+        with pytest.raises(InputError, match="occurs twice"):
             read_table(pd.DataFrame([[1, 2]], columns=["a", "a"]))
 
     def test_mappings(self):
@@ -227,20 +226,24 @@ class TestMemory:
     @pytest.mark.parametrize(
         ("source", "message"),
         [
-            ({"a": [1, 2], "b": [1]}, r"as many rows as 'a', 2, but \(column 'b', value 1\)"),
+            ({"a": [1, 2], "b": [1]}, r"as many rows as 'a', 2, but this one differs \(column 'b', value 1\)"),
             ({"a": np.zeros((2, 2))}, r"one dimension, but it has 2 \(column 'a'\)"),
             ({"a": 3}, r"an array or a list of values \(column 'a', value 3\)"),
             ({"a": "text"}, r"an array or a list of values \(column 'a', value 'text'\)"),
             ({"a": [["x"], "y"]}, r"lists only \(row 2, column 'a', value 'y'\)"),
-            ({1: [1], "1": [2]}, "met twice"),
-            (3, "came='int'"),
-            (None, "came='NoneType'"),
-            ([1, 2], "came='list'"),
+            ({1: [1], "1": [2]}, "occurs twice"),
+            (3, "type='int'"),
+            (None, "type='NoneType'"),
+            ([1, 2], "type='list'"),
         ],
     )
-    def test_what_is_no_table_says_why(self, source: Any, message: str):
+    def test_other_objects_are_refused(self, source: Any, message: str):
         with pytest.raises(InputError, match=message):
             read_table(source)
+
+    def test_a_misspelt_format_is_answered_with_the_nearest(self):
+        with pytest.raises(SettingError, match=r"format must be one of auto, csv.*Did you mean 'parquet'\?"):
+            read_table("t", format="parket")
 
     def test_absent_columns_are_named(self):
         with pytest.raises(InputError, match=r"\(column 'z'\)\. The table has 'x', 's', 'f'"):
@@ -252,13 +255,13 @@ class TestWriting:
         write_table({"id": np.array([1, 2]), "p": np.array([0.5, 0.25])}, "-")
         assert capsys.readouterr().out == "id,p\n1,0.5\n2,0.25\n"
 
-    def test_other_names_are_refused(self, tmp_path: Path):
+    def test_unknown_suffixes_and_absent_directories_are_refused(self, tmp_path: Path):
         with pytest.raises(InputError, match=r"written as \.csv"):
             write_table(TABLE, tmp_path / "t.xlsx")
         with pytest.raises(InputError, match="cannot be written"):
             write_table(TABLE, tmp_path / "absent" / "t.csv")
 
 
-def test_records_tell_the_line_they_begin_in(tmp_path: Path):
+def test_records_have_the_number_of_their_first_line(tmp_path: Path):
     path = written(tmp_path, "t.csv", 'a,b\n"x\ny",1\n\nz,2\n')
     assert list(TextFile(path).records(",")) == [(1, ["a", "b"]), (2, ["x\ny", "1"]), (4, []), (5, ["z", "2"])]

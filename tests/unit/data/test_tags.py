@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anyfm.data import Encoder, infer_schema
-from anyfm.data.tags import Tags
+from anyfm.data.tags import TagsEncoder
 
 
 def fitted(values: list[Any], **settings: Any) -> tuple[Encoder, Any]:
@@ -30,7 +30,7 @@ class TestTags:
             (["a;b", " b", "?", None, "b;c;b"], {"separator": ";"}),
         ],
     )
-    def test_are_averaged_and_nothing_is_missing(self, values: list[Any], settings: dict[str, Any]):
+    def test_tags_are_averaged_and_no_tag_is_missing(self, values: list[Any], settings: dict[str, Any]):
         encoder, rows = fitted(values, **settings)
         assert encoder.field_values("tags") == ["<unseen>", "<missing>", "b", "a", "c"]
         assert rows.offsets.tolist() == [0, 2, 3, 4, 5, 7]
@@ -40,7 +40,7 @@ class TestTags:
 
     @given(st.lists(st.one_of(st.none(), st.lists(st.sampled_from("abcdef"))), min_size=1, max_size=20))
     def test_values_of_a_row_sum_to_one(self, values: list[Any]):
-        tags, coded = Tags.fit(pl.Series("x", values, pl.List(pl.String)), separator=None, min_count=2)
+        tags, coded = TagsEncoder.fit(pl.Series("x", values, pl.List(pl.String)), separator=None, min_count=2)
         assert coded.lengths is not None
         assert coded.values is not None
         sums = np.add.reduceat(coded.values, np.cumsum(coded.lengths) - coded.lengths)
@@ -53,12 +53,12 @@ class TestTags:
         assert encoder.field_values("tags") == ["<unseen>", "<missing>", 2, 1]
         assert encoder.encode_one({"tags": [2, 9]}).ids.tolist() == [2, 0]
 
-    def test_a_list_may_arrive_where_text_was_fitted(self):
+    def test_lists_are_encoded_like_the_text_of_training(self):
         encoder, rows = fitted(["a|b", "b"], separator="|")
         encoded = encoder.encode(pl.DataFrame({"tags": [["a", "b"], ["b"]]})).rows
         assert encoded.ids.tolist() == rows.ids.tolist()
 
-    def test_other_fields_keep_their_place_in_ragged_rows(self):
+    def test_entries_of_ragged_rows_are_in_the_order_of_fields(self):
         frame = pl.DataFrame({"x": ["u", "v"], "tags": [["a", "b", "c"], []], "z": ["p", "q"]})
         schema = infer_schema(
             frame,

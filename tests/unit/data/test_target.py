@@ -1,4 +1,4 @@
-"""Targets: the task they ask for, which class is positive, and errors that name the row."""
+"""Targets: the inferred task, the positive class, and errors that name the row."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from anyfm.core.errors import InputError
-from anyfm.data.target import code_target, code_weight, infer_target
+from anyfm.data.target import encode_target, encode_weight, infer_target
 
 
 def series(values: Any) -> pl.Series:
@@ -40,14 +40,14 @@ def test_two_values_are_binary_and_one_is_positive(values: Any, positive: str):
     assert target.classes is not None
     assert target.classes[1] == positive
     assert repr(positive) in target.reason
-    coded = code_target(series(values), target)
-    assert coded.dtype == np.float32
-    assert sorted(coded.tolist()) == [0, 1]
+    encoded = encode_target(series(values), target)
+    assert encoded.dtype == np.float32
+    assert sorted(encoded.tolist()) == [0, 1]
 
 
-def test_the_positive_class_can_be_said():
+def test_the_positive_class_can_be_given():
     target = infer_target(series(["yes", "no", "no"]), positive="no")
-    assert code_target(series(["yes", "no"]), target).tolist() == [0, 1]
+    assert encode_target(series(["yes", "no"]), target).tolist() == [0, 1]
     assert infer_target(series([1, 2, 2]), positive=1).positive == "1"
     with pytest.raises(InputError, match=r"positive class must be one of 'no' and 'yes' \(column 'y', value 'maybe'\)"):
         infer_target(series(["yes", "no"]), positive="maybe")
@@ -57,17 +57,17 @@ def test_many_numbers_are_regression():
     for values in ([1, 2, 3], [0.5, 1.5, 2.5], ["1", "2.5", "3"]):
         target = infer_target(series(values))
         assert target.task == "regression"
-        np.testing.assert_allclose(code_target(series(values), target), [float(v) for v in values])
+        np.testing.assert_allclose(encode_target(series(values), target), [float(v) for v in values])
 
 
 def test_two_numbers_may_be_regression():
     assert infer_target(series([1.0, 4.5]), task="regression").task == "regression"
 
 
-@pytest.mark.parametrize("arrives", [["0", "1"], [0.0, 1.0], [False, True], ["0.0", "1.0"], ["false", "True"], [0, 1]])
-def test_types_may_drift(arrives: Any):
+@pytest.mark.parametrize("values", [["0", "1"], [0.0, 1.0], [False, True], ["0.0", "1.0"], ["false", "True"], [0, 1]])
+def test_column_types_may_differ_from_training(values: Any):
     target = infer_target(series([0, 1]))
-    assert code_target(series(arrives), target).tolist() == [0, 1]
+    assert encode_target(series(values), target).tolist() == [0, 1]
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_types_may_drift(arrives: Any):
         (
             ["a", "b", "c"],
             "auto",
-            r"but it has 3: 'a', 'b', 'c'; the third is first met \(row 3.*value 'c'",
+            r"but it has 3: 'a', 'b', 'c'; the third first occurs \(row 3.*value 'c'",
         ),
         ([0, 1, 0, 2], "binary", r"two values, but it has 3.*row 4, column 'y', value 2\).*task = \"regression\""),
         (["a", "b"], "regression", r"must be a number \(row 1, column 'y', value 'a'\)"),
@@ -104,10 +104,10 @@ def test_unusable_targets_name_the_place(values: Any, task: str, message: str):
         ([1, 0], r"must be 'no' or 'yes'.*row 1, column 'y', value 1"),
     ],
 )
-def test_later_targets_must_be_of_the_same_classes(values: Any, message: str):
+def test_later_targets_must_have_the_classes_of_training(values: Any, message: str):
     target = infer_target(series(["yes", "no"]))
     with pytest.raises(InputError, match=message):
-        code_target(series(values), target)
+        encode_target(series(values), target)
 
 
 @pytest.mark.parametrize(
@@ -122,8 +122,8 @@ def test_later_targets_must_be_of_the_same_classes(values: Any, message: str):
 )
 def test_unusable_weights_name_the_place(values: Any, message: str):
     with pytest.raises(InputError, match=message):
-        code_weight(series(values))
+        encode_weight(series(values))
 
 
 def test_weights_may_be_text():
-    assert code_weight(series(["1", "2.5"])).tolist() == [1, 2.5]
+    assert encode_weight(series(["1", "2.5"])).tolist() == [1, 2.5]

@@ -10,12 +10,12 @@ import pytest
 from anyfm.core.errors import MissingDependencyError, SettingError
 from anyfm.core.rows import Rows
 from anyfm.core.settings import TrainingSettings
-from anyfm.engines.choice import make_engine
-from anyfm.models import FFM, MODELS, BaseModel, DeepFM, DeepFMSettings, FFMSettings
+from anyfm.engines.registry import make_engine
+from anyfm.models import MODELS, BaseModel, DeepFM, DeepFMSettings
 from anyfm.workflow import train_rows
 
 SIZES = {"n_features": 4, "n_fields": 2}
-NORMALISED = DeepFM(DeepFMSettings(batch_norm=True))
+NORMALIZED = DeepFM(DeepFMSettings(batch_norm=True))
 has_torch = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed")
 
 
@@ -29,26 +29,10 @@ def test_the_native_engine_trains_every_model(name: str) -> None:
     assert type(make_engine(MODELS[name](), **SIZES)).__name__ == "NativeEngine"
 
 
-@pytest.mark.parametrize(("n_fields", "n_factors"), [(1, 16), (5, 16), (6, 12), (8, 8), (15, 8), (16, 4), (300, 4)])
-def test_ffm_has_factors_by_the_number_of_fields_unless_told(n_fields: int, n_factors: int) -> None:
-    engine = make_engine(MODELS["ffm"](), n_features=4, n_fields=n_fields)
-    assert engine.model.settings.n_factors == n_factors
-    assert engine.parameters()["field_factors"].shape == (4, n_fields, n_factors)
-    assert MODELS["ffm"]().parameter_specs(4, n_fields)["field_factors"].shape == (4, n_fields, n_factors)
-    told = make_engine(FFM(FFMSettings(n_factors=7)), n_features=4, n_fields=n_fields)
-    assert told.model.settings.n_factors == 7
-
-
-@pytest.mark.parametrize(
-    ("n_fields", "hidden", "trust"), [(1, "256,128", 3000), (5, "256,128", 3000), (6, "64,32", 300)]
-)
-def test_deepfm_has_a_perceptron_by_the_number_of_fields_unless_told(n_fields: int, hidden: str, trust: float) -> None:
-    sizes = {"n_features": 4, "n_fields": n_fields}
-    engine = make_engine(DeepFM(), **sizes)
-    assert (engine.model.settings.hidden, engine.model.settings.shrinkage) == (hidden, trust)
-    assert [f"{len(engine.parameters()[f'hidden_{layer}_bias'])}" for layer in range(2)] == hidden.split(",")
-    told = make_engine(DeepFM(DeepFMSettings(hidden_layer_sizes=(), shrinkage=0.0)), **sizes)
-    assert (told.model.settings.hidden, told.model.settings.shrinkage) == ("", 0.0)
+@pytest.mark.parametrize("name", list(MODELS))
+def test_an_engine_decides_what_depends_on_the_number_of_fields(name: str) -> None:
+    engine = make_engine(MODELS[name](), **SIZES)
+    assert engine.model.settings == MODELS[name]().resolve(SIZES["n_fields"]).settings
 
 
 @has_torch
@@ -59,11 +43,11 @@ def test_torch_trains_what_it_is_told_to(name: str) -> None:
 
 @has_torch
 def test_torch_trains_batch_normalisation() -> None:
-    assert type(make_engine(NORMALISED, **SIZES)).__name__ == "TorchEngine"
+    assert type(make_engine(NORMALIZED, **SIZES)).__name__ == "TorchEngine"
 
 
 @pytest.mark.parametrize(
-    ("model", "engine"), [(NORMALISED, "auto"), (MODELS["deepfm"](), "torch"), (MODELS["linear"](), "torch")]
+    ("model", "engine"), [(NORMALIZED, "auto"), (MODELS["deepfm"](), "torch"), (MODELS["linear"](), "torch")]
 )
 def test_without_torch_the_command_that_installs_it_is_named(
     model: BaseModel, engine: str, monkeypatch: pytest.MonkeyPatch
@@ -83,7 +67,7 @@ def test_a_device_needs_torch(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_native_engine_knows_no_batch_normalisation() -> None:
     with pytest.raises(SettingError, match=r"native engine knows no batch normalisation.*batch_norm"):
-        make_engine(NORMALISED, **SIZES, engine="native")
+        make_engine(NORMALIZED, **SIZES, engine="native")
 
 
 @pytest.mark.parametrize("setting", [{"engine": "cuda"}, {"device": ""}, {"device": "cuda:"}, {"device": "a b"}])

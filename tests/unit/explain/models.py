@@ -35,7 +35,7 @@ def artifact(
 ) -> Artifact:
     """A model with random parameters, without an encoder."""
     rng = np.random.default_rng(seed)
-    made = model(name, **settings).for_fields(n_fields)
+    made = model(name, **settings).resolve(n_fields)
     parameters = {
         key: np.abs(array) + 0.5 if key.endswith("variance") else array
         for key, spec in made.parameter_specs(n_features, n_fields).items()

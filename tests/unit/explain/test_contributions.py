@@ -16,8 +16,7 @@ from anyfm.explain.contributions import explain, explain_rows
 from anyfm.explain.integrated_gradients import integrated_gradients
 from anyfm.models import MODELS
 from anyfm.models.base import gather
-from anyfm.predictor import Predictor
-from anyfm.workflow import train_table
+from anyfm.pipeline import train
 from tests.unit.explain.models import CASES, FIELD_SIZE, KINDS, N_FIELDS, artifact, model, rows
 
 
@@ -125,7 +124,7 @@ def predictor():
         "click": rng.integers(0, 2, n),
     }
     fields = {"tags": {"kind": "tags", "separator": "|"}, "colour": "categorical", "size": "numeric"}
-    return Predictor(train_table(columns, "click", fields=fields, settings={"epochs": 2}).artifact), columns
+    return train(columns, "click", fields=fields, epochs=2), columns
 
 
 def test_names_and_original_values(predictor):

@@ -18,9 +18,9 @@ from anyfm.explain.partial_dependence import partial_dependence
 from anyfm.explain.permutation_importance import permutation_importance
 from anyfm.explain.perturbation import sample, with_field_of, with_value
 from anyfm.explain.value_pairs import value_pairs
+from anyfm.model import Model
 from anyfm.models import MODELS
-from anyfm.predictor import Predictor
-from anyfm.workflow import train_table
+from anyfm.pipeline import train
 from tests.unit.explain.models import CASES, FIELD_SIZE, KINDS, artifact, rows
 
 PAIRED = [case for case in CASES if case[0] != "linear"]
@@ -96,7 +96,7 @@ def made():
 
 
 def learnt(made, model):
-    trained = train_table(made.columns, "click", model=model, settings={"epochs": 15})
+    trained = train(made.columns, "click", model=model, epochs=15)
     given = trained.artifact.encoder.encode(read_table(made.columns), labelled=True).rows
     return trained.artifact, sample(given, 30_000)
 
@@ -269,4 +269,4 @@ def test_factors_are_keyed_by_field_and_value(planted):
         stored = artifact_.parameters["field_factors"][:, 0]
         assert row["toward"] == "gender"
     assert [row[f"factor_{k + 1}"] for k in range(stored.shape[1])] == stored[feature].tolist()
-    assert Predictor(artifact_).factors().equals(frame)
+    assert Model(artifact_).factors().equals(frame)

@@ -11,7 +11,7 @@ import pytest
 from anyfm.artifact import Artifact
 from anyfm.core.errors import InputError, SettingError
 from anyfm.data.encoder import Encoder
-from anyfm.data.inference import infer_schema
+from anyfm.data.schema_inference import infer_schema
 from anyfm.explain.nearest import _index, nearest_values
 from anyfm.models import FM, FMSettings, Linear
 from tests.unit.explain.models import artifact as random_artifact

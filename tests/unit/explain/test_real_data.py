@@ -9,10 +9,10 @@ import numpy as np
 import polars as pl
 import pytest
 
+from anyfm.core.settings import DataSettings
 from anyfm.data.readers import read_table
 from anyfm.models import MODELS
-from anyfm.predictor import Predictor
-from anyfm.workflow import Validation, prepare_table, train_encoded
+from anyfm.pipeline import fit, prepare
 
 FOLDER = Path(os.environ.get("ANYFM_TEST_DATA", Path(__file__).resolve().parents[3].parent / "shared" / "data"))
 N_TRAIN, N_ROWS = 20_000, 2_000
@@ -76,14 +76,14 @@ def table(request):
     frame, target, fields = SETS[request.param](folder)
     frame = frame.sample(fraction=1.0, shuffle=True, seed=0)
     train, rest = frame[:N_TRAIN], frame[-N_ROWS:]
-    return prepare_table(train, target, validation=Validation(fraction=0.1), fields=fields), rest
+    return prepare(train, DataSettings(target=target, fields=fields)), rest
 
 
 @pytest.mark.parametrize("name", list(MODELS))
 def test_terms_add_up_to_the_score(table, name):
     encoded, frame = table
-    predictor = Predictor(train_encoded(encoded, model=name, settings={"epochs": 3}).artifact)
-    found, logits = predictor.explain(frame), predictor.logits(frame)
+    model = fit(encoded, model=name, settings={"epochs": 3})
+    found, logits = model.explain(frame), model.logits(frame)
     assert found.n_rows == len(frame)
     assert np.abs(found.logits - logits).max() < 1e-5
     assert np.abs(found.pairs).max(initial=0) > 0 or name == "linear"

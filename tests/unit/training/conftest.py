@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from anyfm.core.rows import Rows
 from anyfm.engines.base import Engine, State
 from anyfm.models import FM, BaseModel, FMSettings, Linear, LinearSettings, gather
+from anyfm.training import loop
 
 BATCH = 16
 
@@ -38,8 +39,8 @@ class NumpyEngine(Engine):
             for name, spec in self._specs.items()
         }
         self._momentum = {name: np.zeros_like(array) for name, array in self._parameters.items()}
-        mean = np.average(train.y, weights=train.weight)
-        self._parameters["bias"][:] = np.log(mean / (1 - mean)) if self.model.settings.task == "binary" else mean
+        weight = np.ones(train.n_rows) if train.weight is None else train.weight
+        self._parameters["bias"][:] = self.model.task.statistics(train.y, weight).base_logit
 
     def begin_epoch(self, epoch: int) -> None:
         self._rng = np.random.default_rng([self._seed, epoch, 1])
@@ -56,19 +57,16 @@ class NumpyEngine(Engine):
         z = self.model.logits(batch)
         y = rows.y.astype(np.float64)
         weight = np.ones(len(y)) if rows.weight is None else rows.weight.astype(np.float64)
-        if self.model.settings.task == "binary":
-            losses, slopes = np.logaddexp(0, z) - y * z, 1 / (1 + np.exp(-z)) - y
-        else:
-            losses, slopes = (z - y) ** 2, 2 * (z - y)
-        kept = self._rng.random(len(y)) >= 0.1
-        dlogits = (weight * slopes * kept / len(y))[:, None]
+        losses, grad_logits = self.model.task.loss(z, y), self.model.task.gradient(z, y, None)
+        mask = self._rng.random(len(y)) >= 0.1
+        grad_logits = (weight * grad_logits * mask / len(y))[:, None]
         gradients = {name: np.zeros(array.shape) for name, array in self._parameters.items()}
-        gradients["bias"] += dlogits.sum()
-        np.add.at(gradients["linear"], rows.ids, dlogits * batch.values)
+        gradients["bias"] += grad_logits.sum()
+        np.add.at(gradients["linear"], rows.ids, grad_logits * batch.values)
         if "factors" in gradients:
             scaled = batch.parameters["factors"] * batch.values[..., None]
             others = scaled.sum(axis=1, keepdims=True) - scaled
-            np.add.at(gradients["factors"], rows.ids, dlogits[..., None] * batch.values[..., None] * others)
+            np.add.at(gradients["factors"], rows.ids, grad_logits[..., None] * batch.values[..., None] * others)
         for name, gradient in gradients.items():
             self._momentum[name] = (0.5 * self._momentum[name] + gradient).astype(np.float32)
             self._parameters[name] -= np.float32(self.model.settings.learning_rate) * self._momentum[name]
@@ -104,6 +102,11 @@ def make_rows(n_rows: int, *, seed: int, task: str = "binary", weighted: bool = 
     weight = rng.integers(1, 4, n_rows).astype(np.float32) if weighted else None
     ids = (local + N_VALUES * np.arange(N_FIELDS)).astype(np.int32)
     return Rows(ids=ids, y=y.astype(np.float32), weight=weight)
+
+
+@pytest.fixture
+def set_rows_per_step(monkeypatch) -> Callable[[int], None]:
+    return lambda n_rows: monkeypatch.setattr(loop, "ROWS_PER_STEP", n_rows)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anyfm.core.errors import InputError, SettingError
-from anyfm.training.split import split_by, split_fraction, split_groups
+from anyfm.training.split import split_by, split_fraction
 
 FRACTIONS = st.floats(0.01, 0.99)
 
@@ -33,7 +33,7 @@ def test_another_seed_is_another_split():
     assert not np.array_equal(split_fraction(100, 0.3, seed=0)[1], split_fraction(100, 0.3, seed=1)[1])
 
 
-def test_stratified_split_keeps_the_share_of_each_class():
+def test_stratified_split_keeps_the_fraction_of_each_class():
     classes = np.array([1] * 20 + [0] * 980)
     training, validation = split_fraction(1000, 0.1, seed=0, stratify=classes)
     assert_partition((training, validation), 1000)
@@ -77,22 +77,6 @@ def test_split_by_takes_dates_and_texts():
 def test_missing_values_are_refused_by_row(values):
     with pytest.raises(InputError, match=r"missing values \(row 2\)"):
         split_by(values, 0.5)
-    with pytest.raises(InputError, match=r"missing values \(row 2\)"):
-        split_groups(values, 0.5, seed=0)
-
-
-@given(st.lists(st.integers(0, 9), min_size=2, max_size=60).filter(lambda v: len(set(v)) > 1), FRACTIONS)
-def test_groups_stay_whole(groups, fraction):
-    groups = np.array(groups)
-    split = split_groups(groups, fraction, seed=0)
-    assert_partition(split, len(groups))
-    assert not set(groups[split[0]]) & set(groups[split[1]])
-
-
-def test_many_small_groups_come_near_the_fraction():
-    groups = np.repeat(np.arange(200), 5)
-    assert len(split_groups(groups, 0.2, seed=0)[1]) == 200
-    assert not np.array_equal(split_groups(groups, 0.2, seed=0)[1], split_groups(groups, 0.2, seed=1)[1])
 
 
 def test_what_cannot_be_split():
@@ -103,7 +87,5 @@ def test_what_cannot_be_split():
         split_fraction(1, 0.5, seed=0)
     with pytest.raises(InputError, match="two different values"):
         split_by(np.array([3, 3, 3]), 0.5)
-    with pytest.raises(InputError, match="two groups"):
-        split_groups(np.array(["u", "u"]), 0.5, seed=0)
     with pytest.raises(SettingError, match=r"shape \(3,\)"):
         split_fraction(3, 0.5, seed=0, stratify=[1, 0])

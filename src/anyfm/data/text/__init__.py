@@ -1,1 +1,1 @@
-"""Text files of integer-coded rows: libsvm and libffm."""
+"""Text files of integer-encoded rows: libsvm and libffm."""

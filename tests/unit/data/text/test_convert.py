@@ -1,4 +1,4 @@
-"""Tables to text files and back: ids agree with the encoder, values come back, and mismatches are named."""
+"""Tables to text files and back: ids agree with the encoder, values are restored, mismatches are refused."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from anyfm.core.errors import ArtifactError, InputError, SettingError
 from anyfm.data.encoder import Encoder
-from anyfm.data.inference import infer_schema
+from anyfm.data.schema_inference import infer_schema
 from anyfm.data.text.convert import convert, load_vocabulary, save_vocabulary, vocabulary_beside
 from anyfm.data.text.reader import read_text
 
@@ -54,7 +54,7 @@ def test_text_holds_the_rows_of_the_encoder(tmp_path, tags, name):
 
 
 @pytest.mark.parametrize("name", ["rows.ffm", "rows.svm"])
-def test_values_come_back_with_the_vocabulary(tmp_path, name):
+def test_a_vocabulary_restores_values(tmp_path, name):
     frame = table(tags=True)
     done = convert(frame, tmp_path / name, **OPTIONS)
     convert(tmp_path / name, tmp_path / "back.parquet", vocabulary=done.vocabulary)
@@ -65,7 +65,7 @@ def test_values_come_back_with_the_vocabulary(tmp_path, name):
     assert set(back["price"]) <= set(labels)  # bins stay intervals
 
 
-def test_scaled_numbers_come_back_as_numbers(tmp_path):
+def test_a_vocabulary_restores_scaled_numbers(tmp_path):
     frame = table()
     done = convert(frame, tmp_path / "rows.ffm", target="click", schema_options={"overrides": {"price": "scaled"}})
     convert(tmp_path / "rows.ffm", tmp_path / "back.parquet", vocabulary=done.vocabulary)
@@ -73,7 +73,7 @@ def test_scaled_numbers_come_back_as_numbers(tmp_path):
     assert back["price"].to_numpy() == pytest.approx(frame["price"].to_numpy(), rel=1e-5, abs=1e-4)
 
 
-def test_unseen_values_come_back_as_such(tmp_path):
+def test_unseen_values_are_marked(tmp_path):
     done = convert(table(), tmp_path / "rows.ffm", **OPTIONS)
     other = pl.DataFrame({"site": ["s1", "new", None], "user_id": [1, 10**6, 2], "price": [1.0, 2.0, 3.0]})
     again = convert(other, tmp_path / "test.ffm", vocabulary=done.vocabulary)
@@ -86,7 +86,7 @@ def test_unseen_values_come_back_as_such(tmp_path):
     assert back["user_id"].to_list() == ["1", "<unseen>", "2"]
 
 
-def test_text_labels_and_text_classes_come_back(tmp_path):
+def test_a_vocabulary_restores_classes(tmp_path):
     frame = table().with_columns(
         pl.when(pl.col("click") == 1).then(pl.lit("yes")).otherwise(pl.lit("no")).alias("click")
     )
@@ -95,7 +95,7 @@ def test_text_labels_and_text_classes_come_back(tmp_path):
     assert pl.read_csv(tmp_path / "back.csv")["click"].to_list() == frame["click"].to_list()
 
 
-def test_without_a_vocabulary_ids_come_back(tmp_path):
+def test_without_a_vocabulary_the_table_has_ids(tmp_path):
     convert(table(), tmp_path / "rows.ffm", **OPTIONS)
     convert(tmp_path / "rows.ffm", tmp_path / "ids.csv")
     ids = pl.read_csv(tmp_path / "ids.csv")
@@ -105,7 +105,7 @@ def test_without_a_vocabulary_ids_come_back(tmp_path):
     assert np.array_equal(ids["label"].to_numpy(), rows.y)
 
 
-def test_rows_of_differing_length_become_lists(tmp_path):
+def test_rows_of_different_lengths_become_lists(tmp_path):
     (tmp_path / "rows.ffm").write_text("-1 0:5:1 1:7:0.5\n1\n-1 3:9:2\n")
     convert(tmp_path / "rows.ffm", tmp_path / "ids.parquet")
     ids = pl.read_parquet(tmp_path / "ids.parquet")
@@ -113,20 +113,20 @@ def test_rows_of_differing_length_become_lists(tmp_path):
     assert ids["ids"].to_list() == [[5, 7], [], [9]]
     assert ids["fields"].to_list() == [[0, 1], [], [3]]
     assert ids["values"].to_list() == [[1, 0.5], [], [2]]
-    with pytest.raises(InputError, match=r"differing length .*\.parquet"):
+    with pytest.raises(InputError, match=r"different lengths .*\.parquet"):
         convert(tmp_path / "rows.ffm", tmp_path / "ids.csv")
 
 
 def test_libffm_to_libsvm_and_back(tmp_path):
     done = convert(table(tags=True), tmp_path / "rows.ffm", **OPTIONS)
     convert(tmp_path / "rows.ffm", tmp_path / "rows.svm")
-    with pytest.raises(SettingError, match="which field"):
+    with pytest.raises(SettingError, match="the field of an id"):
         convert(tmp_path / "rows.svm", tmp_path / "back.ffm")
     convert(tmp_path / "rows.svm", tmp_path / "back.ffm", vocabulary=done.vocabulary)
     assert (tmp_path / "back.ffm").read_bytes() == (tmp_path / "rows.ffm").read_bytes()
 
 
-def test_labels_minus_one_stay_from_text_to_text(tmp_path):
+def test_labels_of_minus_one_are_preserved(tmp_path):
     (tmp_path / "rows.ffm").write_text("-1 0:5:1\n1 0:6:1\n")
     convert(tmp_path / "rows.ffm", tmp_path / "rows.svm")
     assert (tmp_path / "rows.svm").read_text() == "-1 5:1\n1 6:1\n"
@@ -141,10 +141,10 @@ def test_the_same_table_gives_the_same_bytes(tmp_path):
     assert [p.read_bytes() for p in files[0]] == [p.read_bytes() for p in files[1]]
 
 
-# --- what does not fit --------------------------------------------------------------------------------------------
+# --- refused ------------------------------------------------------------------------------------------------------
 
 
-def test_a_vocabulary_of_other_data_is_noticed(tmp_path):
+def test_a_vocabulary_of_other_data_is_refused(tmp_path):
     done = convert(table(), tmp_path / "rows.ffm", **OPTIONS)
     (tmp_path / "other.ffm").write_text("1 0:1:1\n1 2:1:1\n")
     with pytest.raises(InputError, match=r"the id 1 is of field 0 .*row 2, value '2:1'"):
@@ -160,7 +160,7 @@ def test_a_vocabulary_of_other_data_is_noticed(tmp_path):
         convert(tmp_path / "twice.ffm", tmp_path / "back.csv", vocabulary=done.vocabulary)
 
 
-def test_a_damaged_vocabulary_is_noticed(tmp_path):
+def test_a_damaged_vocabulary_is_refused(tmp_path):
     done = convert(table(), tmp_path / "rows.ffm", **OPTIONS)
     (done.vocabulary / "encoder.json").write_text("{")
     with pytest.raises(ArtifactError, match=r"encoder\.json"):
@@ -172,18 +172,18 @@ def test_a_damaged_vocabulary_is_noticed(tmp_path):
         load_vocabulary(done.vocabulary)
 
 
-def test_a_vocabulary_replaces_no_stranger(tmp_path):
+def test_a_vocabulary_replaces_no_other_directory(tmp_path):
     place = vocabulary_beside(tmp_path / "rows.ffm")
     assert place.name == "rows.ffm.vocabulary"
     place.mkdir()
-    (place / "thesis.txt").write_text("mine")
+    (place / "thesis.txt").write_text("text")
     encoder, _ = encoded(table())
-    with pytest.raises(InputError, match="not a vocabulary"):
+    with pytest.raises(InputError, match="this is not a vocabulary"):
         save_vocabulary(encoder, place)
-    assert (place / "thesis.txt").read_text() == "mine"
+    assert (place / "thesis.txt").read_text() == "text"
 
 
-def test_one_of_both_must_be_text(tmp_path):
+def test_source_or_result_must_be_text(tmp_path):
     with pytest.raises(SettingError, match="source or result must be"):
         convert(table(), tmp_path / "rows.csv")
     with pytest.raises(SettingError, match="format must be one of"):

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from anyfm.core.errors import InputError, SettingError
 from anyfm.core.rows import Rows
-from anyfm.data.text.reader import read_text, text_format, write_text
+from anyfm.data.text.reader import read_text, text_format
+from anyfm.data.text.writer import write_text
 from tests.fuzz.text_compare import INTEGERS, NUMBERS, attempt, disagreement, native
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False, width=32)
@@ -31,8 +32,8 @@ def written(tmp_path):
 # --- against the specification ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("seed", range(8))
-def test_parser_and_specification_agree_on_made_up_text(seed):
+@pytest.mark.parametrize("seed", range(5))
+def test_parser_and_specification_agree_on_generated_text(seed):
     rng = random.Random(seed)
     for _ in range(400):
         text, cuts, options = attempt(rng)
@@ -84,7 +85,7 @@ def test_short_numbers_next_to_half_way_between_two_float32_are_rounded_once():
     assert disagreement(text, [], fields=False) == ""
 
 
-def test_blocks_pieces_and_threads_do_not_show():
+def test_the_result_does_not_depend_on_blocks_and_threads():
     rng = random.Random(5)
     lines = [
         f"{i % 2} " + " ".join(f"{f}:{rng.randrange(1000)}:{rng.choice(['1', '0.5'])}" for f in range(i % 7))
@@ -100,14 +101,14 @@ def test_blocks_pieces_and_threads_do_not_show():
             assert np.array_equal(cut[name], value) if isinstance(value, np.ndarray) else cut[name] == value, name
 
 
-def test_the_first_fault_of_many_is_named_whatever_the_threads():
+def test_the_first_fault_is_named_for_any_number_of_threads():
     text = b"1 0:1:1\n" * 500 + b"1 0:x:1\n" * 500
     for n_threads in (1, 3, 8):
         fault = native(text, [], fields=True, n_threads=n_threads, piece_bytes=64)
         assert fault == ("id", 501, 5, b"x:1")
 
 
-# --- rows through a file and back ---------------------------------------------------------------------------------
+# --- writing and reading ------------------------------------------------------------------------------------------
 
 
 @st.composite
@@ -161,8 +162,8 @@ def plain(rows: Rows, *, fields: bool) -> list:
 
 @pytest.mark.parametrize("format", ["libffm", "libsvm"])
 @given(data=st.data())
-@settings(max_examples=150)
-def test_rows_come_back_from_a_file_bit_for_bit(format, data, tmp_path_factory):
+@settings(max_examples=80)
+def test_written_rows_are_read_back_bit_for_bit(format, data, tmp_path_factory):
     rows = data.draw(some_rows(fields=format == "libffm"))
     path = tmp_path_factory.mktemp("text") / "rows"
     write_text(rows, path, format=format)
@@ -192,7 +193,7 @@ def test_rows_with_the_same_fields_are_of_fixed_width(written):
     assert (read.n_features, read.n_fields, read.task) == (9, 2, "binary")
 
 
-def test_a_fixed_width_may_have_any_fields(written):
+def test_rows_of_fixed_width_may_have_any_fields(written):
     read = read_text(written("1 2:5:1 2:7:1 0:1:.5\n0 2:6:1 2:8:1 0:1:1"))
     assert read.rows.fields.tolist() == [2, 2, 0]
     assert read.rows.values.tolist() == [[1, 1, 0.5], [1, 1, 1]]
@@ -213,7 +214,7 @@ def test_libsvm_rows_of_equal_length_are_of_fixed_width_and_of_one_field(written
     assert read.n_fields == 1
 
 
-def test_legal_oddities(written):
+def test_unusual_but_legal_text(written):
     text = "\ufeff1\t0:5:0  0:5:2 \r\n\r\n  \n0\n-0.0 3:1:1"
     read = read_text(written(text))
     assert read.rows.offsets.tolist() == [0, 2, 2, 3]
@@ -260,12 +261,12 @@ def test_ids_with_several_fields_are_legal_and_counted(written, text, n_shared):
         ("-1 0 1 .5", "regression", [-1, 0, 1, 0.5], 0),
     ],
 )
-def test_labels_say_the_task(written, labels, task, y, negative):
+def test_labels_determine_the_task(written, labels, task, y, negative):
     read = read_text(written("\n".join(labels.split())))
     assert (read.task, read.rows.y.tolist(), read.negative_label) == (task, y, negative)
 
 
-def test_labels_minus_one_stay_where_regression_is_asked_for(written):
+def test_labels_of_minus_one_are_preserved_for_regression(written):
     read = read_text(written("-1\n1\n"), task="regression")
     assert read.rows.y.tolist() == [-1, 1]
 
@@ -277,7 +278,7 @@ def test_a_label_too_small_for_a_normal_float_is_no_zero(written, n_threads):
 
 
 @pytest.mark.parametrize("task", ["auto", "binary"])
-def test_labels_0_and_minus_1_do_not_go_together(written, task):
+def test_labels_0_and_minus_1_together_are_refused(written, task):
     with pytest.raises(InputError, match=r"0 and -1 both occur .*rows.ffm, line 4, value -1"):
         read_text(written("0\n1\n\n-1\n0\n"), task=task)
 
@@ -290,7 +291,7 @@ def test_other_labels_are_refused_for_a_binary_task(written):
 # --- unseen ids and fields ----------------------------------------------------------------------------------------
 
 
-def test_unseen_ids_and_fields_are_dropped_and_counted_on_demand(written):
+def test_unseen_ids_and_fields_can_be_dropped_and_are_counted(written):
     path = written("1 0:5:1 1:7:.5\n0 0:9:1 1:8:1\n1 2:1:1\n1 0:10:1\n")
     read = read_text(path, n_features=9, n_fields=2, unseen="drop")
     assert read.rows.offsets.tolist() == [0, 2, 3, 3, 3]
@@ -332,7 +333,7 @@ def test_faults_name_the_file_they_are_in(written, tmp_path):
         read_text(tmp_path / "*.ffm")
 
 
-def test_formats_are_told_by_the_suffix():
+def test_the_suffix_determines_the_format():
     assert [text_format(name) for name in ("a.ffm", "a.LIBFFM", "a.svm", "a.libsvm", "a.svmlight", "a.csv")] == [
         *("libffm", "libffm", "libsvm", "libsvm", "libsvm"),
         None,

@@ -1,0 +1,54 @@
+"""``anyfm generate``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from anyfm.cli.options import AsJson, option
+from anyfm.cli.output import Output
+from anyfm.core.errors import SettingError
+from anyfm.core.settings import unknown_name
+
+
+def generate(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The table to write: .parquet, .csv or .jsonl.")],
+    rows: Annotated[int, option("Data", "INTEGER", "Number of rows.")] = 100_000,
+    like: Annotated[
+        str, option("Data", "ads|criteo", "ads: few fields with known effects; criteo: 39 fields, many rare values.")
+    ] = "ads",
+    seed: Annotated[int, option("Data", "INTEGER", "The same seed gives the same bytes.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Write a table of generated clicks, and the true effects beside it.
+
+    The true effects are in OUT.truth.json, so that what a model learns can be compared with them.
+
+    Examples:
+    anyfm generate clicks.parquet --rows 50000
+    anyfm generate large.csv --like criteo --rows 1000000 --seed 1
+    """
+    from anyfm.data.readers import write_table
+    from anyfm.datasets.synthetic import GENERATORS
+
+    if like not in GENERATORS:
+        raise SettingError(unknown_name(like, GENERATORS, what="kind of table"))
+    output = Output(as_json=as_json)
+    table = GENERATORS[like](rows, seed=seed)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_table(table.columns, out)
+    truth = out.with_suffix(".truth.json")
+    truth.write_text(json.dumps(table.truth, indent=2) + "\n", encoding="utf-8")
+    summary = {key: table.truth[key] for key in ("kind", "seed", "click_rate", "best_logloss")}
+    output.facts(
+        [
+            ("rows", f"{rows:,}, {summary['click_rate']:.1%} of them clicks"),
+            ("best logloss", f"{summary['best_logloss']:.5f} (of the true probabilities)"),
+            ("written to", str(out)),
+            ("true effects", str(truth)),
+        ]
+    )
+    output.finish({"rows": rows, "out": str(out), "truth": str(truth), **summary})

@@ -1,0 +1,105 @@
+"""What commands write: text for people, and one line of JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+_MAX_WIDTH = 100
+
+
+class Output:
+    """Where a command writes: results to standard output, notes on what is found and done to standard error.
+
+    Parameters
+    ----------
+    as_json : bool
+        The result is one JSON object, the last line of standard output, and all text goes to standard error.
+    stdout_taken : bool
+        Standard output carries data, so that all text goes to standard error.
+    """
+
+    def __init__(self, *, as_json: bool = False, stdout_taken: bool = False) -> None:
+        from rich.console import Console
+
+        self._as_json = as_json
+        self._notes = Console(stderr=True, highlight=False)
+        self._results = self._notes if as_json or stdout_taken else Console(highlight=False)
+
+    def finish(self, result: Mapping[str, Any]) -> None:
+        """Write the JSON object, if it is asked for."""
+        if self._as_json:
+            sys.stdout.write(json.dumps(result, ensure_ascii=False, allow_nan=False) + "\n")
+            sys.stdout.flush()
+
+    def text(self, text: str) -> None:
+        """Write lines of a result, wrapped between words; an indented line stays indented."""
+        for line in text.split("\n"):
+            indent = line[: len(line) - len(line.lstrip())]
+            self._print(line[len(indent) :], indent, indent)
+
+    def facts(self, facts: Iterable[tuple[str, str]], *, notes: bool = False) -> None:
+        """Write lines of name and value."""
+        facts = list(facts)
+        width = max((len(name) for name, _ in facts), default=0) + 2
+        for name, value in facts:
+            self._print(value, name.ljust(width), " " * width, notes=notes)
+
+    def table(
+        self,
+        columns: Sequence[str],
+        rows: Iterable[Sequence[str]],
+        *,
+        numbers: Iterable[str] = (),
+        title: str | None = None,
+        notes: bool = False,
+    ) -> None:
+        """Write a table. The first column and those of `numbers`, which are aligned to the right, are not wrapped."""
+        from rich.box import SIMPLE_HEAD
+        from rich.table import Table
+        from rich.text import Text
+
+        console = self._notes if notes else self._results
+        if title is not None:
+            console.print(title, markup=False, style="italic")
+        shown = Table(box=SIMPLE_HEAD)
+        for column in columns:
+            is_number = column in numbers
+            shown.add_column(
+                Text(column), justify="right" if is_number else "left", no_wrap=is_number or column == columns[0]
+            )
+        for row in rows:
+            shown.add_row(*map(Text, row))
+        console.print(shown)
+
+    def _print(self, text: str, first: str, indent: str, *, notes: bool = False) -> None:
+        console = self._notes if notes else self._results
+        width = min(console.width, _MAX_WIDTH)
+        lines = textwrap.wrap(
+            text, width, initial_indent=first, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+        )
+        console.print("\n".join(lines), markup=False, soft_wrap=True)
+
+
+def metric_facts(metrics: Mapping[str, float]) -> list[tuple[str, str]]:
+    return [(name.replace("_", " "), f"{value:.5f}") for name, value in metrics.items()]
+
+
+def seconds_text(seconds: float) -> str:
+    return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.0f} s"
+
+
+def settings_text(settings: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={value_text(value)}" for name, value in settings.items())
+
+
+def value_text(value: Any) -> str:
+    """A value as it is written on the command line."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, (list, tuple)):
+        return ",".join(map(str, value))
+    return "none" if value is None else str(value)

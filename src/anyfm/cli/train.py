@@ -1,0 +1,141 @@
+"""``anyfm train``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from anyfm.cli.data_summary import show_data
+from anyfm.cli.options import (
+    AsJson,
+    general_options,
+    merged_settings,
+    model_options,
+    option,
+    refuse_settings_of_other_models,
+    with_options,
+)
+from anyfm.cli.output import Output, metric_facts, seconds_text, settings_text
+from anyfm.models import MODELS
+
+if TYPE_CHECKING:
+    from anyfm.model import Model
+    from anyfm.pipeline import PreparedData
+
+
+@with_options(*general_options(), *model_options())
+def train(
+    data: Annotated[
+        str, typer.Argument(metavar="DATA", help="A CSV, TSV, Parquet, Arrow, JSONL, libsvm or libffm file, or a glob.")
+    ],
+    out: Annotated[Path, option("Output", "DIR", "The directory to save the model in.")],
+    model: Annotated[str | None, option("Model", "|".join(MODELS), "The model to train. Default: fm.")] = None,
+    preset: Annotated[
+        str | None, option("Model", "NAME", "Named settings. libffm: an ffm with the defaults of the program libffm.")
+    ] = None,
+    assignments: Annotated[
+        list[str] | None, option("Model", "NAME=VALUE", "Any setting by name, for scripts; may be repeated.", "--set")
+    ] = None,
+    config: Annotated[
+        Path | None,
+        option("Model", "FILE.toml", "Read settings from a file, such as n_factors = 8; options override them."),
+    ] = None,
+    checkpoint: Annotated[
+        Path | None, option("Output", "DIR", "Save the state of training there after every epoch.")
+    ] = None,
+    resume: Annotated[bool, option("Output", None, "Continue from the checkpoint.", "--resume")] = False,
+    as_json: AsJson = False,
+    *,
+    settings: dict[str, Any],
+) -> None:
+    """Train a model on a table, and save it.
+
+    The kind of every column is inferred and shown with the reason; --field overrides it. A tenth of the rows is held
+    out at random to choose the best epoch, unless --valid, --valid-by or --valid-fraction says otherwise. A libsvm or
+    libffm file needs no --target: its rows start with the label. `anyfm models` shows which values a setting takes.
+
+    Examples:
+    anyfm train clicks.parquet --target click --out model
+    anyfm train clicks.csv --target click --model ffm --n-factors 8 --out model
+    anyfm train ratings.csv --target stars --valid-by day --out model
+    anyfm train tr.ffm --model ffm --valid va.ffm --out model
+    """
+    from anyfm import pipeline
+    from anyfm.artifact import refuse_to_replace
+    from anyfm.training.callbacks import ProgressBar
+
+    settings = merged_settings(settings, assignments, config)
+    in_file = {name: settings.pop(name, None) for name in ("model", "preset")}
+    preset = preset or in_file["preset"]
+    of_preset = next((name for name, each in MODELS.items() if preset in each.presets), "fm")
+    model = model or in_file["model"] or of_preset
+    refuse_settings_of_other_models(model, settings)
+    refuse_to_replace(out, overwrite=True)  # before training instead of after it
+    output = Output(as_json=as_json)
+    prepared: list[PreparedData] = []
+
+    def on_data(found: PreparedData) -> None:
+        prepared.append(found)
+        own = {each.name: settings[each.name] for each in model_options() if each.name in settings}
+        memory = pipeline.memory_text(model, own, preset=preset, n_features=found.n_features, n_fields=found.n_fields)
+        show_data(output, found, memory=memory)
+
+    trained = pipeline.train(
+        data,
+        model=model,
+        preset=preset,
+        on_data=on_data,
+        callbacks=[ProgressBar()],
+        checkpoint=checkpoint,
+        resume=resume,
+        **settings,
+    )
+    trained.save(out)
+    _show_result(output, trained, out)
+    output.finish(_result(trained, prepared[0], out))
+
+
+def _show_result(output: Output, model: Model, out: Path) -> None:
+    from anyfm.training.history import STOP_REASONS
+
+    history, seconds = model.history, model.seconds
+    times = [f"{name} {seconds_text(seconds[name])}" for name in ("read", "encode", "train") if seconds[name]]
+    output.facts(
+        [
+            ("model", model.name),
+            ("settings", settings_text(model.settings.to_dict())),
+            (
+                "best epoch",
+                f"{history.best_epoch} of {history.n_epochs} ({STOP_REASONS[history.stop_reason or 'epochs']})",
+            ),
+            *metric_facts(model.metrics),
+            ("time", f"{', '.join(times)} ({model.rows_per_second:,.0f} rows/s)"),
+            ("saved to", str(out)),
+        ]
+    )
+
+
+def _result(model: Model, data: PreparedData, out: Path) -> dict[str, Any]:
+    """The result for JSON."""
+    history, schema = model.history, data.schema
+    return {
+        "model": model.name,
+        "out": str(out),
+        "task": data.task.name,
+        "format": data.format,
+        "negative_label": data.negative_label,
+        "rows": data.train.n_rows,
+        "valid_rows": 0 if data.valid is None else data.valid.n_rows,
+        "features": data.n_features,
+        "fields": data.n_fields,
+        "ignored": [] if schema is None else [item.name for item in schema.fields if item.kind == "ignore"],
+        "encoding": {name: report.to_dict() for name, report in data.reports.items()},
+        "epochs": history.n_epochs,
+        "best_epoch": history.best_epoch,
+        "stop_reason": history.stop_reason,
+        "seconds": model.seconds,
+        "rows_per_second": model.rows_per_second,
+        "valid": model.metrics,
+    }

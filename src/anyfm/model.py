@@ -1,0 +1,465 @@
+"""The trained model: `anyfm.train` and `anyfm.load` return it. Scoring needs no torch."""
+
+from __future__ import annotations
+
+import html
+import math
+import os
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anyfm.artifact import Artifact, load_artifact, save_artifact
+from anyfm.core.errors import InputError, MissingDependencyError, SettingError, got, located, nearest_name
+from anyfm.core.rows import Floats, Ids, Rows
+from anyfm.core.task import Task
+from anyfm.engines.scorer import Scorer, make_scorer
+
+if TYPE_CHECKING:
+    from anyfm.data.encoder import Encoded
+    from anyfm.data.readers import Frame
+    from anyfm.data.schema import Schema
+    from anyfm.data.text.reader import Source, TextRows
+    from anyfm.explain.contributions import Contributions
+    from anyfm.explain.summary import Summary
+    from anyfm.training.history import History
+
+
+class Model:
+    """A trained model: it predicts, explains and saves itself. Any number of threads may share it.
+
+    Where a method takes `x`, it may be a pandas, polars or Arrow table; a mapping of column name to array; one row as a
+    mapping of column name to value, or a list of such rows; a path or glob of table files; or encoded `Rows`. Columns
+    that the model does not use are ignored. A model trained on libsvm or libffm text takes paths of such files instead
+    of tables.
+
+    Parameters
+    ----------
+    artifact : Artifact
+        Parameters, settings and encoder, as they are saved.
+    n_threads : int
+        Threads that score one large table; 0 means all cores of this process.
+    history : History, optional
+        Of the training just finished, with its times; by default the one that the artifact records.
+    seconds : mapping of str to float, optional
+        Of the training just finished: "read", "encode", "train" (the epochs without validation) and "total".
+
+    Attributes
+    ----------
+    artifact : Artifact
+    seconds : dict of str to float
+        Empty for a loaded model.
+    """
+
+    def __init__(
+        self,
+        artifact: Artifact,
+        *,
+        n_threads: int = 0,
+        history: History | None = None,
+        seconds: Mapping[str, float] | None = None,
+    ) -> None:
+        self.artifact = artifact
+        self.seconds = dict(seconds or {})
+        self._n_threads = n_threads
+        self._history = history
+        self._is_classification = self.task.is_classification
+
+    # --- what it is
+
+    @property
+    def name(self) -> str:
+        """Which model it is, one of `anyfm.models.MODELS`: "fm"."""
+        return self.artifact.model.name
+
+    @property
+    def task(self) -> Task:
+        """What is predicted; its name is "binary" or "regression"."""
+        return self.artifact.model.task
+
+    @property
+    def settings(self) -> Any:
+        """The model's settings object, such as `anyfm.models.FMSettings`."""
+        return self.artifact.model.settings
+
+    @property
+    def schema(self) -> Schema | None:
+        """What each column of the table is; None for a model of rows that were encoded elsewhere."""
+        return None if self.artifact.encoder is None else self.artifact.encoder.schema
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """On the validation rows, at the best epoch; empty without such rows."""
+        return dict(self.artifact.metrics.get("valid", {}))
+
+    @property
+    def history(self) -> History:
+        """The training epoch by epoch; after loading without times."""
+        from anyfm.training.history import History
+
+        if self._history is not None:
+            return self._history
+        return History.from_dict(self.artifact.history) if self.artifact.history else History()
+
+    @property
+    def training_data(self) -> dict[str, Any]:
+        """What is recorded of the training rows: n_rows, n_valid_rows, mean_target and format ("table", "libsvm" or
+        "libffm"), and for text files negative_label, the label of the negative class."""
+        names = {"rows": "n_rows", "valid_rows": "n_valid_rows"}
+        keys = ("rows", "valid_rows", "mean_target", "format", "negative_label")
+        recorded = self.artifact.training
+        return {names.get(key, key): recorded[key] for key in keys if key in recorded}
+
+    @property
+    def rows_per_second(self) -> float:
+        """Training rows per second of training, without reading and validation; 0 for a loaded model."""
+        n_rows = self.training_data.get("n_rows", 0) * self.history.n_epochs
+        return float(n_rows / max(self.seconds["train"], 1e-9)) if "train" in self.seconds else 0.0
+
+    # --- input
+
+    def read(self, x: Any, **options: Any) -> Frame:
+        """Read a table such that values this model knows as text ("007") are not taken for numbers.
+
+        Parameters
+        ----------
+        x : table, rows as mappings, or path
+        **options
+            As for `anyfm.data.readers.read_table`.
+        """
+        from anyfm.data.readers import read_table
+
+        encoder = self.artifact.require_encoder()
+        if _is_row(x):
+            x = [x]
+        if isinstance(x, (list, tuple)) and x and all(isinstance(row, Mapping) for row in x):
+            x = _columns_of(x, encoder.columns)
+        return read_table(x, text_columns=encoder.text_columns, **options)
+
+    def read_text(self, source: Source, *, format: str = "auto", labelled: bool = True) -> TextRows:
+        """Read libsvm or libffm files of the ids that this model was trained on.
+
+        Entries whose id (or, where the model uses it, field) is beyond those of training are left out of their rows
+        and counted.
+
+        Parameters
+        ----------
+        source : path, glob or list of paths
+        format : {"auto", "libsvm", "libffm"}
+            "auto": by the suffix, and otherwise the format of the training file.
+        labelled : bool
+            Whether the labels must be those of the model's task. Without, they may be any numbers.
+
+        Raises
+        ------
+        SettingError, InputError
+            The model was trained on a table, a file is not of the format, or it lacks the fields that the model needs.
+        """
+        from anyfm.data.text.reader import FORMATS, read_text, source_format
+
+        artifact = self.artifact
+        if artifact.encoder is not None:
+            raise InputError(
+                "this model was trained on a table and assigns ids itself, so it cannot read ids. Give it a table"
+            )
+        if format == "auto" and text_format_of(source) is None and artifact.training.get("format") in FORMATS:
+            format = artifact.training["format"]
+        format = source_format(source, format)
+        with_fields = artifact.model.needs_fields
+        if with_fields and format == "libsvm":
+            raise SettingError(got(f"{self.name} needs the field of every entry: a libffm file", format=format))
+        return read_text(
+            source,
+            format=format,
+            n_features=artifact.n_features,
+            n_fields=artifact.n_fields if with_fields else None,
+            unseen="drop",
+            task=self.task.name if labelled else "regression",
+        )
+
+    def encode(self, x: Any, *, labelled: bool = False) -> Encoded:
+        """Encode a table, and count what was unseen and missing.
+
+        Parameters
+        ----------
+        x : table, rows as mappings, or path
+        labelled : bool
+            Whether the target (and the weight, if the model has one) is needed too.
+
+        Raises
+        ------
+        InputError
+            A column is missing, or a value cannot be read; the message names file, row, column and value.
+        """
+        return self.artifact.require_encoder().encode(self.read(x), labelled=labelled)
+
+    def rows(self, x: Any, *, labelled: bool = False) -> Rows:
+        """`x` as encoded rows, whatever it is; `labelled` as for `encode` and `read_text`."""
+        found = self._given(x, labelled=labelled)
+        return (
+            found if isinstance(found, Rows) else self.artifact.require_encoder().encode(found, labelled=labelled).rows
+        )
+
+    def _given(self, x: Any, *, labelled: bool) -> Rows | Frame:
+        """Rows as they are, text files as rows, and everything else as a table."""
+        if isinstance(x, Rows):
+            return x
+        if text_format_of(x) is not None or (self.artifact.encoder is None and _first_path(x) is not None):
+            return self.read_text(x, labelled=labelled).rows
+        return self.read(x)
+
+    # --- predictions
+
+    def predict(self, x: Any) -> Floats:
+        """The probability of the positive class, or the predicted number, of every row; float32 of shape (n_rows,)."""
+        logits = self.logits(x)
+        return np.asarray(self.task.predictions(logits), np.float32) if self._is_classification else logits
+
+    def predict_proba(self, x: Any) -> Floats:
+        """The probabilities of the negative and the positive class, float32 of shape (n_rows, 2).
+
+        Raises
+        ------
+        SettingError
+            The model is a regression.
+        """
+        if not self._is_classification:
+            raise SettingError(got("predict_proba needs a classification; use predict", task=self.task.name))
+        logits = self.logits(x)
+        return np.column_stack([self.task.predictions(-logits), self.task.predictions(logits)]).astype(np.float32)
+
+    def logits(self, x: Any) -> Floats:
+        """The logit of every row, float32 of shape (n_rows,); for regression, the prediction itself."""
+        return self._scorer.logits(self.rows(x))
+
+    def decision_function(self, x: Any) -> Floats:
+        """`logits` under the name that scikit-learn has for it."""
+        return self.logits(x)
+
+    def predict_one(self, row: Mapping[str, Any]) -> float:
+        """`predict` of one row, in tens of microseconds: values by column name, None for a missing one.
+
+        Raises
+        ------
+        InputError
+            A column is not named, or a value cannot be read.
+        """
+        encoder = self.artifact.require_encoder()
+        try:
+            rows = encoder.encode_one(row)
+        except InputError:
+            _columns_of([row], encoder.columns)  # names the nearest key, if a key is missing
+            raise
+        if rows.offsets is None:
+            logit = self._scorer.logit(rows.ids[0], None if rows.values is None else rows.values[0], rows.fields)
+        else:
+            logit = self._scorer.logit(rows.ids, rows.values, rows.fields)
+        return self._response(logit)
+
+    def predict_ids(self, ids: Ids, values: Floats | None = None, fields: NDArray[np.int32] | None = None) -> float:
+        """`predict` of one row that is encoded already.
+
+        Parameters
+        ----------
+        ids : int32 array of shape (n_slots,)
+        values : float32 array of shape (n_slots,), optional
+        fields : int32 array of shape (n_slots,), optional
+            The field of each slot, for models that use it; absent: slot s holds a feature of field s.
+
+        Raises
+        ------
+        InputError
+            An id or field lies outside the model's, or the arrays differ in length.
+        """
+        return self._response(self._scorer.logit(ids, values, fields))
+
+    @cached_property
+    def _scorer(self) -> Scorer:
+        # Two threads may both create it at first; either is as good.
+        artifact = self.artifact
+        return make_scorer(artifact.model, artifact.parameters, n_fields=artifact.n_fields, n_threads=self._n_threads)
+
+    def _response(self, logit: float) -> float:
+        if not self._is_classification:
+            return logit
+        odds = math.exp(-abs(logit))
+        return 1.0 / (1.0 + odds) if logit >= 0 else odds / (1.0 + odds)
+
+    # --- evaluation and explanation
+
+    def evaluate(self, x: Any) -> dict[str, float]:
+        """The metrics of the task on labelled rows; see `anyfm.metrics.evaluate`."""
+        from anyfm.metrics import evaluate
+
+        rows = self.rows(x, labelled=True)
+        if rows.y is None:
+            raise InputError("rows to evaluate on must have targets, got y=None")
+        return evaluate(self.task, rows.y, self.logits(rows), rows.weight)
+
+    def explain(self, x: Any) -> Contributions:
+        """Each row's logit as the sum of its terms: bias, fields, pairs of fields."""
+        from anyfm.explain.contributions import explain
+
+        return explain(self.artifact, self._given(x, labelled=False))
+
+    def summarize(self, x: Any) -> Summary:
+        """What matters over a table: fields, pairs of fields, pairs of values; see `anyfm.explain.summary.summarize`.
+
+        Where `x` has the target, importance and confidence are measured too.
+        """
+        from anyfm.explain.summary import summarize
+
+        return summarize(self.artifact, self._given(x, labelled=True))
+
+    def report(self, x: Any, path: str | Path, *, others: Sequence[Model | str | Path] = ()) -> Path:
+        """Write one HTML page on quality, explanation and errors over a labelled table.
+
+        Parameters
+        ----------
+        x : table, rows as mappings, or path
+        path : path
+            The page.
+        others : sequence of Model or path, optional
+            Models of the same target to compare with.
+
+        Raises
+        ------
+        MissingDependencyError
+            What draws the page is not installed: ``pip install "anyfm[report]"``. It is an ImportError.
+        """
+        try:
+            from anyfm.report.page import write_report
+        except ImportError as error:
+            raise MissingDependencyError(f'the report needs {error.name}: pip install "anyfm[report]"') from error
+        models = [(self.name, self), *(_named(other) for other in others)]
+        names = [name for name, _ in models]
+        distinct = [
+            f"{name} ({names[: at + 1].count(name)})" if names.count(name) > 1 else name
+            for at, name in enumerate(names)
+        ]
+        table, called = (x, None) if _first_path(x) is not None else (self.read(x), "the table")
+        artifacts = [model.artifact for _, model in models]
+        write_report(list(zip(distinct, artifacts, strict=True)), table, path, data=called)
+        return Path(path)
+
+    def nearest(self, field: str, value: Any, *, n: int = 5, min_count: int = 1) -> list[tuple[Any, float]]:
+        """The values of a field whose vectors are most like that of `value`; see
+        `anyfm.explain.nearest.nearest_values`."""
+        from anyfm.explain.nearest import nearest_values
+
+        return nearest_values(self.artifact, field, value, n=n, min_count=min_count)
+
+    def factors(self) -> Frame:
+        """The parameters of every value, by field and value; see `anyfm.explain.factors.factors_table`."""
+        from anyfm.explain.factors import factors_table
+
+        return factors_table(self.artifact)
+
+    # --- saving and showing
+
+    def save(self, path: str | Path, *, overwrite: bool = True) -> Path:
+        """Save the model as a directory of plain files, which `anyfm.load` reads; see `artifact.save_artifact`.
+
+        Parameters
+        ----------
+        overwrite : bool
+            Whether an anyfm model that is already there may be replaced. Anything else is never replaced.
+        """
+        return save_artifact(self.artifact, path, overwrite=overwrite)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_scorer"}  # it holds compiled kernels
+
+    def __repr__(self) -> str:
+        facts = self._facts()
+        counts = [f"{facts[name]} {name}" for name in ("fields", "features", "parameters")]
+        return f"<anyfm.Model {', '.join([self.name, self.task.name, *counts])}>"
+
+    def _repr_html_(self) -> str:
+        facts = {**self._facts(), **{f"validation {name}": f"{value:.5g}" for name, value in self.metrics.items()}}
+        rows = (f"<tr><th>{html.escape(name)}</th><td>{html.escape(text)}</td></tr>" for name, text in facts.items())
+        return f"<table>{''.join(rows)}</table>"
+
+    def _facts(self) -> dict[str, str]:
+        artifact = self.artifact
+        n_parameters = artifact.model.n_parameters(artifact.n_features, artifact.n_fields)
+        return {
+            "model": self.name,
+            "task": self.task.name,
+            "fields": f"{artifact.n_fields:,}",
+            "features": f"{artifact.n_features:,}",
+            "parameters": f"{n_parameters:,}",
+        }
+
+
+def load(path: str | Path, *, n_threads: int = 0) -> Model:
+    """Load a saved model.
+
+    Parameters
+    ----------
+    path : path
+        The directory that `Model.save`, an estimator's ``save`` or the command line wrote.
+    n_threads : int
+        Threads that score one large table; 0 means all cores of this process.
+
+    Raises
+    ------
+    ArtifactError
+        There is no model, it is damaged, or a newer version wrote it.
+    """
+    return Model(load_artifact(path), n_threads=n_threads)
+
+
+def text_format_of(source: Any, format: str = "auto") -> str | None:
+    """ "libsvm" or "libffm" if `source` is text files of that format, by `format` or by suffix; None for a table."""
+    from anyfm.data.text.reader import FORMATS, text_format
+
+    if format != "auto":
+        return format if format in FORMATS else None
+    path = _first_path(source)
+    return None if path is None else text_format(path)
+
+
+def _first_path(source: Any) -> str | os.PathLike[str] | None:
+    """The path, or the first of a list of paths; None for anything else."""
+    if isinstance(source, (list, tuple)) and source:
+        source = source[0]
+    return source if isinstance(source, (str, os.PathLike)) else None
+
+
+def _is_row(x: Any) -> bool:
+    """Whether `x` is one row, a mapping with a value that is no column."""
+    return isinstance(x, Mapping) and any(isinstance(v, (str, bytes)) or not hasattr(v, "__len__") for v in x.values())
+
+
+def _columns_of(rows: Sequence[Mapping[str, Any]], needed: Sequence[str]) -> dict[str, list[Any]]:
+    """Rows as columns.
+
+    Raises
+    ------
+    InputError
+        A row lacks one of the `needed` columns; the message names its nearest key.
+    """
+    for number, row in enumerate(rows, start=1):
+        for name in needed:
+            if name not in row:
+                near = nearest_name(name, [key for key in row if key not in needed])
+                hint = f"Did you mean {near!r}? " if near else ""
+                raise InputError(
+                    located(
+                        "a row must have a value for every column of the model",
+                        row=number if len(rows) > 1 else None,
+                        column=name,
+                        remedy=f"{hint}Give None for a value that is missing.",
+                    )
+                )
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: [row.get(name) for row in rows] for name in names}
+
+
+def _named(model: Model | str | Path) -> tuple[str, Model]:
+    return (model.name, model) if isinstance(model, Model) else (Path(model).name, load(model))

@@ -1,0 +1,1 @@
+"""What both engines share: training statistics, initial values, priors, optimizers, the learning-rate schedule."""

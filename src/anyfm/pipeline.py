@@ -1,0 +1,524 @@
+"""From a table, or a text file of ids, to a trained model.
+
+`train` is the whole path. `prepare` and `fit` are its two halves: prepare once, fit any number of models.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from anyfm.artifact import Artifact
+from anyfm.core.errors import InputError, SettingError, got, located
+from anyfm.core.rows import Rows
+from anyfm.core.settings import (
+    NOT_RECORDED,
+    DataSettings,
+    Settings,
+    TrainingSettings,
+    ValidationSettings,
+    parse_settings,
+    unknown_name,
+)
+from anyfm.core.task import Task, get_task
+from anyfm.data.text.reader import FORMATS as TEXT_FORMATS
+from anyfm.data.text.reader import TextRows, read_text
+from anyfm.model import Model, text_format_of
+from anyfm.models import MODELS, ModelSettings
+from anyfm.training import loop
+from anyfm.training.split import split_by, split_fraction
+
+if TYPE_CHECKING:
+    from anyfm.data.encoder import Encoded, Encoder
+    from anyfm.data.encoding_report import EncodingReport
+    from anyfm.data.readers import Frame
+    from anyfm.data.schema import Field, Schema
+    from anyfm.training.callbacks import Callback
+    from anyfm.training.history import History
+
+_KEYWORDS = ("target", "model", "preset", "on_data", "callbacks", "checkpoint", "resume")
+_TABLE_ONLY = ("target", "positive", "weight", "fields", "min_count", "n_bins", "header", "column_names", "separator")
+_TIMES = ("seconds", "rows_per_second", "valid_seconds")
+
+
+@dataclass(frozen=True)
+class TextReport:
+    """What is worth knowing of a libsvm or libffm file.
+
+    Parameters
+    ----------
+    unseen_entries : int
+        Entries left out because their id or field is beyond those of training.
+    blank_lines : int
+        Lines without a row.
+    shared_ids : int
+        Ids that occur in several fields.
+    """
+
+    unseen_entries: int
+    blank_lines: int
+    shared_ids: int
+
+    @classmethod
+    def of(cls, text: TextRows) -> TextReport:
+        return cls(text.n_unseen, text.n_blank_lines, text.n_shared_ids)
+
+    def to_dict(self) -> dict[str, int]:
+        """Ready for JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PreparedData:
+    """Rows ready for training: read, split and encoded once, for any number of models.
+
+    Parameters
+    ----------
+    train, valid : Rows
+        `valid` is None where nothing is held out.
+    n_features, n_fields : int
+    task : Task
+    format : str
+        "table", "libsvm" or "libffm"; "matrix" for the sparse matrix of an estimator.
+    encoder : Encoder, optional
+        What encoded a table; None for text files of ids.
+    negative_label : int, optional
+        Of text files of a binary task: 0 or -1, the label of the negative class in the file.
+    reports : dict of str to EncodingReport or TextReport
+        What was unseen and missing in "train" and "valid".
+    seconds : dict of str to float
+        How long "read" and "encode" took.
+    """
+
+    train: Rows
+    valid: Rows | None
+    n_features: int
+    n_fields: int
+    task: Task
+    format: str
+    encoder: Encoder | None = None
+    negative_label: int | None = None
+    reports: dict[str, EncodingReport | TextReport] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def schema(self) -> Schema | None:
+        """What each column of the table is; None for text files of ids."""
+        return None if self.encoder is None else self.encoder.schema
+
+
+def train(
+    source: Any,
+    target: str | None = None,
+    *,
+    model: str = "fm",
+    preset: str | None = None,
+    on_data: Callable[[PreparedData], None] | None = None,
+    callbacks: Sequence[Callback] = (),
+    checkpoint: str | Path | None = None,
+    resume: bool = False,
+    **settings: Any,
+) -> Model:
+    """Read a table, infer its schema, encode it, train a model and measure it on held-out rows.
+
+    Parameters
+    ----------
+    source : path, data frame, or mapping of column name to array
+        Whatever `anyfm.data.readers.read_table` reads, or libsvm or libffm text files (by suffix, or by
+        ``format="libffm"``). Text files hold the label and ids assigned elsewhere, so they need no target.
+    target : str, optional
+        The column to predict.
+    model : str
+        One of `anyfm.models.MODELS`.
+    preset : str, optional
+        One of the model's presets, such as "libffm" of the model "ffm".
+    on_data : callable, optional
+        Called with the prepared data before training begins.
+    callbacks : sequence of Callback
+    checkpoint : path, optional
+        A directory. After every epoch all that is needed to continue training is saved there.
+    resume : bool
+        Continue from the checkpoint there, if there is one.
+    **settings
+        Settings of the model (`MODELS[model].settings_type`), and of `TrainingSettings`, `ValidationSettings` and
+        `DataSettings` in `anyfm.core.settings`, by name: ``train(clicks, "click", n_factors=8, valid_by="day")``.
+        They override the preset. Text is parsed as on the command line.
+
+    Returns
+    -------
+    Model
+
+    Raises
+    ------
+    SettingError
+        A setting is unknown (the message names the nearest known one) or breaks its rule.
+    InputError
+        The data cannot be used, or lack what the model needs.
+    DivergenceError
+        Training diverged; the message says which setting to lower.
+    """
+    began = time.perf_counter()
+    _check_resume(checkpoint, resume)
+    given = settings if target is None else {**settings, "target": target}
+    if given.get("valid") is not None and "valid_fraction" in given:
+        raise SettingError("validation rows come from valid or from valid_fraction, but both are given")
+    own, data, validation, training = _parse(
+        model, preset, given, DataSettings, ValidationSettings, TrainingSettings, also=_KEYWORDS
+    )
+    _check_fields(model, text_format_of(source, data.format))
+    prepared = prepare(source, data, validation, seed=training.seed)
+    if on_data is not None:
+        on_data(prepared)
+    return _fit(prepared, model, own, training, callbacks, checkpoint=checkpoint, resume=resume, began=began)
+
+
+def fit(
+    data: PreparedData,
+    *,
+    model: str = "fm",
+    preset: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    callbacks: Sequence[Callback] = (),
+    checkpoint: str | Path | None = None,
+    resume: bool = False,
+) -> Model:
+    """Train one model on data that are prepared already; see `train`.
+
+    Parameters
+    ----------
+    settings : mapping, optional
+        Settings of the model and of `TrainingSettings` by name. The task is that of the data.
+    """
+    began = time.perf_counter() - sum(data.seconds.values())
+    _check_resume(checkpoint, resume)
+    own, training = _parse(model, preset, settings or {}, TrainingSettings)
+    return _fit(data, model, own, training, callbacks, checkpoint=checkpoint, resume=resume, began=began)
+
+
+def prepare(
+    source: Any,
+    data: DataSettings | None = None,
+    validation: ValidationSettings | None = None,
+    *,
+    seed: int = 0,
+) -> PreparedData:
+    """Read, split and encode training data. Nothing is learned from validation rows.
+
+    Parameters
+    ----------
+    source
+        As for `train`.
+    data : DataSettings, optional
+    validation : ValidationSettings, optional
+    seed : int
+        Seed of the random split.
+
+    Raises
+    ------
+    SettingError
+        A setting is for tables and `source` is text, or the target of a table is not named.
+    InputError
+        The data cannot be used; the message names file, row, column and value.
+    """
+    data = data if data is not None else DataSettings()
+    validation = validation if validation is not None else ValidationSettings()
+    format = text_format_of(source, data.format)
+    if format is not None:
+        return _prepare_text(source, format, data, validation, seed=seed)
+    return _prepare_table(source, data, validation, seed=seed)
+
+
+def memory_text(
+    model: str, settings: Mapping[str, Any], *, n_features: int, n_fields: int, preset: str | None = None
+) -> str | None:
+    """The memory that training takes as text, computed before any is allocated; None for a model without a kernel."""
+    from anyfm.engines import memory
+
+    own, _ = _parse(model, preset, settings, TrainingSettings)
+    resolved = MODELS[model](own).resolve(n_fields)
+    if resolved.kernel is None:
+        return None
+    return memory.memory_text(resolved, n_features=n_features, n_fields=n_fields, training=True)
+
+
+# --- settings -----------------------------------------------------------------------------------------------------
+
+
+def _parse(
+    model: str, preset: str | None, settings: Mapping[str, Any], *kinds: type[Settings], also: Sequence[str] = ()
+) -> list[Any]:
+    """The model's settings and one object of each of `kinds`, from `settings` over those of the preset."""
+    values = {**_preset(model, preset), **settings}
+    return parse_settings(values, MODELS[model].settings_type, *kinds, what=f"setting of {model}", also=also)
+
+
+def _preset(model: str, preset: str | None) -> Mapping[str, Any]:
+    if preset is None:
+        return {}
+    presets = MODELS[model].presets
+    if preset not in presets:
+        known = ", ".join(f"{name} (of {owner})" for owner in MODELS for name in MODELS[owner].presets)
+        raise SettingError(got(f"the preset must be one of {known}", preset=preset, model=model))
+    return presets[preset]
+
+
+def _check_fields(model: str, format: str | None) -> None:
+    if MODELS[model].needs_fields and format == "libsvm":
+        raise SettingError(
+            got(f"{model} needs the field of every entry, which only libffm files hold", format=format)
+            + ". Give a libffm file (field:id:value), or train fm or linear."
+        )
+
+
+def _check_resume(checkpoint: str | Path | None, resume: bool) -> None:
+    if resume and checkpoint is None:
+        raise SettingError("resume needs checkpoint, the directory to continue from")
+
+
+# --- preparation --------------------------------------------------------------------------------------------------
+
+
+def _prepare_table(source: Any, data: DataSettings, validation: ValidationSettings, *, seed: int) -> PreparedData:
+    from anyfm.data.encoder import Encoder
+    from anyfm.data.files import FORMATS
+    from anyfm.data.readers import read_table
+    from anyfm.data.schema_inference import infer_schema
+
+    if data.format not in ("table", *FORMATS):
+        raise SettingError(unknown_name(data.format, [*FORMATS, *TEXT_FORMATS, "table"], what="format"))
+    if data.target is None:
+        raise SettingError("target must name the column of the table to predict")
+    options = read_options(data)
+    fields = dict(data.fields or {})
+    overrides = fields if validation.valid_by is None else {validation.valid_by: "ignore", **fields}
+
+    def fit_encode(part: Frame) -> tuple[Encoder, Encoded]:
+        schema = infer_schema(
+            part,
+            target=data.target,
+            weight=data.weight,
+            task=data.task,
+            positive=data.positive,
+            overrides=overrides,
+            min_count=data.min_count,
+        )
+        return Encoder.fit_encode(part, with_n_bins(schema, data.n_bins, fields))
+
+    clock = _Clock()
+    frame = read_table(source, **options)
+    training, held_out = frame, None
+    if validation.valid is None and validation.valid_fraction > 0:
+        training, held_out = _split(frame, data.target, validation, seed=seed)
+    clock.add("read")
+    try:
+        encoder, encoded = fit_encode(training)
+        clock.add("encode")
+        if validation.valid is not None:
+            held_out = read_table(validation.valid, text_columns=encoder.text_columns, **options)
+            clock.add("read")
+        encoded_valid = None if held_out is None else encoder.encode(held_out, labelled=True)
+        clock.add("encode")
+    except InputError:
+        if training is not frame:
+            fit_encode(frame)  # raises again, with the row's number in the table instead of in its part
+        raise
+    parts = {"train": encoded} if encoded_valid is None else {"train": encoded, "valid": encoded_valid}
+    assert encoder.schema.target is not None
+    return PreparedData(
+        train=encoded.rows,
+        valid=None if encoded_valid is None else encoded_valid.rows,
+        n_features=encoder.n_features,
+        n_fields=encoder.n_fields,
+        task=get_task(encoder.schema.target.task),
+        format="table",
+        encoder=encoder,
+        reports={name: part.report for name, part in parts.items()},
+        seconds=clock.seconds,
+    )
+
+
+def read_options(data: DataSettings) -> dict[str, Any]:
+    """The arguments of `anyfm.data.readers.read_table` that the settings of reading stand for."""
+    return {
+        "format": "auto" if data.format == "table" else data.format,
+        "header": None if data.header else False,
+        "names": data.column_names,
+        "separator": data.separator,
+    }
+
+
+def with_n_bins(schema: Schema, n_bins: int | None, fields: Mapping[str, Any]) -> Schema:
+    """The schema with at most `n_bins` bins in every field, but for those whose number `fields` gives."""
+    if n_bins is None:
+        return schema
+
+    def binned(one: Field) -> Field:
+        given = fields.get(one.name)
+        return one if isinstance(given, Mapping) and "n_bins" in given else replace(one, n_bins=n_bins)
+
+    return replace(schema, fields=tuple(map(binned, schema.fields)))
+
+
+def _split(frame: Frame, target: str, validation: ValidationSettings, *, seed: int) -> tuple[Frame, Frame]:
+    from anyfm.data.messages import missing_column
+
+    for role, column in (("target", target), ("valid_by", validation.valid_by)):
+        if column is not None and column not in frame.columns:
+            raise missing_column(role, column, frame.columns)
+    if validation.valid_by is not None:
+        training, held_out = split_by(frame[validation.valid_by].to_numpy(), validation.valid_fraction)
+    else:
+        training, held_out = split_fraction(len(frame), validation.valid_fraction, seed=seed)
+    return frame[training], frame[held_out]
+
+
+def _prepare_text(
+    source: Any, format: str, data: DataSettings, validation: ValidationSettings, *, seed: int
+) -> PreparedData:
+    """Read and split text files. A validation file is read in the sizes of the training file: entries beyond them are
+    dropped and counted."""
+    _refuse_table_settings(data, validation)
+    clock = _Clock()
+    text = read_text(source, format=format, task=data.task)
+    _check_labels(text, source)
+    train, valid = text.rows, None
+    reports: dict[str, EncodingReport | TextReport] = {"train": TextReport.of(text)}
+    if validation.valid is not None:
+        held_out = read_text(
+            validation.valid,
+            format=format,
+            n_features=text.n_features,
+            n_fields=None if format == "libsvm" else text.n_fields,
+            unseen="drop",
+            task=text.task,
+        )
+        valid, reports["valid"] = held_out.rows, TextReport.of(held_out)
+    elif validation.valid_fraction > 0:
+        training, rest = split_fraction(train.n_rows, validation.valid_fraction, seed=seed)
+        train, valid = train.take(training), train.take(rest)
+    clock.add("read")
+    return PreparedData(
+        train=train,
+        valid=valid,
+        n_features=text.n_features,
+        n_fields=text.n_fields,
+        task=get_task(text.task),
+        format=format,
+        negative_label=text.negative_label,
+        reports=reports,
+        seconds=clock.seconds,
+    )
+
+
+def _refuse_table_settings(data: DataSettings, validation: ValidationSettings) -> None:
+    defaults = DataSettings()
+    given = {name: getattr(data, name) for name in _TABLE_ONLY if getattr(data, name) != getattr(defaults, name)}
+    if validation.valid_by is not None:
+        given["valid_by"] = validation.valid_by
+    for name, value in given.items():
+        rule = f"{name} is for tables; a libsvm or libffm file has a label, ids and values but no column"
+        raise SettingError(got(rule, **{name: value}))
+
+
+def _check_labels(text: TextRows, source: Any) -> None:
+    y = text.rows.y
+    assert y is not None
+    file = os.fspath(source) if isinstance(source, (str, os.PathLike)) else str(source)
+    if text.rows.n_entries == 0:
+        raise InputError(located("a text file to learn from must hold rows with entries, and has none", file=file))
+    if get_task(text.task).is_classification and y.min() == y.max():
+        problem = "the labels to learn from must be of two classes, and all are the same"
+        label = 1 if y[0] == 1 else text.negative_label
+        remedy = "If it is a number to predict, choose the task 'regression'."
+        raise InputError(located(problem, file=file, value=label, remedy=remedy))
+
+
+class _Clock:
+    """Adds up the seconds since the last call, by name."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {"read": 0.0, "encode": 0.0}
+        self._last = time.perf_counter()
+
+    def add(self, name: str) -> None:
+        now = time.perf_counter()
+        self.seconds[name] += now - self._last
+        self._last = now
+
+
+# --- training -----------------------------------------------------------------------------------------------------
+
+
+def _fit(
+    data: PreparedData,
+    model: str,
+    settings: ModelSettings,
+    training: TrainingSettings,
+    callbacks: Sequence[Callback],
+    *,
+    checkpoint: str | Path | None,
+    resume: bool,
+    began: float,
+) -> Model:
+    from anyfm.engines.registry import make_engine
+    from anyfm.training.checkpoint import Checkpointer, resume_from
+
+    if checkpoint is not None:
+        callbacks = [*callbacks, Checkpointer(checkpoint)]
+    _check_fields(model, data.format)
+    engine = make_engine(
+        MODELS[model](replace(settings, task=data.task.name)),
+        n_features=data.n_features,
+        n_fields=data.n_fields,
+        n_threads=training.n_threads,
+        engine=training.engine,
+        device=training.device,
+    )
+    history = loop.fit(
+        engine,
+        data.train,
+        data.valid,
+        training,
+        callbacks=callbacks,
+        resume=resume_from(checkpoint) if resume and checkpoint is not None else None,
+    )
+    artifact = Artifact(
+        model=engine.model,
+        parameters=engine.parameters(),
+        n_features=data.n_features,
+        n_fields=data.n_fields,
+        encoder=data.encoder,
+        training=_training_record(data, training),
+        metrics={"valid": {} if data.valid is None else loop.evaluate(engine, data.valid)},
+        history=_without_times(history),
+    )
+    seconds = {
+        **data.seconds,
+        "train": float(sum(record["seconds"] for record in history.records)),
+        "total": time.perf_counter() - began,
+    }
+    return Model(artifact, n_threads=training.n_threads, history=history, seconds=seconds)
+
+
+def _training_record(data: PreparedData, training: TrainingSettings) -> dict[str, Any]:
+    """What the artifact says of its training. No times, paths or threads: equal trainings are equal bytes."""
+    y = data.train.y
+    record = {
+        **{name: value for name, value in training.to_dict().items() if name not in NOT_RECORDED},
+        "rows": data.train.n_rows,
+        "valid_rows": 0 if data.valid is None else data.valid.n_rows,
+        "mean_target": None if y is None else float(np.mean(y, dtype=np.float64)),
+        "format": data.format,
+    }
+    return record if data.negative_label is None else {**record, "negative_label": data.negative_label}
+
+
+def _without_times(history: History) -> dict[str, Any]:
+    records = [{key: value for key, value in record.items() if key not in _TIMES} for record in history.records]
+    return {**history.to_dict(), "records": records}
