@@ -14,7 +14,7 @@ from anyfm.core.rows import Rows
 from anyfm.engines.base import Engine
 from anyfm.engines.registry import make_engine
 from anyfm.engines.scorer import NativeScorer
-from anyfm.models import MODELS, BaseModel, Batch, ParameterSpec, gather, specification_logits
+from anyfm.models import FFM, MODELS, BaseModel, Batch, ParameterSpec, gather, specification_logits
 from tests.random_rows import N_FEATURES, N_FIELDS, as_ragged
 
 ENGINES = ("native", "torch")
