@@ -208,7 +208,9 @@ def test_gradients_of_attention(size: tuple[int, int], settings: dict[str, objec
     data = random_rows(kind, N_ROWS, task=model.settings.task, weighted=True)
     if model.settings.task == "regression":
         data = standardised(data)
-    dropped = [check_attention(model, data, i, n_features=N_FEATURES, n_fields=N_FIELDS, seed=3) for i in usable(data, 3)]
+    dropped = [
+        check_attention(model, data, i, n_features=N_FEATURES, n_fields=N_FIELDS, seed=3) for i in usable(data, 3)
+    ]
     assert (sum(dropped) > 0) == (model.settings.dropout > 0)
 
 

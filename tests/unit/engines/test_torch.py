@@ -84,9 +84,7 @@ def test_rare_features_feel_less_of_the_mlp() -> None:
     """The fraction is n / (n + shrinkage) of a feature with n occurrences; at 0 all features feel all of it."""
     train, moved = random_rows("fixed", 200), {}
     for shrinkage in (0.0, 50.0, 1e12):
-        model = DeepFM(
-            DeepFMSettings(hidden_layer_sizes=(8,), dropout=0.0, shrinkage=shrinkage, learning_rate=1e-6)
-        )
+        model = DeepFM(DeepFMSettings(hidden_layer_sizes=(8,), dropout=0.0, shrinkage=shrinkage, learning_rate=1e-6))
         engine = prepared("torch", model, train)
         for _ in range(10):  # the output leaves zero
             engine.step(train, np.arange(200))
