@@ -16,7 +16,8 @@ namespace anyfm {
 #define ANYFM_PREFETCH_FAR(address) \
   (__builtin_prefetch((address), 0, 2), [] { __asm__ volatile(""); }())  // second cache
 #define ANYFM_INLINE inline __attribute__((always_inline))
-#define ANYFM_UNROLL _Pragma("GCC unroll 16")  // so that an array of registers never goes through memory
+#define ANYFM_INLINE_LAMBDA __attribute__((always_inline))  // behind the parameters of a lambda
+#define ANYFM_UNROLL _Pragma("GCC unroll 16")               // so that an array of registers never goes through memory
 #ifdef __has_builtin
 #if __has_builtin(__builtin_shufflevector)
 #define ANYFM_HAS_SHUFFLE
@@ -79,6 +80,7 @@ struct Vec {
 #define ANYFM_PREFETCH(address) ((void)(address))
 #define ANYFM_PREFETCH_FAR(address) ((void)(address))
 #define ANYFM_INLINE inline
+#define ANYFM_INLINE_LAMBDA
 #define ANYFM_UNROLL
 
 template <int N>

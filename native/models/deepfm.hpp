@@ -107,7 +107,7 @@ class DeepFm final : public RecordModel {
   float wide(const Row& row, Features::Sums& sums) const {
     features_.clear(sums);
     for (int64_t s = 0; s < row.size; ++s) features_.add<false>(row.ids[s], value(row, s), sums);
-    return sums.linear + features_.pairs([&](int c) { return sums.total[c]; }, sums.squares);
+    return sums.linear + features_.pairs([&](int c) ANYFM_INLINE_LAMBDA { return sums.total[c]; }, sums.squares);
   }
 
   // The perceptron's inputs: for each field the sum over its entries of unit · v x.

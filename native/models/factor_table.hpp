@@ -146,7 +146,8 @@ void step_features(FactorTable<N, C>& features, const Adagrad& adagrad, const Bl
       const float* dvector = of_row + s * features.padded();
       if (x != 0)
         features.step(
-            row.ids[s], dlogit * x, [&](int c, V) { return V::load(dvector + c * N) * V::splat(x); }, weight, adagrad);
+            row.ids[s], dlogit * x,
+            [&](int c, V) ANYFM_INLINE_LAMBDA { return V::load(dvector + c * N) * V::splat(x); }, weight, adagrad);
     });
   }
 }

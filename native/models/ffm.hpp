@@ -54,12 +54,6 @@ class Ffm final : public RecordModel, public FfmTable {
   }
   std::vector<Table*> tables() override { return {&table_, &sections_}; }
   int64_t record_floats() const override { return ffm_floats(options_, trained_); }
-  void reset(const float* counts, const std::vector<double>& accumulators) override {
-    RecordModel::reset(counts, accumulators);
-    accumulator_start_ = accumulators[1];
-    in_parallel(n_features_, n_features_ * record_floats(),
-                [&](int64_t begin, int64_t end) { clear_vectors(static_cast<float>(accumulator_start_), begin, end); });
-  }
   void read(size_t parameter, float* to, int64_t first, int64_t n) override {
     if (parameter == 0) return RecordModel::read(parameter, to, first, n);
     in_parallel(n, n * factor_floats(), [&](int64_t begin, int64_t end) {
@@ -170,6 +164,13 @@ class Ffm final : public RecordModel, public FfmTable {
       for (const Pair pair : groups_.pairs()) z += forward(pair, 0, scratch);
       logits[i] = z;
     }
+  }
+
+  void reset_features(const float* counts, const std::vector<double>& accumulators) override {
+    RecordModel::reset_features(counts, accumulators);
+    accumulator_start_ = accumulators[1];
+    in_parallel(n_features_, n_features_ * record_floats(),
+                [&](int64_t begin, int64_t end) { clear_vectors(static_cast<float>(accumulator_start_), begin, end); });
   }
 
   // Prior 0 is that of the linear weights, prior 1 + g that of the vectors toward field g, by the feature's own field.
@@ -303,7 +304,7 @@ class Ffm final : public RecordModel, public FfmTable {
   ANYFM_INLINE void plain_side(const Side& own, const Side& other, FieldStep step, const float* partners) {
     const int64_t width = 4 * groups_.width(), stride = width * planes();
     const float* shrink = plain_shrink_.data() + static_cast<int64_t>(own.first) * groups_.padded() + other.first;
-    const auto feature_at = [&](int s) {
+    const auto feature_at = [&](int s) ANYFM_INLINE_LAMBDA {
       FieldStep mine = step;
       mine.kappa *= own.x[s];
       mine.penalty *= own.inverse_count[s];
@@ -394,7 +395,7 @@ class Ffm final : public RecordModel, public FfmTable {
       }
       const FeatureStep feature{mine, FieldRun{vectors, toward.plane, vectors + toward.weights, shrink},
                                 Partners{partner, width}};
-      step_fields<C>(1, [&](int) { return feature; }, n, planes(), options_.libffm);
+      step_fields<C>(1, [&](int) ANYFM_INLINE_LAMBDA { return feature; }, n, planes(), options_.libffm);
       for (int c = 0; within && c < planes(); ++c) whole[c].store(partner + c * width + at);
     }
   }

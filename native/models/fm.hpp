@@ -48,8 +48,8 @@ class Fm final : public RecordModel {
   }
 
   ANYFM_INLINE float logit(float bias, const float* sums) const {
-    const float pairs =
-        features_.pairs([&](int c) { return V::load(sums + c * N); }, V::load(sums + features_.padded()));
+    const float pairs = features_.pairs([&](int c) ANYFM_INLINE_LAMBDA { return V::load(sums + c * N); },
+                                        V::load(sums + features_.padded()));
     return bias + sums[features_.padded() + N] + pairs;
   }
 
@@ -58,7 +58,9 @@ class Fm final : public RecordModel {
     const float gx = kAllOnes ? dlogit : dlogit * x;
     features_.step(
         id, gx,
-        [&](int c, V v) { return V::splat(gx) * Features::template dpairs<kAllOnes>(V::load(sums + c * N), v, x); },
+        [&](int c, V v) ANYFM_INLINE_LAMBDA {
+          return V::splat(gx) * Features::template dpairs<kAllOnes>(V::load(sums + c * N), v, x);
+        },
         weight, adagrad);
   }
 

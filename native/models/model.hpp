@@ -72,8 +72,16 @@ class Model {
   virtual std::vector<Table*> tables() = 0;
   // Floats of it that belong to one feature.
   virtual int64_t record_floats() const = 0;
-  // Zeroes everything that belongs to features; sets their counts, and the accumulators of each parameter.
-  virtual void reset(const float* counts, const std::vector<double>& accumulators) = 0;
+  // Zeroes all parameters and what the optimizers know of them, and sets the counts of the features and the
+  // accumulators of each parameter of theirs.
+  void reset(const float* counts, const std::vector<double>& accumulators) {
+    reset_features(counts, accumulators);
+    bias_ = Bias();
+    if (!dense()) return;
+    const std::vector<float> zeros(static_cast<size_t>(dense()->size()), 0.0f);
+    for (const Dense::Line line : {Dense::kFirst, Dense::kSecond, Dense::kValues}) write_dense(line, zeros.data());
+    dense()->set_steps(0);
+  }
   // Copies a parameter of features first … first + n − 1 out of the model or into it, (n, width).
   virtual void read(size_t parameter, float* to, int64_t first, int64_t n) = 0;
   virtual void write(size_t parameter, const float* from, int64_t first, int64_t n) = 0;
@@ -99,6 +107,7 @@ class Model {
   }
 
  protected:
+  virtual void reset_features(const float* counts, const std::vector<double>& accumulators) = 0;
   virtual double train(const Pass& pass) = 0;
   // The logits of rows begin … end − 1.
   virtual void score(const Rows& rows, int64_t begin, int64_t end, float* logits) const = 0;
@@ -149,18 +158,6 @@ class RecordModel : public Model {
   std::vector<Table*> tables() override { return {&table()}; }
   int64_t record_floats() const override { return const_cast<RecordModel*>(this)->table().stride(); }
 
-  void reset(const float* counts, const std::vector<double>& accumulators) override {
-    Table& table = this->table();
-    in_parallel(n_features(), table.size(), [&](int64_t begin, int64_t end) {
-      std::fill(table[begin], table[end], 0.0f);
-      for (int64_t j = begin; j < end; ++j) {
-        table[j][layout_.count] = counts[j];
-        for (size_t p = 0; p < layout_.parameters.size(); ++p)
-          table[j][layout_.parameters[p].vector.accumulator] = static_cast<float>(accumulators[p]);
-      }
-    });
-    bias_ = Bias();
-  }
   void read(size_t parameter, float* to, int64_t first, int64_t n) override {
     const VectorColumns& columns = layout_.parameters[parameter].vector;
     in_parallel(n, n * columns.length, [&](int64_t begin, int64_t end) {
@@ -180,6 +177,17 @@ class RecordModel : public Model {
   virtual Table& table() = 0;
   const RecordLayout& layout() const { return layout_; }
 
+  void reset_features(const float* counts, const std::vector<double>& accumulators) override {
+    Table& table = this->table();
+    in_parallel(n_features(), table.size(), [&](int64_t begin, int64_t end) {
+      std::fill(table[begin], table[end], 0.0f);
+      for (int64_t j = begin; j < end; ++j) {
+        table[j][layout_.count] = counts[j];
+        for (size_t p = 0; p < layout_.parameters.size(); ++p)
+          table[j][layout_.parameters[p].vector.accumulator] = static_cast<float>(accumulators[p]);
+      }
+    });
+  }
   void apply_priors(std::vector<Prior>& priors, const PriorUpdate& update) override {
     const std::vector<VectorColumns> vectors = layout_.vectors();
     Pool& pool = pool_.get();

@@ -100,7 +100,9 @@ def test_deepfm_is_fm_and_a_loop_over_neurons(case: str, kind: str) -> None:
             by_field[field] += p["factors"][ids[j]] * x[j]
         here = by_field.reshape(-1)
         for layer in range(len(settings.hidden_layer_sizes)):
-            of = {key: p.get(f"hidden_{layer}_{key}") for key in ("weights", "bias", "scale", "shift", "mean", "variance")}
+            of = {
+                key: p.get(f"hidden_{layer}_{key}") for key in ("weights", "bias", "scale", "shift", "mean", "variance")
+            }
             z = [of["bias"][j] + sum(here * of["weights"][:, j]) for j in range(len(of["bias"]))]
             if settings.batch_norm:
                 z = of["scale"] * (z - of["mean"]) / np.sqrt(of["variance"] + 1e-5) + of["shift"]

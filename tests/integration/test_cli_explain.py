@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import polars as pl
 import pytest
 
@@ -29,6 +31,18 @@ def test_explain_tells_the_strongest_fields_and_pairs(folder):
     assert result["value_pairs"][0]["observed"] is not None
     assert result["fields"][0]["loss_increase"] > 0
     assert len(result["fields"]) == 8
+
+
+def test_explain_shows_every_measured_column(folder):
+    from anyfm.cli import explain
+
+    columns = sys.modules[explain.__module__]._COLUMNS
+    known = {*columns, "field", "other_field", "loss_increase_deviation"}
+    result = json_of(anyfm("explain", folder / "fm", folder / "clicks.parquet", "--json"))
+    measured = {*result["fields"][0], *result["pairs"][0]}
+    assert measured <= known
+    shown = anyfm("explain", folder / "fm", folder / "clicks.parquet").stdout
+    assert all(f"\n{columns[key][0]}: " in shown for key in measured & columns.keys())
 
 
 def test_explain_needs_no_target_and_knows_linear_models(folder):

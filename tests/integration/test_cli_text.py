@@ -10,7 +10,7 @@ from anyfm.artifact import load_artifact
 from anyfm.core.errors import InputError, SettingError
 from anyfm.core.settings import DataSettings, ValidationSettings
 from anyfm.data.text.reader import read_text
-from anyfm.engines import field_factors
+from anyfm.engines import memory
 from anyfm.metrics import auc
 from anyfm.models import FFM, MODELS, FFMSettings, specification_logits
 from anyfm.pipeline import fit, memory_text, prepare
@@ -108,22 +108,21 @@ def test_the_preset_is_libffm_s_model_and_set_overrules_it(texts, tmp_path):
     } == artifact.model.settings.to_dict()
     assert not artifact.parameters["linear"].any()
     assert artifact.parameters["bias"][0] == 0
-    assert "FFM: 24 features × 4 fields × 3 factors" in result.stderr
+    assert "24 features × 13 parameters" in result.stderr
     again = train(texts / "tr.ffm", model="ffm", preset="libffm", n_factors=3).artifact
     np.testing.assert_array_equal(again.parameters["field_factors"], artifact.parameters["field_factors"])
 
 
 def test_memory_is_told_before_any_is_taken_and_refused_where_there_is_none(texts, tmp_path, monkeypatch):
-    text = memory_text("ffm", {"n_factors": 25}, n_features=2_000_000, n_fields=39)
-    table = field_factors.table_bytes(FFM(FFMSettings(n_factors=25)), n_features=2_000_000, n_fields=39, training=True)
-    assert 2_000_000 * 39 * 25 * 4 < table < 2_000_000 * 40 * 30 * 4
-    memory = f"{3 * table / 1e9:.2g} GB, two thirds of it for copies of the best epoch"
-    assert text == f"FFM: 2 M features × 39 fields × 25 factors: {memory}"
-    assert memory_text("fm", {}, n_features=2_000_000, n_fields=39) is None
-    monkeypatch.setattr(field_factors, "available_memory", lambda: 1000)
+    sizes = {"n_features": 2_000_000, "n_fields": 39}
+    needed = memory.needed_memory(FFM(FFMSettings(n_factors=25)).resolve(39), **sizes, training=True)
+    assert 3 * 2_000_000 * 39 * 25 * 4 < needed < 3 * 2_000_000 * 40 * 30 * 4
+    said = f"{needed / 1e9:.2g} GB, two thirds of it for copies of the best epoch"
+    assert memory_text("ffm", {"n_factors": 25}, **sizes) == f"2 M features × 976 parameters: {said}"
+    monkeypatch.setattr(memory, "available_memory", lambda: 1000)
     result = anyfm("train", texts / "tr.ffm", "--model", "ffm", "--out", tmp_path / "m", status=2)
     assert "must fit the free memory" in result.stderr
-    assert "FFM: 24 features × 4 fields × 16 factors" in result.stderr
+    assert "24 features × 65 parameters" in result.stderr
 
 
 def test_the_preset_learns_a_table_too(tmp_path):

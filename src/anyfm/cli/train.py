@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from anyfm.model import Model
     from anyfm.pipeline import PreparedData
 
-_STOPPED = {"patience": "early stopping", "epochs": "reached the epochs limit", "interrupted": "interrupted"}
-
 
 @with_options(*general_options(), *model_options())
 def train(
@@ -100,14 +98,18 @@ def train(
 
 
 def _show_result(output: Output, model: Model, out: Path) -> None:
+    from anyfm.training.history import STOP_REASONS
+
     history, seconds = model.history, model.seconds
     times = [f"{name} {seconds_text(seconds[name])}" for name in ("read", "encode", "train") if seconds[name]]
-    stopped = _STOPPED.get(history.stop_reason or "", "")
     output.facts(
         [
             ("model", model.name),
             ("settings", settings_text(model.settings.to_dict())),
-            ("best epoch", f"{history.best_epoch} of {history.n_epochs} ({stopped})"),
+            (
+                "best epoch",
+                f"{history.best_epoch} of {history.n_epochs} ({STOP_REASONS[history.stop_reason or 'epochs']})",
+            ),
             *metric_facts(model.metrics),
             ("time", f"{', '.join(times)} ({model.rows_per_second:,.0f} rows/s)"),
             ("saved to", str(out)),

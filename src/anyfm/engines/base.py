@@ -41,8 +41,7 @@ class Engine(ABC):
     def prepare(self, train: Rows, *, seed: int) -> None:
         """Draw the initial parameters from `seed`, and take from `train` the statistics that the optimizer needs."""
 
-    @abstractmethod
-    def begin_epoch(self, epoch: int) -> None:
+    def begin_epoch(self, epoch: int) -> None:  # noqa: B027 - an engine may have nothing to do
         """Called by the loop before each epoch, counted from 1."""
 
     @abstractmethod

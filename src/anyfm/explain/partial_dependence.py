@@ -19,7 +19,7 @@ _SCALED_POINTS = 15
 _FIRST_VALUE = 2  # local ids 0 and 1 are unseen and missing
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class PartialDependence:
     """The mean score when every row gets the same value of one field (Friedman 2001).
 
@@ -41,6 +41,10 @@ class PartialDependence:
     values: tuple[str, ...]
     effect: Doubles
     count: Doubles
+
+    def __repr__(self) -> str:
+        low, high = self.effect.min(initial=0.0), self.effect.max(initial=0.0)
+        return f"PartialDependence({self.field}: {len(self.values)} values, effects {low:+.4f} … {high:+.4f})"
 
 
 def partial_dependence(artifact: Artifact, rows: Rows, field: int, *, n_values: int = N_VALUES) -> PartialDependence:
@@ -81,7 +85,7 @@ def partial_dependence(artifact: Artifact, rows: Rows, field: int, *, n_values: 
 
 
 def _has_few_numbers(coder: Any) -> bool:
-    return coder.key in ("int", "float") and coder.n_features <= N_VALUES + _FIRST_VALUE
+    return coder.key_type in ("int", "float") and coder.n_features <= N_VALUES + _FIRST_VALUE
 
 
 def _number(text: str) -> float:

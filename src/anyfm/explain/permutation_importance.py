@@ -15,7 +15,7 @@ from anyfm.metrics import mean_loss
 from anyfm.models.pairs import Doubles
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class PermutationImportance:
     """How much the loss increases when a field's values are shuffled among the rows (Breiman 2001).
 
@@ -32,6 +32,9 @@ class PermutationImportance:
     loss: float
     increase: Doubles
     deviation: Doubles
+
+    def __repr__(self) -> str:
+        return f"PermutationImportance({len(self.fields)} fields, loss {self.loss:.5f})"
 
 
 def permutation_importance(

@@ -18,7 +18,7 @@ _MAX_FLOATS = 1 << 21  # numbers that a block may hold: 16 MB
 _MAX_ROWS = 4096
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class FieldPairs:
     """The pairs of fields that have terms, `first` ≤ `second`; int64 arrays of shape (P,).
 
@@ -30,6 +30,9 @@ class FieldPairs:
 
     def __len__(self) -> int:
         return len(self.first)
+
+    def __repr__(self) -> str:
+        return f"FieldPairs({len(self):,} pairs)"
 
 
 @dataclass(frozen=True, eq=False)

@@ -41,10 +41,6 @@ class Reliability:
     lower: Doubles
     upper: Doubles
 
-    def to_records(self) -> list[dict[str, float]]:
-        """One dict per bin, ready for JSON."""
-        return [{name: array[index].item() for name, array in vars(self).items()} for index in range(len(self.weight))]
-
 
 def reliability(
     y: ArrayLike, logits: ArrayLike, weight: ArrayLike | None = None, *, task: Task | None = None, n_bins: int = 10

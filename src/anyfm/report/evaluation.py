@@ -59,27 +59,18 @@ def bootstrap_estimates(
             values = evaluate(task, y[chosen], one[chosen], resampled)
             for name, of_metric in deviations[model].items():
                 of_metric.append(scale * (values.get(name, np.nan) - centre[model].get(name, np.nan)))
-    spread = [{name: np.array(of_metric) for name, of_metric in of_model.items()} for of_model in deviations]
-    return [
-        {name: _estimate(name, value, spread[model], full[0], spread[0], model) for name, value in metrics.items()}
-        for model, metrics in enumerate(full)
-    ]
-
-
-def _estimate(
-    name: str,
-    value: float,
-    spread: dict[str, Doubles],
-    first: dict[str, float],
-    first_spread: dict[str, Doubles],
-    model: int,
-) -> Estimate:
-    if name in _WITHOUT_INTERVAL:
-        return Estimate(value)
-    difference = None
-    if model > 0 and name in first:
-        difference = (value - first[name], *_interval(value - first[name], spread[name] - first_spread[name]))
-    return Estimate(value, *_interval(value, spread[name]), difference)
+    found: list[dict[str, Estimate]] = [{} for _ in logits]
+    for model, metrics in enumerate(full):
+        for name, value in metrics.items():
+            if name in _WITHOUT_INTERVAL:
+                found[model][name] = Estimate(value)
+                continue
+            own, difference = np.array(deviations[model][name]), None
+            if model > 0 and name in full[0]:
+                gap = value - full[0][name]
+                difference = (gap, *_interval(gap, own - np.array(deviations[0][name])))
+            found[model][name] = Estimate(value, *_interval(value, own), difference)
+    return found
 
 
 def _interval(value: float, deviations: Doubles) -> tuple[float, float]:

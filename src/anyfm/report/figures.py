@@ -122,25 +122,15 @@ def _loss_range(training: list[float], validation: list[float]) -> dict[str, Any
 
 def _curves(models: Sequence[MeasuredModel], kind: str, x_title: str, y_title: str) -> Figure | None:
     """One curve a model: roc, pr or gain."""
-    traces = []
-    for index, model in enumerate(models):
-        if kind not in model.curves:
-            continue
-        curve, name = model.curves[kind], text(model.name)
-        lift = "<br>lift %{customdata:.2f}" if kind == "gain" else ""
-        traces.append(
-            {
-                "x": numbers(curve.x, 4),
-                "y": numbers(curve.y, 4),
-                "customdata": numbers(np.divide(curve.y, curve.x, out=np.ones_like(curve.x), where=curve.x > 0), 4),
-                "mode": "lines",
-                "line": charts.line(index),
-                "name": name,
-                "hovertemplate": f"{name}<br>{x_title} %{{x:.3f}}<br>{y_title} %{{y:.3f}}{lift}<extra></extra>",
-            }
-        )
-    if not traces:
+    curves = [(index, model, model.curves[kind]) for index, model in enumerate(models) if kind in model.curves]
+    if not curves:
         return None
+    hover = f"{x_title} %{{x:.3f}}<br>{y_title} %{{y:.3f}}{'<br>lift %{customdata:.2f}' if kind == 'gain' else ''}"
+    traces = []
+    for index, model, curve in curves:
+        lift = np.divide(curve.y, curve.x, out=np.ones_like(curve.x), where=curve.x > 0)
+        line = _line(index, model, numbers(curve.x, 4), numbers(curve.y, 4), hover)
+        traces.append({**line, "customdata": numbers(lift, 4)} if kind == "gain" else line)
     axes = {"range": [0, 1.02], "constrain": "domain"}
     guessing = [] if kind == "pr" else [charts.reference_line([0, 1], [0, 1])]
     return {"data": [*guessing, *traces], "layout": {"xaxis": axis(x_title, **axes), "yaxis": axis(y_title, **axes)}}
@@ -148,22 +138,12 @@ def _curves(models: Sequence[MeasuredModel], kind: str, x_title: str, y_title: s
 
 def _lift(models: Sequence[MeasuredModel]) -> Figure | None:
     """Lift by the fraction of rows taken."""
-    fractions = np.linspace(0.01, 1.0, 100)
-    traces = []
-    for index, model in enumerate(models):
-        if "gain" not in model.curves:
-            continue
-        gain, name = model.curves["gain"], text(model.name)
-        traces.append(
-            {
-                "x": numbers(fractions, 4),
-                "y": numbers(np.interp(fractions, gain.x, gain.y) / fractions, 4),
-                "mode": "lines",
-                "line": charts.line(index),
-                "name": name,
-                "hovertemplate": f"{name}<br>top %{{x:.0%}} of rows: lift %{{y:.2f}}<extra></extra>",
-            }
-        )
+    x = np.linspace(0.01, 1.0, 100)
+    gains = [(index, model, model.curves["gain"]) for index, model in enumerate(models) if "gain" in model.curves]
+    traces = [
+        _line(index, model, numbers(x, 4), numbers(np.interp(x, gain.x, gain.y) / x, 4), "top %{x:.0%}: lift %{y:.2f}")
+        for index, model, gain in gains
+    ]
     if not traces:
         return None
     layout = {
@@ -175,33 +155,34 @@ def _lift(models: Sequence[MeasuredModel]) -> Figure | None:
 
 def _calibration(measurement: Measurement) -> Figure:
     """Mean observed by mean predicted, with confidence intervals."""
-    traces: list[dict[str, Any]] = []
-    ends: list[float] = []
-    for index, model in enumerate(measurement.models):
-        table, name = model.calibration, text(model.name)
-        for means in (table.mean_predicted, table.mean_observed):
-            ends += [float(means.min()), float(means.max())]
-        interval = charts.whiskers(table.upper - table.mean_observed, table.mean_observed - table.lower)
-        traces.append(
-            {
-                "x": numbers(table.mean_predicted),
-                "y": numbers(table.mean_observed),
-                "error_y": {**interval, "thickness": 1, "width": 2},
-                "customdata": table.n_rows.tolist(),
-                "mode": "lines+markers",
-                "line": charts.line(index),
-                "marker": {"size": 6},
-                "name": name,
-                "hovertemplate": f"{name}<br>predicted %{{x:.3f}}<br>observed %{{y:.3f}}<br>%{{customdata:,}} rows"
-                "<extra></extra>",
-            }
-        )
-    low, high = min(ends), max(ends)
+    tables = [model.calibration for model in measurement.models]
+    hover = "predicted %{x:.3f}<br>observed %{y:.3f}<br>%{customdata:,} rows"
+    traces = [
+        {
+            **_line(index, model, numbers(table.mean_predicted), numbers(table.mean_observed), hover),
+            "mode": "lines+markers",
+            "marker": {"size": 6},
+            "customdata": table.n_rows.tolist(),
+            "error_y": charts.whiskers(
+                table.upper - table.mean_observed, table.mean_observed - table.lower, thickness=1
+            ),
+        }
+        for index, (model, table) in enumerate(zip(measurement.models, tables, strict=True))
+    ]
+    means = np.concatenate([array for table in tables for array in (table.mean_predicted, table.mean_observed)])
+    ends = [float(means.min()), float(means.max())]
     what = "probability" if measurement.task.is_classification else text(measurement.target)
     return {
-        "data": [charts.reference_line([low, high], [low, high]), *traces],
+        "data": [charts.reference_line(ends, ends), *traces],
         "layout": {"xaxis": axis(f"predicted {what}"), "yaxis": axis("observed mean")},
     }
+
+
+def _line(index: int, model: MeasuredModel, x: Any, y: Any, hover: str) -> dict[str, Any]:
+    """A line of one model; `hover` is what its points show."""
+    name = text(model.name)
+    hover = f"{name}<br>{hover}<extra></extra>"
+    return {"x": x, "y": y, "mode": "lines", "line": charts.line(index), "name": name, "hovertemplate": hover}
 
 
 def _histogram(measurement: Measurement, model: MeasuredModel) -> Figure:

@@ -40,7 +40,7 @@ N_EFFECT_FIELDS = 24
 N_CALIBRATION_BINS = 20
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class MeasuredModel:
     """One model on the table of the report; see the functions that compute each attribute."""
 
@@ -58,6 +58,10 @@ class MeasuredModel:
     example_rows: list[tuple[int, str]]
     example_targets: Doubles
 
+    def __repr__(self) -> str:
+        loss = self.artifact.model.task.loss_metric
+        return f"MeasuredModel({self.name}: {loss} {self.metrics[loss].value:.5f})"
+
     @property
     def importance(self) -> PermutationImportance:
         assert self.summary.importance is not None  # the table has targets
@@ -70,7 +74,7 @@ class MeasuredModel:
         return self.encoding.n_rows in (trained, trained + valid)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Measurement:
     """The models of a report and their table."""
 
@@ -80,6 +84,9 @@ class Measurement:
     n_rows: int
     mean_target: float
     models: list[MeasuredModel]
+
+    def __repr__(self) -> str:
+        return f"Measurement({self.target} on {self.n_rows:,} rows of {self.data}: {self.models})"
 
     @property
     def loss_name(self) -> str:

@@ -33,18 +33,18 @@ class DivergenceGuard:
         sample = train.take(np.linspace(0, train.n_rows - 1, min(train.n_rows, SAMPLE_SIZE)).astype(np.int64))
         initial = engine.logits(sample)
         if not np.isfinite(initial).all():
-            raise self._error("the initial parameters give logits that are not finite")
+            raise self.error("the initial parameters give logits that are not finite")
         self._limit = MAX_LOSS_RATIO * max(self._mean_loss(initial, sample), self._mean_loss(np.zeros(1), train))
 
     def check_loss(self, loss: float, *, epoch: int, n_rows: int) -> None:
         """Raise DivergenceError unless the loss summed over an epoch's first `n_rows` rows is a finite number."""
         if not math.isfinite(loss):
-            raise self._error(f"the training loss became {loss} in epoch {epoch}, by row {n_rows:,}")
+            raise self.error(f"the training loss became {loss} in epoch {epoch}, by row {n_rows:,}")
 
     def check_epoch(self, train_loss: float, *, epoch: int) -> None:
         """Raise DivergenceError if an epoch's mean loss is above the limit."""
         if train_loss > self._limit:
-            raise self._error(
+            raise self.error(
                 f"the training loss of epoch {epoch} is {train_loss:.4g}, more than {MAX_LOSS_RATIO} times that of a "
                 "model that has learned nothing"
             )
@@ -53,13 +53,10 @@ class DivergenceGuard:
         """Raise DivergenceError if a parameter is not finite: no loss shows what the last update did."""
         for name, array in self._engine.parameters().items():
             if not np.isfinite(array).all():
-                raise self._error(f"training left parameters {name!r} that are not finite numbers")
+                raise self.error(f"training left parameters {name!r} that are not finite numbers")
 
-    def explain(self, error: DivergenceError, *, epoch: int) -> DivergenceError:
-        """The error of a validation, with the epoch and the advice."""
-        return self._error(f"validation after epoch {epoch}: {error}")
-
-    def _error(self, problem: str) -> DivergenceError:
+    def error(self, problem: str) -> DivergenceError:
+        """An error of this problem, with the advice."""
         return DivergenceError(f"{problem}. {advice(self._engine.model, self._train)}")
 
     def _mean_loss(self, logits: ArrayLike, rows: Rows) -> float:

@@ -14,7 +14,7 @@ from anyfm.engines.base import Engine, State
 from anyfm.metrics import METRICS
 
 Record = dict[str, float]
-STOP_REASONS = {"early_stopping": "early stopping", "epochs": "all epochs done", "interrupted": "interrupted"}
+STOP_REASONS = {"early_stopping": "early stopping", "epochs": "reached the epochs limit", "interrupted": "interrupted"}
 MAX_SHOWN = 20
 
 

@@ -77,11 +77,8 @@ def fit(
     """
     settings = settings or TrainingSettings()
     train = _usable_rows(train, engine, "training")
-    metric = _monitored_metric(settings, engine.model.task, valid)
-    if valid is not None:
-        valid = _usable_rows(valid, engine, "validation")
-        _check_defined(metric, valid)
-    monitor = None if valid is None else f"valid_{metric}"
+    valid = None if valid is None else _usable_rows(valid, engine, "validation")
+    monitor = _monitor(settings, engine.model.task, valid)
     progress = _begin(engine, train, settings, monitor, resume)
     guard = DivergenceGuard(engine, train)
     try:
@@ -183,7 +180,7 @@ def _validate(engine: Engine, valid: Rows, epoch: int, guard: DivergenceGuard) -
     try:
         scores = evaluate(engine, valid)
     except DivergenceError as error:
-        raise guard.explain(error, epoch=epoch) from error
+        raise guard.error(f"validation after epoch {epoch}: {error}") from error
     seconds = time.perf_counter() - began
     return {**{f"valid_{name}": score for name, score in scores.items()}, "valid_seconds": seconds}
 
@@ -196,22 +193,19 @@ def _end_epoch(engine: Engine, progress: Progress, callbacks: Sequence[Callback]
         callback.on_epoch_end(engine=engine, progress=progress, record=dict(record), improved=improved)
 
 
-def _monitored_metric(settings: TrainingSettings, task: Task, valid: Rows | None) -> str:
-    """The name of the metric that `settings.monitor` means for a task."""
+def _monitor(settings: TrainingSettings, task: Task, valid: Rows | None) -> str | None:
+    """The record's key that `settings.monitor` means for these validation rows; None without any."""
     name = task.loss_metric if settings.monitor == "loss" else settings.monitor
     options = [metric for metric in task.metrics if METRICS[metric].greater_is_better is not None]
     if name not in options:
         rule = f"monitor must be loss or a metric of a {task.name} task: {', '.join(options)}"
         raise SettingError(got(rule, monitor=name))
-    if settings.monitor != "loss" and valid is None:
-        raise SettingError(got(f"monitor={name!r} needs validation rows", valid=None))
-    return name
-
-
-def _check_defined(metric: str, valid: Rows) -> None:
-    """Raise InputError if the validation rows leave the monitored metric undefined, whatever the logits are."""
-    assert valid.y is not None
+    if valid is None or valid.y is None:
+        if settings.monitor != "loss":
+            raise SettingError(got(f"monitor={name!r} needs validation rows", valid=None))
+        return None
     try:
-        METRICS[metric](valid.y, np.zeros(valid.n_rows), valid.weight)
+        METRICS[name](valid.y, np.zeros(valid.n_rows), valid.weight)  # whether it is defined depends on y alone
     except UndefinedMetricError as error:
-        raise InputError(f"monitor={metric!r}: the validation rows: {error}") from error
+        raise InputError(f"monitor={name!r}: the validation rows: {error}") from error
+    return f"valid_{name}"

@@ -92,7 +92,7 @@ def test_the_interaction_of_a_table_of_all_combinations_is_the_analysis_of_varia
 
 @pytest.fixture(scope="module")
 def made():
-    return ad_clicks(100_000, seed=0)
+    return ad_clicks(60_000, seed=0)
 
 
 def learnt(made, model):
@@ -175,6 +175,8 @@ def test_partial_effects_hold_the_planted_ones(planted, made):
     names = artifact_.encoder.field_names
     effect = partial_dependence(artifact_, given, names.index("age"))
     assert effect.ordered
+    assert repr(effect).startswith("PartialDependence(age: ")
+    assert len(repr(effect)) < 120
     assert len(effect.values) == len(effect.effect) == len(effect.count)
     spread = np.sqrt(np.average(effect.effect**2, weights=effect.count))
     assert spread == pytest.approx(made.truth["fields"]["age"], rel=0.35)

@@ -11,6 +11,7 @@ import pytest
 from anyfm.core.errors import InputError
 from anyfm.explain.contributions import explain_rows
 from anyfm.explain.interaction_strength import strengths
+from anyfm.explain.permutation_importance import permutation_importance
 from anyfm.explain.summary import summarize
 from anyfm.models import MODELS
 from tests.unit.explain.models import N_FIELDS, WeightedFM, artifact, field_pair_weights, rows
@@ -108,7 +109,8 @@ def test_contributions_are_shown_in_a_small_escaped_table(name, n_rows):
 @pytest.mark.parametrize("name", list(MODELS))
 def test_strengths_and_summaries_are_shown_small(name):
     made, given = artifact(name), rows("ragged")
-    for shown in (strengths(made, given), summarize(made, given)):
+    found = strengths(made, given)
+    for shown in (found, found.field_pairs, permutation_importance(made, given), summarize(made, given)):
         assert len(repr(shown)) < 120
         assert "\n" not in repr(shown)
     table = Table(summarize(made, given)._repr_html_())

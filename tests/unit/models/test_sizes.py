@@ -15,7 +15,9 @@ def test_ffm_has_factors_by_the_number_of_fields_unless_told(n_fields: int, n_fa
     assert told.resolve(n_fields).settings.n_factors == 7
 
 
-@pytest.mark.parametrize(("n_fields", "sizes", "shrinkage"), [(1, (256, 128), 3000), (5, (256, 128), 3000), (6, (64, 32), 300)])
+@pytest.mark.parametrize(
+    ("n_fields", "sizes", "shrinkage"), [(1, (256, 128), 3000), (5, (256, 128), 3000), (6, (64, 32), 300)]
+)
 def test_deepfm_has_layers_by_the_number_of_fields_unless_told(
     n_fields: int, sizes: tuple[int, ...], shrinkage: float
 ) -> None:

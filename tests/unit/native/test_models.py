@@ -98,6 +98,11 @@ class TestParameters:
         cases.train(model, known, rows, 200)
         model.reset(cases.counts(rows), [1.0, 0.1][: len(model.parameters)])
         assert model.bias.tolist() == [0, 1]
+        assert model.dense_steps == 0
+        for line in range(3 if model.n_dense else 0):
+            dense = np.full(model.n_dense, np.nan, np.float32)
+            model.read_dense(line, dense)
+            assert not dense.any()
         for parameter, width, _ in model.parameters:
             found = np.full((N_FEATURES, width), np.nan, np.float32)
             model.read(parameter, found)

@@ -46,7 +46,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def clicks(folder):
     """Models of generated clicks, of every kind that has figures of its own, and their report."""
-    made = ad_clicks(20_000, seed=0)
+    made = ad_clicks(10_000, seed=0)
     names = ["fm", "linear", "afm", "deepfm"]
     for name in names:
         save_artifact(train(made.columns, "click", model=name, epochs=4).artifact, folder / name)
@@ -125,7 +125,7 @@ def test_figures_hold_numbers_and_no_nan(clicks):
 
 
 def test_the_page_asks_whether_the_rows_were_held_out(clicks, folder):
-    """Twenty thousand rows, of which a tenth chose the epoch, are as many as the models learnt from."""
+    """Training and validation rows together are as many as the rows of the table."""
     out, measured = clicks
     assert all(model.may_be_training_rows for model in measured.models)
     assert "Held out?" in out.read_text(encoding="utf-8")
@@ -354,6 +354,8 @@ def test_its_own_policy_lets_the_page_draw_and_nothing_else_run(clicks):
 def test_metrics_are_those_of_evaluate_and_their_intervals_hold_them(clicks):
     _, measured = clicks
     fm, linear = measured.models[:2]
+    assert repr(measured) == f"Measurement(click on 10,000 rows of clicks: {measured.models})"
+    assert repr(fm) == f"MeasuredModel(fm: logloss {fm.metrics['logloss'].value:.5f})"
     assert fm.metrics["auc"].value > linear.metrics["auc"].value
     for model in (fm, linear):
         for name, estimate in model.metrics.items():

@@ -243,10 +243,10 @@ def test_a_crash_while_writing_leaves_the_old_checkpoint_whole(tmp_path, monkeyp
             with pytest.raises(OSError, match="no space left"):
                 save_checkpoint(tmp_path, a_checkpoint(best="state"))
         assert path.read_bytes() == before
-        assert [file.name for file in tmp_path.iterdir()] == [FILE_NAME], "nothing is left lying about"
+        assert [file.name for file in tmp_path.iterdir()] == [FILE_NAME], "no temporary file is left"
 
 
-def test_no_checkpoint_and_damaged_ones_are_told_with_their_file(tmp_path):
+def test_no_checkpoint_and_damaged_ones_are_errors_that_name_the_file(tmp_path):
     with pytest.raises(ArtifactError, match=r"there is no checkpoint \(file .*checkpoint\.safetensors"):
         load_checkpoint(tmp_path)
     path = save_checkpoint(tmp_path, a_checkpoint())

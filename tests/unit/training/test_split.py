@@ -33,7 +33,7 @@ def test_another_seed_is_another_split():
     assert not np.array_equal(split_fraction(100, 0.3, seed=0)[1], split_fraction(100, 0.3, seed=1)[1])
 
 
-def test_stratified_split_keeps_the_share_of_each_class():
+def test_stratified_split_keeps_the_fraction_of_each_class():
     classes = np.array([1] * 20 + [0] * 980)
     training, validation = split_fraction(1000, 0.1, seed=0, stratify=classes)
     assert_partition((training, validation), 1000)
