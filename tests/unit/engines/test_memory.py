@@ -43,9 +43,7 @@ def test_available_memory_of_linux() -> None:
     assert available is None or available > 10**6
 
 
-def test_the_smaller_limit_of_system_and_control_group_counts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_smaller_limit_of_system_and_control_group_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "_MEMINFO", tmp_path / "meminfo")
     monkeypatch.setattr(memory, "_CGROUP", tmp_path)
     assert memory.available_memory() is None

@@ -57,7 +57,8 @@ def test_scores_equal_the_specification(kind: str, n_fields: int, n_factors: int
 
 
 @pytest.mark.parametrize(
-    ("optimizer", "kind", "n_factors"), pairwise(("adagrad", "libffm"), ("fixed", "values", "ragged-values"), (3, 8, 13))
+    ("optimizer", "kind", "n_factors"),
+    pairwise(("adagrad", "libffm"), ("fixed", "values", "ragged-values"), (3, 8, 13)),
 )
 def test_gradients_agree_with_finite_differences(kind: str, optimizer: str, n_factors: int) -> None:
     n_fields = 9  # three groups, the last not full

@@ -238,7 +238,9 @@ def test_gradients_of_attention(size: tuple[int, int], settings: dict[str, objec
     data = random_rows(kind, N_ROWS, task=model.settings.task, weighted=True)
     if model.settings.task == "regression":
         data = standardized(data)
-    dropped = [check_attention(model, data, i, n_features=N_FEATURES, n_fields=N_FIELDS, seed=3) for i in usable(data, 3)]
+    dropped = [
+        check_attention(model, data, i, n_features=N_FEATURES, n_fields=N_FIELDS, seed=3) for i in usable(data, 3)
+    ]
     assert (sum(dropped) > 0) == (model.settings.dropout > 0)
 
 
@@ -252,7 +254,11 @@ def deep(**settings: object) -> DeepFM:
     "settings",
     [
         {"hidden_layer_sizes": (9, 4), "n_factors": 3},
-        {"hidden_layer_sizes": (66, 5, 3), "n_factors": 2, "activation": "tanh"},  # more outputs than a panel of the kernels
+        {
+            "hidden_layer_sizes": (66, 5, 3),
+            "n_factors": 2,
+            "activation": "tanh",
+        },  # more outputs than a panel of the kernels
         {"hidden_layer_sizes": (17,), "n_factors": 4, "activation": "sigmoid", "task": "regression"},
         {"hidden_layer_sizes": (), "n_factors": 5},
         {"hidden_layer_sizes": (8, 6), "n_factors": 3, "shrinkage": 20.0},
