@@ -86,7 +86,7 @@ def random_parameters(
     deviation: float = 0.5,
     dtype: DTypeLike = np.float64,
 ) -> dict[str, NDArray[np.floating]]:
-    """Parameters of `model` drawn from N(0, deviation²); variances are positive, and linear terms switched off are 0."""
+    """Parameters of `model` from N(0, deviation²); variances are positive, and linear terms switched off are 0."""
     rng = np.random.default_rng(seed)
     specs = model.parameter_specs(n_features, n_fields)
     drawn = {name: rng.normal(0, deviation, spec.shape).astype(dtype) for name, spec in specs.items()}

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from anyfm.core.rows import Rows
 from anyfm.engines.base import Engine
 from anyfm.engines.registry import make_engine
-from anyfm.engines.scorer import NativeScorer
+from anyfm.engines.scorer import Scorer, make_scorer
 from anyfm.models import MODELS, BaseModel, Batch, ParameterSpec, gather, specification_logits
 from tests.random_rows import N_FEATURES, N_FIELDS, as_ragged
 
 ENGINES = ("native", "torch")
 
-# A case is a model, perhaps with a suffix, and its settings. Both engines train it.
+# A case is a model, perhaps with a suffix, and its settings. Every engine that the model names trains it.
 CASES: dict[str, dict[str, Any]] = {
     "linear": {},
     "linear-normalized": {"normalize": True},
@@ -42,32 +42,23 @@ CASES: dict[str, dict[str, Any]] = {
         "dropout": 0.2,
         "batch_size": 40,
     },
+    "deepfm-norm": {"n_factors": 5, "hidden_layer_sizes": (9, 70), "batch_norm": True, "dropout": 0.2},
 }
 if "fwfm" in MODELS:
     CASES["fwfm"] = {"n_factors": 5}
 
-# Sizes in which the native kernels' code differs, and what only one engine trains.
+# Sizes in which the native kernels' code differs.
 NATIVE_CASES: dict[str, dict[str, Any]] = {
     **{f"fm-{k}": {"n_factors": k} for k in (4, 7, 16, 20, 37, 256)},
     **{f"ffm-{k}": {"n_factors": k} for k in (1, 5, 8)},
-    "ffm-libffm": dict(FFM.presets["libffm"]),
+    "ffm-libffm": dict(MODELS["ffm"].presets["libffm"]),
     **{
         f"afm-{k}-{t}": {"n_factors": k, "attention_factors": t, "dropout": 0.2}
         for k, t in ((1, 1), (4, 3), (8, 17), (16, 16), (21, 4))
     },
 }
-TORCH_CASES: dict[str, dict[str, Any]] = {
-    "deepfm-norm": {"n_factors": 5, "hidden_layer_sizes": (9, 70), "batch_norm": True, "dropout": 0.2},
-}
-_ALL = {**CASES, **NATIVE_CASES, **TORCH_CASES}
-
+_ALL = {**CASES, **NATIVE_CASES}
 ALL_CASES = tuple(_ALL)
-CASES_OF = {"native": (*CASES, *NATIVE_CASES), "torch": (*CASES, *TORCH_CASES)}
-SCORED_CASES = ALL_CASES  # the scorer knows batch normalization too
-
-# The native engine gives the same bytes for any number of threads. torch gives the same bytes for the same number.
-ANY_N_THREADS = {"native": True, "torch": False}
-N_THREADS = {"native": (1, 2, 3, 8, 16), "torch": (1, 2)}
 
 
 def make_model(case: str, **changes: Any) -> BaseModel:
@@ -78,6 +69,16 @@ def make_model(case: str, **changes: Any) -> BaseModel:
 
 def has_setting(case: str, name: str) -> bool:
     return name in MODELS[case.partition("-")[0]].settings_type.names()
+
+
+CASES_OF = {
+    "native": [case for case in ALL_CASES if "native" in make_model(case).engines],
+    "torch": [case for case in CASES if "torch" in make_model(case).engines],
+}
+
+# The native engine gives the same bytes for any number of threads. torch gives the same bytes for the same number.
+ANY_N_THREADS = {"native": True, "torch": False}
+N_THREADS = {"native": (1, 2, 3, 8, 16), "torch": (1, 2)}
 
 
 def of_every_model(*, engine: str | None = None) -> pytest.MarkDecorator:
@@ -119,8 +120,8 @@ def trained(engine: str, model: BaseModel, train: Rows, *, epochs: int = 2, **ar
 
 def scorer(
     model: BaseModel, parameters: Mapping[str, NDArray[Any]], *, n_fields: int = N_FIELDS, n_threads: int = 2
-) -> NativeScorer:
-    return NativeScorer(model, parameters, n_fields=n_fields, n_threads=n_threads)
+) -> Scorer:
+    return make_scorer(model.resolve(n_fields), parameters, n_fields=n_fields, n_threads=n_threads)
 
 
 def single_rows(data: Rows, n_rows: int) -> Iterator[tuple[Any, Any, Any]]:
@@ -206,14 +207,20 @@ def rounding_bound(
     if model.name == "afm":
         return gamma * _attention_terms(absolute, specs, doubled)
     if model.name == "deepfm":
-        for layer, (weights, bias) in enumerate(model.layers(parameters)):  # type: ignore[attr-defined]
-            absolute[f"hidden_{layer}_weights"] = np.abs(weights).astype(np.float64)
-            absolute[f"hidden_{layer}_bias"] = np.abs(bias) + 0.5
+        for layer in range(len(model.settings.hidden_layer_sizes)):
+            of = {name: parameters.get(f"hidden_{layer}_{name}", 0.0) for name in LAYER_ARRAYS}
+            slope = of["scale"] / np.sqrt(of["variance"] + 1e-5) if model.settings.batch_norm else 1.0
+            absolute[f"hidden_{layer}_weights"] = np.abs(of["weights"] * slope).astype(np.float64)
+            bias = np.abs(of["bias"] * slope) + np.abs(of["mean"] * slope) + np.abs(of["shift"])
+            absolute[f"hidden_{layer}_bias"] = bias + 0.5
         plain = replace(plain, activation="relu", batch_norm=False)
         kept = type(model)(plain).parameter_specs(len(parameters["linear"]), n_fields)
         absolute = {name: absolute[name] for name in kept}
     terms: NDArray[np.float64] = specification_logits(type(model)(plain), absolute, doubled)
     return gamma * terms
+
+
+LAYER_ARRAYS = ("weights", "bias", "scale", "shift", "mean", "variance")
 
 
 def _normalizes(model: BaseModel) -> bool:

@@ -53,7 +53,8 @@ TASKS = ("binary", "regression")
 
 def test_every_model_is_a_case_of_every_engine() -> None:
     for engine in ENGINES:
-        assert {case.partition("-")[0] for case in CASES_OF[engine]} == set(MODELS)
+        trains = {name for name, model in MODELS.items() if engine in model().engines}
+        assert {case.partition("-")[0] for case in CASES_OF[engine]} == trains
 
 
 # ---- one training for each combination, and everything that can be asked of it
@@ -90,7 +91,7 @@ def outcome(trial: Trial) -> Outcome:
     train = random_rows(trial.kind, trial.n_rows, task=trial.task, weighted=trial.weighted)
     engine = prepared(trial.engine, model, train, n_threads=trial.n_threads)
     for epoch in (1, 2):
-        run_epoch(engine, train, epoch, at_most=300 if trial.n_rows > 300 else 150)
+        run_epoch(engine, train, epoch, at_most=200 if trial.n_rows > 300 else 100)
     return Outcome(engine.parameters(), engine.state(), engine.logits(unseen(trial.kind, trial.task)))
 
 
@@ -99,14 +100,14 @@ TRIALS = [
     for engine in ENGINES
     for combination in pairwise(CASES_OF[engine], KINDS, TASKS, (False, True), (203, 4500), N_THREADS[engine])
 ]
-by_trial = pytest.mark.parametrize(
-    ("engine", "trial"),
-    [pytest.param(trial.engine, trial, id="-".join(map(str, vars(trial).values()))) for trial in TRIALS],
-    indirect=["engine"],
-)
 
 
-@by_trial
+def of_trials(trials: list[Trial]) -> pytest.MarkDecorator:
+    cases = [pytest.param(trial.engine, trial, id="-".join(map(str, vars(trial).values()))) for trial in trials]
+    return pytest.mark.parametrize(("engine", "trial"), cases, indirect=["engine"])
+
+
+@of_trials(TRIALS)
 def test_logits_equal_the_specification(engine: str, trial: Trial) -> None:
     """The exported parameters, in the units of the target, give the engine's logits."""
     model, found, data = make_model(trial.case, task=trial.task), outcome(trial), unseen(trial.kind, trial.task)
@@ -115,7 +116,7 @@ def test_logits_equal_the_specification(engine: str, trial: Trial) -> None:
     assert np.ptp(expected) > 1e-3
 
 
-@by_trial
+@of_trials(TRIALS)
 def test_the_scorer_equals_the_specification(engine: str, trial: Trial) -> None:
     model, found, data = make_model(trial.case, task=trial.task), outcome(trial), unseen(trial.kind, trial.task)
     bound = rounding_bound(model, found.parameters, data)
@@ -126,7 +127,7 @@ def test_the_scorer_equals_the_specification(engine: str, trial: Trial) -> None:
     assert (np.abs(alone - expected[:5]) <= bound[:5]).all()
 
 
-@by_trial
+@of_trials([trial for trial in TRIALS if ANY_N_THREADS[trial.engine] or trial.n_threads > 1])
 def test_training_gives_the_same_bytes_again(engine: str, trial: Trial) -> None:
     """On one thread, where the engine promises the same for any number; otherwise on as many threads."""
     again = outcome.__wrapped__(replace(trial, n_threads=1) if ANY_N_THREADS[engine] else trial)
@@ -239,17 +240,16 @@ def test_a_step_of_one_row_moves_every_vector_against_its_gradient(
             np.testing.assert_allclose(direction[0][large], direction[1][large], atol=5e-3, err_msg=name)
             assert (lengths[0] < 1e-6).ravel()[lengths[1].ravel() == 0].all(), name
             checked += large.sum()
-        if checked > 20:
+        if checked > 10:
             break
     assert checked > 3
 
 
+LONG_VECTORS = pytest.mark.xfail(reason="the factors of long vectors stay small", strict=False)
 CROSSING_CASES = [
-    pytest.param(case, marks=pytest.mark.xfail(reason="the factors of long vectors stay small", strict=False))
-    if case in ("fm-37", "fm-256")
-    else case
-    for case in CASES_OF["native"]
-    if not case.startswith("linear") and not case.endswith("normalized")
+    pytest.param(case, marks=LONG_VECTORS if case in ("fm-37", "fm-256") else ())
+    for case in ("fm-1", "fm-8", "fm-37", "fm-256", "ffm-1", "ffm-8", "ffm-libffm", "afm-1-1", "afm-16-16")
+    + ("deepfm-tanh", *(("fwfm",) if "fwfm" in MODELS else ()))
 ]
 
 
@@ -264,7 +264,7 @@ def loss_after(engine: str, case: str, *, epochs: int) -> float:
 @pytest.mark.parametrize("case", CROSSING_CASES)
 def test_factors_learn_a_crossed_effect(case: str) -> None:
     """However many factors a model has, it is never a linear model. torch is held to the native engine below."""
-    assert loss_after("native", case, epochs=8) < loss_after("native", "linear", epochs=8) - 0.05
+    assert loss_after("native", case, epochs=5) < loss_after("native", "linear", epochs=5) - 0.05
 
 
 @pytest.mark.parametrize("case", ["linear", "fm-8", "ffm-4", "afm-5-3", "deepfm-tanh"])
@@ -288,7 +288,7 @@ def test_epochs_after_load_state_are_the_same_bytes(
     engine: str, case: str, task: str, weighted: bool, done: int, kind: str
 ) -> None:
     """k epochs = i epochs, state and load_state into another engine, k - i epochs."""
-    train = random_rows(kind, task=task, weighted=weighted)
+    train = random_rows(kind, 100, task=task, weighted=weighted)
     model = make_model(case, task=task)
     straight = prepared(engine, model, train)
     for epoch in range(1, done + 1):
@@ -297,11 +297,11 @@ def test_epochs_after_load_state_are_the_same_bytes(
     copied = {name: array.copy() for name, array in saved.items()}
 
     resumed = build(engine, model, n_threads=1 if ANY_N_THREADS[engine] else 2)
-    resumed.prepare(random_rows(kind, seed=8, task=task), seed=98)  # forgotten by the next call
+    resumed.prepare(random_rows(kind, 100, seed=8, task=task), seed=98)  # forgotten by the next call
     resumed.prepare(train, seed=99)
     resumed.load_state(saved)
     assert same(straight.state(), resumed.state())
-    for epoch in (done + 1, done + 2):
+    for epoch in range(done + 1, 4):
         assert run_epoch(straight, train, epoch) == run_epoch(resumed, train, epoch)
     assert same(straight.state(), resumed.state())
     assert same(straight.parameters(), resumed.parameters())
@@ -397,14 +397,14 @@ def test_deepfm_without_hidden_layers_trains_as_fm(engine: str, request: pytest.
 
 @of_every_model()
 def test_fixed_and_ragged_forms_of_the_same_rows_train_alike(engine: str, case: str) -> None:
-    fixed = random_rows("values")
+    fixed = random_rows("values", 100)
     forms = [trained(engine, make_model(case), data) for data in (fixed, as_ragged(fixed))]
     np.testing.assert_allclose(forms[0].logits(fixed), forms[1].logits(fixed), rtol=1e-3, atol=1e-4)
 
 
 @of_every_model()
 def test_values_of_one_are_the_same_as_none(engine: str, case: str) -> None:
-    plain = random_rows("fixed")
+    plain = random_rows("fixed", 100)
     ones = replace(plain, values=np.ones(plain.ids.shape, np.float32))
     forms = [trained(engine, make_model(case), data) for data in (plain, ones)]
     np.testing.assert_allclose(forms[0].logits(plain), forms[1].logits(ones), rtol=1e-3, atol=1e-4)
@@ -412,7 +412,7 @@ def test_values_of_one_are_the_same_as_none(engine: str, case: str) -> None:
 
 @of_every_model()
 def test_a_feature_never_trained_has_no_factors(engine: str, case: str) -> None:
-    train = random_rows("fixed")
+    train = random_rows("fixed", 100)
     without = replace(train, ids=np.where(train.ids == 3, 4, train.ids).astype(np.int32))
     found = trained(engine, make_model(case), without).parameters()
     for name in found.keys() & {"linear", "factors", "field_factors"}:

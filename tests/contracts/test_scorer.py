@@ -1,4 +1,4 @@
-"""What the native scorer promises beyond what test_engines.py holds it to: what it refuses, and what it lets through."""
+"""What the native scorer promises beyond test_engines.py: what it refuses, and what it lets through."""
 
 from __future__ import annotations
 

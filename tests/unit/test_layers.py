@@ -48,7 +48,7 @@ def test_contracts_on_imports_are_kept(contract: str, report: str) -> None:
 
 # One line for every contract that breaks it. A new module breaks the layers too.
 VIOLATIONS = {
-    "models/fm.py": "import anyfm.data.schema\nimport polars\nimport torch.nn\nfrom sklearn import metrics\nimport pandas",
+    "models/fm.py": "import anyfm.data.schema, polars, pandas, torch.nn\nfrom sklearn import metrics",
     "core/rows.py": "def f():\n    from anyfm.models import fm",
     "core/task.py": "import anyfm.core.errors",
     "core/errors.py": "from anyfm.core import task",
@@ -92,7 +92,7 @@ def test_modules_take_nothing_but_its_version_and_kernels_from_the_package_itsel
         for importer in importers
         for details in graph.get_import_details(importer=importer, imported="anyfm")
     }
-    assert {line for line in lines if not re.fullmatch(r"from anyfm import (__version__|_cpu)", line[1])} == set()
+    assert {line for line in lines if not re.fullmatch(r"(from anyfm import (__version__|_cpu)|import anyfm._cpu as _cpu)", line[1])} == set()
 
 
 def test_modules_are_imported_by_name_in_two_places_only() -> None:
