@@ -6,7 +6,7 @@ import logging
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from anyfm.data.html import html_table
+from anyfm.core.html import html_table
 
 MIN_WARNED = 20
 """A warning that all values are unseen needs at least this many: fewer may be chance."""

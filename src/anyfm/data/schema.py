@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from anyfm.core.errors import SettingError, got
+from anyfm.core.html import html_table
 from anyfm.core.settings import Rule, Settings, choice, integer, optional, setting
 from anyfm.core.task import get_task
-from anyfm.data.html import html_table
 from anyfm.data.messages import check_choice, duplicates, input_error
 
 KINDS = ("categorical", "numeric", "scaled", "log", "tags", "boolean", "datetime", "ignore")

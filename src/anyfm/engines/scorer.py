@@ -57,6 +57,7 @@ class NativeScorer(Scorer):
     def __init__(
         self, model: BaseModel, parameters: Mapping[str, NDArray[Any]], *, n_fields: int, n_threads: int = 0
     ) -> None:
+        model = model.resolve(n_fields)
         self._n_features = len(parameters["linear"])
         self._native = kernel.make(
             model,
