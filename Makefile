@@ -46,7 +46,7 @@ test-sanitize: $(SANITIZED)/.built
 	for isa in $$($(BIN)/python -c 'from anyfm import _cpu; print(*_cpu.supported())'); do \
 	  ANYFM_ISA=$$isa PYTHONPATH="$$path" PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0 \
 	  LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libubsan.so)" \
-	  $(BIN)/python -S -m pytest tests/contracts tests/native -p no:cacheprovider --timeout 1200 || exit 1; \
+	  $(BIN)/python -S -m pytest tests/contracts tests/unit/native -p no:cacheprovider --timeout 1200 || exit 1; \
 	done
 
 lint: $(VENV)/.dev

@@ -31,6 +31,7 @@ class Afm final : public RecordModel {
   Features& features() { return features_; }
   DenseVector& dense_parameters() { return dense_; }
   bool normalize() const { return normalize_; }
+  static int64_t dense_batch_rows(int64_t) { return 1; }  // every block
 
   Dense* dense() override { return &dense_; }
   void set_dropout(float rate, uint64_t seed, uint64_t stream) override { dropout_ = {rate, Random(seed, stream)}; }

@@ -96,10 +96,7 @@ class DeepFm final : public RecordModel {
   static constexpr int kAhead = 4;
 
   int64_t n_inputs() const { return static_cast<int64_t>(sizes_.n_fields) * options_.n_factors; }
-  // Rows of one step of the perceptron, made up of whole blocks: an epoch of a small table has some 128 steps.
-  int64_t batch_rows(int64_t n_rows) const {
-    return std::min(options_.batch_size, std::max<int64_t>(16, n_rows / 128));
-  }
+  int64_t batch_rows(int64_t n_rows) const { return batch_rows_for(n_rows, options_.batch_size); }
   static int64_t field(const Row& row, int64_t s) { return row.fields ? row.fields[s] : s; }
   static float value(const Row& row, int64_t s) { return row.values ? row.values[s] : 1.0f; }
 

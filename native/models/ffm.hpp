@@ -409,6 +409,15 @@ class Ffm final : public RecordModel, public FfmTable {
     mixed_side(a, pair.a, b, pair.b, step, scratch.to_a.get());
   }
 
+  // The accumulator of vector t of a section; the mean of its coordinates under the rule of libffm.
+  double accumulator(const float* section, const FfmSection& layout, int t) const {
+    const float* accumulators = section + layout.weights;
+    if (!options_.libffm) return accumulators[t];
+    double total = 0;
+    for (int k = 0; k < options_.n_factors; ++k) total += accumulators[(k / 4) * layout.plane + 4 * t + k % 4];
+    return total / options_.n_factors;
+  }
+
   int64_t factor_floats() const { return int64_t{options_.n_fields} * options_.n_factors; }
 
   // One step of the estimate of optim/priors.hpp for each pair of fields (f, g): the precision of the vectors of the
@@ -442,7 +451,7 @@ class Ffm final : public RecordModel, public FfmTable {
                 const double v = section[c * layout.plane + 4 * (g - first) + k];
                 square += v * v;
               }
-            const double grown = std::max(0.0, section[layout.weights + g - first] - accumulator_start_);
+            const double grown = std::max(0.0, accumulator(section, layout, g - first) - accumulator_start_);
             moment[g] += square * inverse_length + 1 / (priors[1 + g].precision[f] + information * grown);
           }
         }

@@ -6,6 +6,7 @@
 #include "models/deepfm.hpp"
 #include "models/ffm.hpp"
 #include "models/fm.hpp"
+#include "models/fwfm.hpp"
 #include "models/linear.hpp"
 
 namespace anyfm {
@@ -18,7 +19,8 @@ struct Entry {
 };
 // A model is a header that ends with such a function, and a line here.
 constexpr Entry kModels[] = {
-    {"linear", make_linear}, {"fm", make_fm}, {"ffm", make_ffm}, {"afm", make_afm}, {"deepfm", make_deepfm},
+    {"linear", make_linear}, {"fm", make_fm},         {"ffm", make_ffm},
+    {"afm", make_afm},       {"deepfm", make_deepfm}, {"fwfm", make_fwfm},
 };
 
 }  // namespace

@@ -35,6 +35,11 @@ inline int block_rows_for(int64_t n_rows) {
   return static_cast<int>(std::min<int64_t>(kBlockRows, std::max<int64_t>(1, n_rows / kFewestBlocks)));
 }
 
+// Rows of one step of dense parameters that is made up of whole blocks: an epoch of a small table has about 128 steps.
+inline int64_t batch_rows_for(int64_t n_rows, int64_t limit) {
+  return std::min(limit, std::max<int64_t>(16, n_rows / 128));
+}
+
 // A block of rows in training order, with the results of its forward pass.
 struct Block {
   const Rows* rows;

@@ -8,6 +8,7 @@
 //
 // Such a model offers
 //   Bias& bias();  FactorTable<…>& features();  DenseVector& dense_parameters();  bool normalize()
+//   int64_t dense_batch_rows(int64_t n_rows)           rows of one step of the dense parameters: whole blocks, at least
 //   Worker, one thread's own:
 //     Worker(const Model&, int64_t longest_row)
 //     void take(const float* numbers)                  the dense parameters as they are now
@@ -36,13 +37,12 @@ struct RowParallelBlock : SharedBlock {
   std::vector<float> gradients[kParts];  // by the dense parameters
 };
 
-// The mean gradient over rows of summed weight `weight`, from those of the parts.
-inline void mean_gradient(const RowParallelBlock& shared, double weight, std::vector<float>& mean) {
-  const float inverse = static_cast<float>(1 / weight);
-  for (size_t k = 0; k < mean.size(); ++k) {
+// Adds the gradients of the parts to `total`, in one order.
+inline void add_gradients(const RowParallelBlock& shared, std::vector<float>& total) {
+  for (size_t k = 0; k < total.size(); ++k) {
     float g = 0;
     for (int p = 0; p < kParts; ++p) g += shared.gradients[p][k];
-    mean[k] = g * inverse;
+    total[k] += g;
   }
 }
 
@@ -51,6 +51,7 @@ double train_row_parallel(Model& model, const Pass& pass, Pool& pool) {
   using Worker = typename Model::Worker;
   const Ownership& owners = pass.owners;
   const int block_rows = block_rows_for(pass.rows.n_rows);
+  const int64_t batch_rows = model.dense_batch_rows(pass.rows.n_rows);
   const int64_t longest = longest_row(pass.rows, 0, pass.rows.n_rows), padded = model.features().padded();
   const size_t n_dense = static_cast<size_t>(model.dense_parameters().size());
   RowParallelBlock shared;
@@ -64,7 +65,9 @@ double train_row_parallel(Model& model, const Pass& pass, Pool& pool) {
     Worker& worker = *workers[t];
     Bias bias = model.bias();  // every thread steps copies
     DenseVector dense = model.dense_parameters();
-    std::vector<float> gradient(n_dense);
+    std::vector<float> gradient(n_dense, 0.0f);  // summed over the blocks of a batch
+    double batch_weight = 0;
+    int64_t batch_size = 0;
     worker.take(dense.numbers());
     Block block(pass);
     for (int64_t start = 0; start < pass.n; start += block_rows) {
@@ -86,18 +89,27 @@ double train_row_parallel(Model& model, const Pass& pass, Pool& pool) {
       }
       barrier.wait();
       shared.get(block);
-      double weight = 0;
       for (int i = 0; i < block.size; ++i) {
-        weight += block.weight[i];
+        batch_weight += block.weight[i];
         if (t == 0) total += block.loss[i];
       }
       step_features(model.features(), pass.adagrad, block, first_entry, owners, t, shared.dvectors.data(),
                     model.normalize());
       bias.update(block, pass.adagrad);
-      if (weight > 0 && pass.dense_learning_rate > 0) {
-        mean_gradient(shared, weight, gradient);
-        dense.step(gradient.data(), pass.dense_learning_rate);
-        worker.take(dense.numbers());
+      if (pass.dense_learning_rate > 0) {
+        add_gradients(shared, gradient);
+        batch_size += block.size;
+        if (batch_size >= batch_rows || block.size == block.n_left) {
+          if (batch_weight > 0) {
+            const float inverse = static_cast<float>(1 / batch_weight);
+            for (float& g : gradient) g *= inverse;
+            dense.step(gradient.data(), pass.dense_learning_rate);
+            worker.take(dense.numbers());
+          }
+          std::fill(gradient.begin(), gradient.end(), 0.0f);
+          batch_weight = 0;
+          batch_size = 0;
+        }
       }
       barrier.wait();
     }

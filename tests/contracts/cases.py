@@ -26,6 +26,7 @@ CASES: dict[str, dict[str, Any]] = {
     "fm-1": {"n_factors": 1},
     "fm-8": {"n_factors": 8},
     "fm-normalized": {"n_factors": 3, "normalize": True},
+    "fwfm": {"n_factors": 5},
     "ffm-4": {"n_factors": 4},
     "ffm-without-linear": {"n_factors": 3, "linear": False, "init_scale": 5},
     "ffm-normalized": {"n_factors": 3, "normalize": True},
@@ -44,8 +45,6 @@ CASES: dict[str, dict[str, Any]] = {
     },
     "deepfm-norm": {"n_factors": 5, "hidden_layer_sizes": (9, 70), "batch_norm": True, "dropout": 0.2},
 }
-if "fwfm" in MODELS:
-    CASES["fwfm"] = {"n_factors": 5}
 
 # Sizes in which the native kernels' code differs.
 NATIVE_CASES: dict[str, dict[str, Any]] = {

@@ -134,7 +134,6 @@ def test_ffm_with_one_vector_for_all_fields_is_fm(kind: str, normalize: bool) ->
     hold(specification_logits(ffm, repeated, data), specification_logits(fm, p, data))
 
 
-@pytest.mark.skipif("fwfm" not in MODELS, reason="there is no FwFM yet")
 @pytest.mark.parametrize("kind", KINDS)
 def test_fwfm_with_pair_weights_of_one_is_fm(kind: str) -> None:
     fm, fwfm = (made(name, n_factors=6) for name in ("fm", "fwfm"))

@@ -20,14 +20,14 @@ N_FIELDS, FIELD_SIZE = 4, 6
 
 
 def lines(n, seed, *, negative=0, fields=True):
-    """Rows of a label that hangs on a pair of fields."""
+    """Rows whose label depends on a pair of fields."""
     rng = np.random.default_rng(seed)
-    made = []
+    text = []
     for local in rng.integers(0, FIELD_SIZE, (n, N_FIELDS)):
         positive = (local[0] + local[1]) % 2 == 0 if rng.random() < 0.9 else rng.random() < 0.5
         entries = [(f"{f}:" if fields else "") + f"{f * FIELD_SIZE + i}:1" for f, i in enumerate(local)]
-        made.append(f"{1 if positive else negative} {' '.join(entries)}\n")
-    return "".join(made)
+        text.append(f"{1 if positive else negative} {' '.join(entries)}\n")
+    return "".join(text)
 
 
 @pytest.fixture(scope="module")
@@ -56,10 +56,10 @@ def test_every_model_trains_and_scores_on_libffm_text(texts, tmp_path, model):
     scores = json_of(anyfm("evaluate", tmp_path / "m", valid, "--json"))
     assert scores["logloss"] == pytest.approx(result["valid"]["logloss"], rel=1e-6)
     anyfm("predict", tmp_path / "m", valid, "--out", tmp_path / "p.csv")
-    came = np.loadtxt(tmp_path / "p.csv", skiprows=1)
+    predictions = np.loadtxt(tmp_path / "p.csv", skiprows=1)
     rows = read_text(valid).rows
     expected = specification_logits(artifact.model, artifact.parameters, rows)
-    np.testing.assert_allclose(came, 1 / (1 + np.exp(-expected)), rtol=1e-4)
+    np.testing.assert_allclose(predictions, 1 / (1 + np.exp(-expected)), rtol=1e-4)
     assert auc(rows.y, expected) == pytest.approx(scores["auc"], rel=1e-6)
     shown = anyfm("inspect", tmp_path / "m").stdout
     assert "libffm files" in shown
@@ -80,14 +80,14 @@ def test_libsvm_and_formats_that_the_suffix_does_not_say(texts, tmp_path):
     assert load_artifact(tmp_path / "c").model.settings.optimizer == "libffm"
 
 
-def test_entries_unknown_to_the_model_are_dropped_counted_and_told(texts, tmp_path):
+def test_entries_unknown_to_the_model_are_left_out_counted_and_reported(texts, tmp_path):
     anyfm("train", texts / "tr.ffm", "--model", "ffm", "--out", tmp_path / "m", "--epochs", 2)
     (tmp_path / "new.ffm").write_text("0 0:1:1 1:7:1 2:999:1 9:3:1\n1 0:1:1 1:7:1\n\n7\n")
     result = anyfm("predict", tmp_path / "m", tmp_path / "new.ffm", "--out", tmp_path / "p.csv", "--json")
     assert json_of(result)["encoding"] == {"unseen_entries": 2, "blank_lines": 1, "shared_ids": 0}
     assert "2 entries were left out" in result.stderr
-    dropped, plain, empty = np.loadtxt(tmp_path / "p.csv", skiprows=1)
-    assert dropped == plain
+    with_unseen, without, empty = np.loadtxt(tmp_path / "p.csv", skiprows=1)
+    assert with_unseen == without
     bias = load_artifact(tmp_path / "m").parameters["bias"][0]
     assert empty == pytest.approx(1 / (1 + np.exp(-bias)))
     (tmp_path / "va.ffm").write_text("0 0:1:1 1:24:1\n1 4:1:1 1:7:1\n")
@@ -97,7 +97,7 @@ def test_entries_unknown_to_the_model_are_dropped_counted_and_told(texts, tmp_pa
     assert "validation  2 entries were left out" in result.stderr
 
 
-def test_the_preset_is_libffm_s_model_and_set_overrules_it(texts, tmp_path):
+def test_the_preset_is_libffm_s_model_and_settings_override_it(texts, tmp_path):
     result = anyfm("train", texts / "tr.ffm", "--preset", "libffm", "--n-factors", 3, "--out", tmp_path / "m")
     artifact = load_artifact(tmp_path / "m")
     assert artifact.model.name == "ffm"
@@ -113,12 +113,12 @@ def test_the_preset_is_libffm_s_model_and_set_overrules_it(texts, tmp_path):
     np.testing.assert_array_equal(again.parameters["field_factors"], artifact.parameters["field_factors"])
 
 
-def test_memory_is_told_before_any_is_taken_and_refused_where_there_is_none(texts, tmp_path, monkeypatch):
+def test_memory_is_reported_before_it_is_allocated_and_refused_where_it_is_not_free(texts, tmp_path, monkeypatch):
     sizes = {"n_features": 2_000_000, "n_fields": 39}
     needed = memory.needed_memory(FFM(FFMSettings(n_factors=25)).resolve(39), **sizes, training=True)
     assert 3 * 2_000_000 * 39 * 25 * 4 < needed < 3 * 2_000_000 * 40 * 30 * 4
-    said = f"{needed / 1e9:.2g} GB, two thirds of it for copies of the best epoch"
-    assert memory_text("ffm", {"n_factors": 25}, **sizes) == f"2 M features × 976 parameters: {said}"
+    memory_part = f"{needed / 1e9:.2g} GB, two thirds of it for copies of the best epoch"
+    assert memory_text("ffm", {"n_factors": 25}, **sizes) == f"2 M features × 976 parameters: {memory_part}"
     monkeypatch.setattr(memory, "available_memory", lambda: 1000)
     result = anyfm("train", texts / "tr.ffm", "--model", "ffm", "--out", tmp_path / "m", status=2)
     assert "must fit the free memory" in result.stderr
@@ -140,7 +140,7 @@ def test_validation_text_is_scored_as_by_the_saved_model(texts):
     assert trained.evaluate(table.valid) == pytest.approx(trained.metrics, rel=1e-5)
 
 
-def test_a_fraction_is_held_out_and_all_ids_have_a_place(texts):
+def test_a_fraction_is_held_out_and_every_row_is_used_once(texts):
     table = prepare(texts / "tr.ffm", validation=ValidationSettings(valid_fraction=0.25), seed=3)
     assert (table.train.n_rows, table.valid.n_rows) == (2250, 750)
     whole = read_text(texts / "tr.ffm").rows
@@ -156,7 +156,7 @@ def test_regression_on_text(tmp_path):
     result = anyfm("train", tmp_path / "r.svm", "--model", "linear", "--out", tmp_path / "m", "--json")
     assert json_of(result)["task"] == "regression"
     assert json_of(result)["valid"]["rmse"] < 0.2
-    # numbers that look like classes stay numbers to a model of numbers
+    # labels that look like classes are numbers to a regression model
     (tmp_path / "s.svm").write_text("0 0:1\n1 2:1\n-1 1:1\n")
     assert json_of(anyfm("evaluate", tmp_path / "m", tmp_path / "s.svm", "--json"))["rows"] == 3
 
@@ -221,7 +221,7 @@ def test_a_bad_validation_file_is_named(texts, tmp_path):
         (["evaluate", "{tmp}/table", "{texts}/tr.ffm"], "trained on a table"),
     ],
 )
-def test_what_does_not_go_together_is_refused(texts, tmp_path, arguments, message):
+def test_settings_and_files_that_do_not_fit_together_are_refused(texts, tmp_path, arguments, message):
     if "{tmp}/ffm" in arguments:
         train(texts / "va.ffm", model="ffm", epochs=1, n_factors=1).save(tmp_path / "ffm")
     if "{tmp}/table" in arguments:

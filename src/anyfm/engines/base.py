@@ -91,6 +91,7 @@ class GradientEngine(Engine):
         self._specs = model.parameter_specs(n_features, n_fields)
         self._statistics: TrainingStatistics | None = None
         self._priors: list[Any] = []  # kernels.Prior of each vector of a feature, with λ of each field
+        self._dispersion = 1.0  # of the target given the logit, when priors were last set
         self._loss_and_weight = np.zeros(2)  # summed since the epoch began, in units of the scaled target
         self._n_done = 0  # rows since the epoch began
         self._epoch = 1
@@ -184,6 +185,7 @@ class GradientEngine(Engine):
         target = statistics.target
         self._set_bias(0.0 if self._specs["bias"].optimizer is None else target.base_logit / target.scale)
         self._priors = [self._prior(spec, statistics) for spec in specs for _ in range(spec.n_vectors)]
+        self._dispersion = 1.0
         self._set_priors(dispersion=1.0, estimate=False, n_epochs=0)
         rng = np.random.default_rng(seed)
         for name, spec in self._specs.items():
@@ -235,8 +237,8 @@ class GradientEngine(Engine):
     def begin_epoch(self, epoch: int) -> None:
         if epoch > 1:
             loss, weight = self._loss_and_weight
-            dispersion = self.model.task.dispersion(loss / weight) if weight > 0 else 1.0
-            self._set_priors(dispersion=dispersion, estimate=True, n_epochs=epoch - 1)
+            self._dispersion = self.model.task.dispersion(loss / weight) if weight > 0 else 1.0
+            self._set_priors(dispersion=self._dispersion, estimate=True, n_epochs=epoch - 1)
         self._epoch = epoch
         self._loss_and_weight[:] = 0
         self._n_done = 0
@@ -272,6 +274,7 @@ class GradientEngine(Engine):
         return {
             **{name: np.array(array) for name, array in self._arrays().items()},
             "precision": np.array([prior.precision for prior in self._priors]),
+            "dispersion": np.array(self._dispersion),
             "loss_and_weight": self._loss_and_weight.copy(),
             "target": np.array([0.0, 1.0] if target is None else [target.base_logit, target.scale]),
         }
@@ -281,10 +284,13 @@ class GradientEngine(Engine):
             if name not in state or state[name].shape != array.shape:
                 came = state[name].shape if name in state else None
                 raise SettingError(got(f"the state's {name} must have shape {array.shape}", shape=came))
-        self._restore(state)
         self._loss_and_weight[:] = state["loss_and_weight"]
+        self._dispersion = float(state["dispersion"])
         for prior, precision in zip(self._priors, state["precision"].tolist(), strict=True):
             prior.precision = precision
+        if self._statistics is not None:  # penalties; the accumulators that this notes are restored next
+            self._set_priors(dispersion=self._dispersion, estimate=False, n_epochs=0)
+        self._restore(state)
         if self._statistics is not None:
             base_logit, scale = state["target"].tolist()
             target = replace(self._statistics.target, base_logit=base_logit, scale=scale)

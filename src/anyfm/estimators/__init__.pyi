@@ -11,7 +11,7 @@ from anyfm.estimators.keyed import ByFieldAndValue
 
 __all__ = [
     "AFMClassifier", "AFMRegressor", "DeepFMClassifier", "DeepFMRegressor", "FFMClassifier", "FFMRegressor",
-    "FMClassifier", "FMRegressor", "LinearClassifier", "LinearRegressor",
+    "FMClassifier", "FMRegressor", "FwFMClassifier", "FwFMRegressor", "LinearClassifier", "LinearRegressor",
 ]
 
 class _Linear:
@@ -41,6 +41,21 @@ class _FM:
 
 class FMClassifier(_FM, Classifier): ...
 class FMRegressor(_FM, Regressor): ...
+
+class _FwFM:
+    linear_: ByFieldAndValue
+    factors_: ByFieldAndValue
+    def __init__(
+        self, *, learning_rate: float = 0.3, l2_linear: float | None = None, n_factors: int = 16,
+        l2_factors: float | None = None, init_scale: float = 0.1, normalize: bool = False,
+        pair_learning_rate: float = 0.003, l2_pairs: float = 0.0, epochs: int = 50, patience: int = 5,
+        monitor: str = 'loss', valid_fraction: float = 0.1, fields: Mapping[str, Any] | None = None,
+        min_count: int = 2, n_bins: int | None = None, random_state: int | RandomState | None = 0,
+        n_threads: int = 0, engine: str = 'auto', device: str = 'cpu',
+    ) -> None: ...
+
+class FwFMClassifier(_FwFM, Classifier): ...
+class FwFMRegressor(_FwFM, Regressor): ...
 
 class _FFM:
     linear_: ByFieldAndValue

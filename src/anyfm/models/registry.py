@@ -12,6 +12,7 @@ from anyfm.models.afm import AFM
 from anyfm.models.base import BaseModel
 from anyfm.models.deepfm import DeepFM
 from anyfm.models.ffm import FFM
+from anyfm.models.fwfm import FwFM
 from anyfm.models.fm import FM
 from anyfm.models.linear import Linear
 
@@ -76,5 +77,5 @@ class UnknownModelError(SettingError, KeyError):
         return str(self.args[0])
 
 
-MODELS = Registry(Linear, FM, FFM, AFM, DeepFM)
+MODELS = Registry(Linear, FM, FwFM, FFM, AFM, DeepFM)
 register = MODELS.register

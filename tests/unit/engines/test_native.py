@@ -1,8 +1,6 @@
-"""What the native engine's networks do with weights, seen in Adam's moments."""
+"""Row weights in the gradients of the native engine's dense parameters, seen in Adam's moments."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,20 +11,19 @@ from tests.random_rows import random_rows
 
 
 @pytest.mark.parametrize(
-    ("model", "numbers", "last"),
+    ("model", "output"),
     [
-        (AFM(AFMSettings(n_factors=8, attention_factors=17, dropout=0.0)), "dense", (0, slice(-25, -8))),
+        (AFM(AFMSettings(n_factors=8, attention_factors=17, dropout=0.0)), slice(-25, -8)),
         (
             DeepFM(DeepFMSettings(hidden_layer_sizes=(9, 4), activation="tanh", dropout=0.0)),
-            "perceptron_values",
             slice(-4, None),
         ),
     ],
     ids=["attention", "mlp"],
 )
-def test_weight_three_is_three_copies_to_a_network(model: BaseModel, numbers: str, last: Any) -> None:
-    """Without dropout, which differs from copy to copy; and with an output, `last` among the numbers, without which
-    what lies below has no gradient."""
+def test_weight_three_is_three_copies_to_dense_parameters(model: BaseModel, output: slice) -> None:
+    """Without dropout, which differs from copy to copy. `output` is where the output weights are among the dense
+    parameters: they start at 0, and the layers below would have no gradient."""
     once = random_rows("values", 4096)  # large enough for blocks of many rows
     assert once.y is not None
     copies = once.take(np.array([0, 0, 0, *range(3, 4096)]))
@@ -35,10 +32,9 @@ def test_weight_three_is_three_copies_to_a_network(model: BaseModel, numbers: st
     for data, order in ((weighted, [0, 5]), (copies, [0, 1, 2, 5])):
         engine = prepared("native", model, once, seed=1)
         state = engine.state()
-        state[numbers][last] = 0.5
+        state["dense_values"][output] = 0.5
         engine.load_state(state)
         engine.step(data, np.array(order))
-        state = engine.state()
-        moments.append(state["dense"][1] if numbers == "dense" else state["perceptron_first"])
+        moments.append(engine.state()["dense_first_moments"])
     assert (moments[0] != 0).mean() > 0.5
     np.testing.assert_allclose(*moments, rtol=1e-4, atol=1e-5 * np.abs(moments[0]).max())

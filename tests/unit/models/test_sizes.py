@@ -1,4 +1,4 @@
-"""Settings that depend on the number of fields, and how many numbers a model learns."""
+"""Settings that depend on the number of fields, and the number of parameters of a model."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from anyfm.models import FFM, FM, DeepFM, DeepFMSettings, FFMSettings, FMSetting
 
 
 @pytest.mark.parametrize(("n_fields", "n_factors"), [(1, 16), (5, 16), (6, 12), (8, 8), (15, 8), (16, 4), (300, 4)])
-def test_ffm_has_factors_by_the_number_of_fields_unless_told(n_fields: int, n_factors: int) -> None:
+def test_the_number_of_fields_decides_ffm_s_factors_unless_they_are_set(n_fields: int, n_factors: int) -> None:
     assert FFM().resolve(n_fields).settings.n_factors == n_factors
     assert FFM().parameter_specs(4, n_fields)["field_factors"].shape == (4, n_fields, n_factors)
-    told = FFM(FFMSettings(n_factors=7))
-    assert told.resolve(n_fields).settings.n_factors == 7
+    chosen = FFM(FFMSettings(n_factors=7))
+    assert chosen.resolve(n_fields).settings.n_factors == 7
 
 
 @pytest.mark.parametrize(
     ("n_fields", "sizes", "shrinkage"), [(1, (256, 128), 3000), (5, (256, 128), 3000), (6, (64, 32), 300)]
 )
-def test_deepfm_has_layers_by_the_number_of_fields_unless_told(
+def test_the_number_of_fields_decides_deepfm_s_layers_unless_they_are_set(
     n_fields: int, sizes: tuple[int, ...], shrinkage: float
 ) -> None:
     settings = DeepFM().resolve(n_fields).settings
     assert (settings.hidden_layer_sizes, settings.shrinkage) == (sizes, shrinkage)
     specs = DeepFM().parameter_specs(4, n_fields)
     assert tuple(specs[f"hidden_{layer}_bias"].shape[0] for layer in range(2)) == sizes
-    told = DeepFM(DeepFMSettings(hidden_layer_sizes=(), shrinkage=0.0)).resolve(n_fields).settings
-    assert (told.hidden_layer_sizes, told.shrinkage) == ((), 0.0)
+    chosen = DeepFM(DeepFMSettings(hidden_layer_sizes=(), shrinkage=0.0)).resolve(n_fields).settings
+    assert (chosen.hidden_layer_sizes, chosen.shrinkage) == ((), 0.0)
 
 
 def test_the_number_of_parameters() -> None:

@@ -25,6 +25,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "batch_size": 4096,
         "shrinkage": 10.0,
     },
+    "fwfm": {"n_factors": 6, "normalize": False},
 }
 
 

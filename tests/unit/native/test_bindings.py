@@ -81,7 +81,7 @@ def test_rows_checked_for_a_larger_model() -> None:
         fm(3).logits(bound(IDS, 2), np.empty(2, np.float32), threaded=False)
 
 
-@pytest.mark.parametrize("name", ["ffm", "deepfm"])
+@pytest.mark.parametrize("name", ["ffm", "deepfm", "fwfm"])
 def test_rows_whose_fields_were_not_checked(name: str) -> None:
     with pytest.raises(ValueError, match="fields of the model"):
         cases.make(name).logits(bound(IDS, 2), np.empty(2, np.float32), threaded=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from itertools import pairwise
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -337,6 +337,24 @@ class TestPriors:
                 moment = (squares + 1 / 5.0).sum() + 2.0 / prior.expected
                 expected = fraction * (len(squares) + 2.0) / moment
                 assert prior.precision[field] == pytest.approx(np.clip(expected, prior.lower, prior.upper))
+
+    @pytest.mark.parametrize("libffm", [False, True])
+    def test_vectors_toward_a_field_that_no_row_holds_are_estimated_by_their_size_alone(self, libffm: bool) -> None:
+        rows = cases.arrays("ragged", 500)
+        two = rows["fields"] < 2
+        lengths = np.add.reduceat(np.append(two, False), rows["offsets"][:-1]) * (np.diff(rows["offsets"]) > 0)
+        rows |= {name: rows[name][two] for name in ("ids", "fields", "values")}
+        rows["offsets"] = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        model, known = cases.prepared("ffm", rows, libffm=libffm)
+        cases.train(model, known, rows, 500, n_epochs=1)
+        model.set_priors(FIELD_OF, known, dispersion=1.0, crowding=0.01, estimate=True, n_epochs=1)
+        vectors = cases.read_all(model)["field_factors"].reshape(N_FEATURES, N_FIELDS, -1).astype(float)
+        seen = cases.counts(rows) > 0
+        for field, toward in product(range(2), range(2, N_FIELDS)):
+            squares = (vectors[seen & (field == FIELD_OF), toward] ** 2).mean(1)
+            expected = (len(squares) + 2.0) / ((squares + 1 / 5.0).sum() + 2.0 / 5.0)
+            assert known[1 + toward].precision[field] == pytest.approx(expected, rel=1e-5)
+        assert known[2].precision[0] != pytest.approx(known[3].precision[0], rel=1e-3)
 
     @pytest.mark.parametrize("name", NAMES)
     def test_what_does_not_fit_is_refused(self, name: str) -> None:
