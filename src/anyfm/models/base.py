@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -23,6 +23,10 @@ from anyfm.optim.priors import factor_prior
 
 LEARNING_RATE = "Adagrad's learning rate, divided by the Euclidean norm of a mean row"
 L2_LINEAR = "L2 penalty of each linear weight in the summed loss; none: estimated for each field"
+L2_PER_OCCURRENCE = (
+    "L2 penalty of each factor, divided by the mean count of its field's features, in place of an estimated penalty; "
+    "none: l2_factors"
+)
 L2_FACTORS = "L2 penalty of each factor in the summed loss; none: estimated for each field"
 INIT_SCALE = "standard deviation of the factors' initial values, relative to their prior"
 NORMALIZE = "divide the values of each row by their Euclidean norm"
@@ -45,6 +49,7 @@ class FactorSettings(ModelSettings):
 
     n_factors: int = setting(16, integer(1, 256), "length of each feature's latent vector")
     l2_factors: float | None = setting(None, optional(real(0)), L2_FACTORS)
+    l2_per_occurrence: float | None = setting(None, optional(real(0, above=True)), L2_PER_OCCURRENCE)
     init_scale: float = setting(0.1, real(0), INIT_SCALE)
 
 
@@ -133,6 +138,10 @@ class BaseModel(ABC):
         """The parameters as a kernel that only scores has them."""
         return parameters
 
+    def candidates(self, n_fields: int) -> Sequence[Mapping[str, Any]]:
+        """Settings worth trying beside the defaults, which a search on validation rows chooses from."""
+        return ()
+
     def floats_per_row(self, n_slots: int, n_fields: int) -> int:
         """How many values `logits` lays out for the pairs of a row: what bounds the memory of a batch. 0: few."""
         return 0
@@ -190,6 +199,7 @@ def factor_specs(n_features: int, settings: FactorSettings, *, target_power: flo
             initial=Normal(lambda s: settings.init_scale * prior(s).initial_std(settings.n_factors)),
             prior=prior,
             l2=settings.l2_factors,
+            l2_per_occurrence=settings.l2_per_occurrence,
             target_power=target_power,
         ),
     }
