@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -111,6 +111,16 @@ class FFM(BaseModel):
 
     def resolve(self, n_fields: int) -> FFM:
         return FFM(replace(self.settings, n_factors=self._n_factors(n_fields)))
+
+    def candidates(self, n_fields: int) -> Sequence[Mapping[str, Any]]:
+        if self._is_libffm:
+            return ()
+        return (
+            {"learning_rate": 1.0},
+            {"l2_per_occurrence": 0.1},
+            {"l2_per_occurrence": 0.01},
+            {"l2_per_occurrence": 0.003},
+        )
 
     def kernel_options(self) -> dict[str, Any]:
         names = ("n_factors", "normalize", "linear")
