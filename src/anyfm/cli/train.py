@@ -121,7 +121,7 @@ def _show_result(output: Output, model: Model, out: Path) -> None:
 def _search_facts(model: Model) -> list[tuple[str, str]]:
     """What the search for settings tried, the best first."""
     trials = sorted(model.artifact.training.get("search", ()), key=lambda trial: trial["loss"] or float("inf"))
-    facts = []
+    facts: list[tuple[str, str]] = []
     for trial in trials:
         settings = settings_text(trial["settings"]) if trial["settings"] else "defaults"
         loss = "diverged" if trial["loss"] is None else f"loss {trial['loss']:.5f}"
