@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from anyfm.data.schema import Field, Schema
     from anyfm.engines.base import Engine
     from anyfm.training.callbacks import Callback
+    from anyfm.training.checkpoint import Checkpoint
     from anyfm.training.history import History
     from anyfm.training.search import Trial
 
@@ -471,8 +472,7 @@ def _fit(
     from anyfm.engines.registry import make_engine
     from anyfm.training.checkpoint import Checkpointer, resume_from
 
-    if checkpoint is not None:
-        callbacks = [*callbacks, Checkpointer(checkpoint)]
+    resumed = resume_from(checkpoint) if resume and checkpoint is not None else None
     _check_fields(model, data.format)
     settings = replace(settings, task=data.task.name)
 
@@ -487,8 +487,11 @@ def _fit(
         )
 
     searching = time.perf_counter()
-    trials, valid = _search(make, model, settings, data, training)
+    trials, valid = _search(make, model, settings, data, training, resumed)
     searching = time.perf_counter() - searching
+    record = [trial.to_dict() for trial in trials]
+    if checkpoint is not None:
+        callbacks = [*callbacks, Checkpointer(checkpoint, trials=record)]
     engine = make(next((trial.settings for trial in trials if trial.chosen), {}))
     history = loop.fit(
         engine,
@@ -496,7 +499,7 @@ def _fit(
         valid,
         training,
         callbacks=callbacks,
-        resume=resume_from(checkpoint) if resume and checkpoint is not None else None,
+        resume=resumed,
     )
     artifact = Artifact(
         model=engine.model,
@@ -504,7 +507,7 @@ def _fit(
         n_features=data.n_features,
         n_fields=data.n_fields,
         encoder=data.encoder,
-        training={**_training_record(data, valid, training), "search": [trial.to_dict() for trial in trials]},
+        training={**_training_record(data, valid, training), "search": record},
         metrics={"valid": {} if valid is None else loop.evaluate(engine, valid)},
         history=_without_times(history),
     )
@@ -523,13 +526,14 @@ def _search(
     settings: ModelSettings,
     data: PreparedData,
     training: TrainingSettings,
+    resumed: Checkpoint | None,
 ) -> tuple[list[Trial], Rows | None]:
     """Choose settings on validation rows, and the validation rows for epochs and metrics.
 
     Where there are many, the rows that settings are chosen on are other ones. A setting that is not at its default is
-    not searched.
+    not searched. Resumed training takes the settings that were chosen before.
     """
-    from anyfm.training.search import SPLIT_ROWS, search
+    from anyfm.training.search import SPLIT_ROWS, Trial, search
 
     kind, valid = MODELS[model], data.valid
     defaults = kind.settings_type().to_dict()
@@ -541,6 +545,8 @@ def _search(
     if valid.n_rows >= SPLIT_ROWS:
         rest, half = split_fraction(valid.n_rows, 0.5, seed=training.seed)
         choosing, valid = valid.take(half), valid.take(rest)
+    if resumed is not None:
+        return [Trial.from_dict(trial) for trial in resumed.trials], valid
     return search(make, candidates, data.train, choosing, training), valid
 
 

@@ -47,7 +47,7 @@ def test_train_says_in_json_how_it_went(trained):
     assert (result["model"], result["task"], result["out"]) == ("fm", "binary", str(out))
     assert (result["rows"], result["valid_rows"]) == (N_TRAIN - N_VALID, N_VALID)
     assert 1 <= result["best_epoch"] <= result["epochs"]
-    assert {"read", "encode", "train", "total"} == set(result["seconds"])
+    assert {"read", "encode", "search", "train", "total"} == set(result["seconds"])
     assert result["seconds"]["total"] > result["seconds"]["train"] > 0
     assert result["rows_per_second"] == pytest.approx(result["rows"] * result["epochs"] / result["seconds"]["train"])
     assert 0.65 < result["valid"]["auc"] < 1
@@ -205,7 +205,7 @@ def test_the_result_names_the_best_epoch_and_why_training_stopped(tables, tmp_pa
 
 
 def test_training_continues_from_a_checkpoint(tables, tmp_path):
-    arguments = ["train", tables / "train.csv", "--target", "click", "--checkpoint", tmp_path / "c"]
+    arguments = ["train", tables / "train.csv", "--target", "click", "--no-search", "--checkpoint", tmp_path / "c"]
     anyfm(*arguments, "--epochs", 1, "--out", tmp_path / "m")
     resumed = json_of(anyfm(*arguments, "--epochs", 3, "--resume", "--out", tmp_path / "resumed", "--json"))
     whole = json_of(anyfm(*arguments[:-2], "--epochs", 3, "--out", tmp_path / "whole", "--json"))

@@ -297,7 +297,7 @@ def test_pipelines_with_tables_arrays_and_sparse_matrices() -> None:
 @pytest.mark.parametrize("kind", ALL)
 def test_parameters_are_the_settings_with_their_defaults(kind: Any) -> None:
     parameters = kind().get_params()
-    settings = {**MODELS[kind._model].settings_type().to_dict(), **TrainingSettings().to_dict()}
+    settings = {**MODELS[kind._model].settings_type().to_dict(), **TrainingSettings(search=False).to_dict()}
     del settings["task"], settings["seed"]
     data = {**ValidationSettings().to_dict(), **DataSettings().to_dict()}
     of_data = {name: data[name] for name in ("valid_fraction", "fields", "min_count", "n_bins")}
@@ -308,8 +308,8 @@ def test_parameters_are_the_settings_with_their_defaults(kind: Any) -> None:
 
 def test_signatures_name_types_and_defaults() -> None:
     signature = inspect.signature(FMClassifier)
-    assert signature.parameters["n_factors"].default == 16
-    assert signature.parameters["n_factors"].annotation is int
+    assert signature.parameters["n_factors"].default is None
+    assert signature.parameters["n_factors"].annotation == int | None
     assert signature.parameters["l2_factors"].annotation == float | None
     assert {parameter.kind.name for parameter in signature.parameters.values()} == {"KEYWORD_ONLY"}
     assert list(signature.parameters)[-3:] == ["n_threads", "engine", "device"]
@@ -546,7 +546,7 @@ def test_more_than_two_classes_are_refused() -> None:
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"n_factors": 0}, "n_factors must be an integer"),
+        ({"n_factors": 0}, "n_factors must be none or an integer"),
         ({"valid_fraction": 1.0}, "valid_fraction must be a number of at least 0 and below 1"),
         ({"valid_fraction": None}, "valid_fraction must be"),
         ({"valid_fraction": "some"}, "valid_fraction must be"),

@@ -162,7 +162,7 @@ def clicks():
 
 @pytest.fixture(scope="module")
 def trained(clicks):
-    return anyfm.train(clicks, "click", epochs=2, n_factors=4)
+    return anyfm.train(clicks, "click", search=False, epochs=2, n_factors=4)
 
 
 FORMS = {
@@ -208,7 +208,7 @@ def test_one_row_is_scored_as_in_the_table(trained, clicks):
 
 def test_a_row_may_hold_lists():
     table = {"tags": [["a", "b"], ["c"], ["a"], ["b", "c"]] * 20, "city": ["x", "y"] * 40, "y": [0, 1] * 40}
-    model = anyfm.train(table, "y", model="linear", epochs=2, fields={"tags": "tags"})
+    model = anyfm.train(table, "y", search=False, model="linear", epochs=2, fields={"tags": "tags"})
     row = {"tags": ["a", "c"], "city": "x"}
     assert model.predict(row)[0] == pytest.approx(model.predict_one(row))
 
@@ -227,7 +227,7 @@ def test_text_that_looks_like_numbers_stays_text_when_scoring(tmp_path):
     rng = np.random.default_rng(0)
     codes = np.array(["007", "07", "7", "x1"])[rng.integers(0, 4, 2_000)]
     frame = pl.DataFrame({"code": codes, "y": (codes == "007").astype(int), "other": rng.integers(0, 5, 2_000)})
-    model = anyfm.train(frame, "y", model="linear", fields={"code": "categorical"})
+    model = anyfm.train(frame, "y", search=False, model="linear", fields={"code": "categorical"})
     numbers = frame.filter(pl.col("code") != "x1").head(100)
     numbers.write_csv(tmp_path / "new.csv")
     np.testing.assert_array_equal(model.predict(tmp_path / "new.csv"), model.predict(numbers))
@@ -275,7 +275,7 @@ def of_text(tmp_path_factory):
     lines = [f"{i % 2} 0:{i % 2}:1 1:{k}:1\n" for i, k in enumerate(rng.integers(2, 6, 400))]
     (folder / "rows.ffm").write_text("".join(lines))
     (folder / "rows.txt").write_text("".join(lines))
-    return anyfm.train(folder / "rows.ffm", model="ffm", epochs=3), folder
+    return anyfm.train(folder / "rows.ffm", search=False, model="ffm", epochs=3), folder
 
 
 def test_a_model_of_text_reads_text_by_suffix_or_in_its_own_format(of_text):
@@ -357,7 +357,7 @@ def test_it_shows_itself_in_a_line_and_in_a_table(trained, of_text):
 
 def test_the_report_is_a_page_and_compares_models(trained, clicks, tmp_path):
     pytest.importorskip("plotly")
-    other = anyfm.train(clicks, "click", model="linear", epochs=1)
+    other = anyfm.train(clicks, "click", search=False, model="linear", epochs=1)
     other.save(tmp_path / "other")
     page = trained.report(clicks, tmp_path / "page.html", others=[other, trained, tmp_path / "other"])
     text = page.read_text(encoding="utf-8")

@@ -74,7 +74,7 @@ def test_the_model_records_its_training_without_times_and_threads(trained):
     assert "n_threads" not in trained.artifact.training
     assert trained.training_data["n_rows"] == 5_400
     assert trained.training_data["n_valid_rows"] == 600
-    assert {"read", "encode", "train", "total"} == set(trained.seconds)
+    assert {"read", "encode", "search", "train", "total"} == set(trained.seconds)
     assert trained.seconds["total"] >= trained.seconds["train"] > 0
     assert trained.rows_per_second == pytest.approx(3 * 5_400 / trained.seconds["train"])
 
@@ -140,7 +140,7 @@ def test_settings_are_parsed_once_and_presets_are_overridden(clicks):
         ({"fields": {"Age": "numeric"}}, "Did you mean 'age'?"),
         ({"format": "parket"}, "Did you mean parquet?"),
         ({"target": None}, "target must name the column"),
-        ({"n_factors": "four"}, "n_factors must be an integer from 1 to 256, got n_factors='four'"),
+        ({"n_factors": "four"}, "n_factors must be none or an integer from 1 to 256, got n_factors='four'"),
         ({"epochs": 0}, "epochs must be an integer from 1"),
         ({"task": "ranking"}, "task must be one of"),
         ({"valid_fraction": 1.0}, "got valid_fraction=1.0"),
@@ -180,19 +180,30 @@ def test_callbacks_see_the_data_and_every_epoch(clicks):
 
 
 def test_training_continues_from_a_checkpoint_bit_for_bit(clicks, tmp_path):
-    whole = train(clicks, "click", epochs=4)
+    whole = train(clicks, "click", epochs=4, search=False)
     folder = tmp_path / "checkpoint"
-    first = train(clicks, "click", epochs=2, checkpoint=folder, resume=True)  # nothing there yet: from the beginning
+    first = train(
+        clicks, "click", epochs=2, search=False, checkpoint=folder, resume=True
+    )  # nothing there yet: from the beginning
     assert first.history.n_epochs == 2
-    resumed = train(clicks, "click", epochs=4, checkpoint=folder, resume=True)
+    resumed = train(clicks, "click", epochs=4, search=False, checkpoint=folder, resume=True)
     assert resumed.history.n_epochs == 4
     for name, array in whole.artifact.parameters.items():
         np.testing.assert_array_equal(resumed.artifact.parameters[name], array)
     with pytest.raises(SettingError, match="n_factors"):
-        train(clicks, "click", epochs=4, n_factors=3, checkpoint=folder, resume=True)
+        train(clicks, "click", epochs=4, search=False, n_factors=3, checkpoint=folder, resume=True)
     (folder / "checkpoint.safetensors").write_bytes(b"damaged")
     with pytest.raises(ArtifactError, match="checkpoint"):
         train(clicks, "click", epochs=4, checkpoint=folder, resume=True)
+
+
+def test_resumed_training_takes_the_settings_that_were_chosen(clicks, tmp_path, monkeypatch):
+    whole = train(clicks, "click", epochs=3, checkpoint=tmp_path)
+    monkeypatch.setattr("anyfm.training.search.search", lambda *_: pytest.fail("searched again"))
+    again = train(clicks, "click", epochs=3, checkpoint=tmp_path, resume=True)
+    assert again.artifact.training["search"] == whole.artifact.training["search"] != []
+    for name, array in whole.artifact.parameters.items():
+        np.testing.assert_array_equal(again.artifact.parameters[name], array)
 
 
 # ---- text files of ids

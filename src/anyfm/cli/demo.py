@@ -147,7 +147,7 @@ def _train_all(output: Output, data: PreparedData, test: Frame, out: Path) -> di
     results = {}
     for name in MODELS:
         try:
-            model = fit(data, model=name, settings={"seed": _SEED}, callbacks=[ProgressBar()])
+            model = fit(data, model=name, settings={"seed": _SEED, "search": False}, callbacks=[ProgressBar()])
         except MissingDependencyError as error:
             output.text(f"{name} is left out: {error}")
             continue
@@ -211,7 +211,7 @@ def _show_attention(output: Output) -> list[dict[str, Any]]:
     from anyfm.training.callbacks import ProgressBar
 
     clicks = ad_clicks(_N_GENERATED, seed=_SEED)
-    model = train(clicks.columns, "click", model="afm", seed=_SEED, callbacks=[ProgressBar()])
+    model = train(clicks.columns, "click", model="afm", seed=_SEED, search=False, callbacks=[ProgressBar()])
     true = {frozenset(pair["fields"]): pair["strength"] for pair in clicks.truth["pairs"]}
     pairs: list[dict[str, Any]] = []
     for pair in model.summarize(clicks.columns).pairs().to_dicts():

@@ -117,7 +117,7 @@ class DeepFM(BaseModel):
         sizes, shrinkage = self.settings.hidden_layer_sizes, self.settings.shrinkage
         sizes = ((256, 128) if few else (64, 32)) if sizes is None else sizes
         shrinkage = (3000.0 if few else 300.0) if shrinkage is None else shrinkage
-        return DeepFM(replace(self.settings, hidden_layer_sizes=sizes, shrinkage=shrinkage))
+        return type(self)(replace(self.settings, hidden_layer_sizes=sizes, shrinkage=shrinkage))
 
     def pair_terms(self) -> InnerProducts:
         return InnerProducts(self.settings.n_factors)

@@ -110,7 +110,7 @@ class FFM(BaseModel):
         return linear_part(batch) + 0.5 * (products.sum((1, 2)) - products.diagonal(0, 1, 2).sum(-1))
 
     def resolve(self, n_fields: int) -> FFM:
-        return FFM(replace(self.settings, n_factors=self._n_factors(n_fields)))
+        return type(self)(replace(self.settings, n_factors=self._n_factors(n_fields)))
 
     def candidates(self, n_fields: int) -> Sequence[Mapping[str, Any]]:
         if self._is_libffm:

@@ -50,7 +50,7 @@ class FM(BaseModel):
         return factor_specs(n_features, self.settings.resolve(n_fields))
 
     def resolve(self, n_fields: int) -> FM:
-        return FM(self.settings.resolve(n_fields))
+        return type(self)(self.settings.resolve(n_fields))
 
     def candidates(self, n_fields: int) -> Sequence[Mapping[str, Any]]:
         return factor_candidates(self.settings.resolve(n_fields).n_factors)

@@ -65,7 +65,7 @@ class FwFM(BaseModel):
         }
 
     def resolve(self, n_fields: int) -> FwFM:
-        return FwFM(self.settings.resolve(n_fields))
+        return type(self)(self.settings.resolve(n_fields))
 
     def candidates(self, n_fields: int) -> Sequence[Mapping[str, Any]]:
         return factor_candidates(self.settings.resolve(n_fields).n_factors)

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import os
 import zlib
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +42,14 @@ class Checkpoint:
         The history, and the state after its best epoch: the same as `state` where that epoch is the last.
     identity : dict
         What must be the same when training resumes, as `identity` returns it.
+    trials : list of dict
+        What the search for settings tried before training, so that it is not repeated.
     """
 
     state: State
     progress: Progress
     identity: dict[str, Any]
+    trials: list[dict[str, Any]] = field(default_factory=list)
 
     def check(self, engine: Engine, train: Rows, settings: TrainingSettings, monitor: str | None) -> None:
         """Raise SettingError, naming the difference, unless training may resume with these.
@@ -66,13 +70,18 @@ class Checkpointer(Callback):
     ----------
     directory : path
         Created if it does not exist; a checkpoint in it is replaced.
+    trials : sequence of dict
+        As `Checkpoint` has them.
     """
 
-    def __init__(self, directory: str | os.PathLike[str], *, every: int = 1) -> None:
+    def __init__(
+        self, directory: str | os.PathLike[str], *, every: int = 1, trials: Sequence[Mapping[str, Any]] = ()
+    ) -> None:
         if every < 1:
             raise SettingError(got("every must be an integer of at least 1", every=every))
         self._directory = directory
         self._every = every
+        self._trials = [dict(trial) for trial in trials]
 
     def on_train_begin(self, *, engine: Engine, train: Rows, settings: TrainingSettings, **_: Any) -> None:
         self._settings = settings
@@ -81,7 +90,7 @@ class Checkpointer(Callback):
     def on_epoch_end(self, *, engine: Engine, progress: Progress, **_: Any) -> None:
         history = progress.history
         if history.n_epochs % self._every == 0 or history.reason_to_stop(self._settings) is not None:
-            save_checkpoint(self._directory, Checkpoint(engine.state(), progress, self._identity))
+            save_checkpoint(self._directory, Checkpoint(engine.state(), progress, self._identity, self._trials))
 
 
 def identity(engine: Engine, train: Rows, settings: TrainingSettings) -> dict[str, Any]:
@@ -119,6 +128,7 @@ def save_checkpoint(directory: str | os.PathLike[str], checkpoint: Checkpoint) -
         "format_version": FORMAT_VERSION,
         "identity": checkpoint.identity,
         "history": history.to_dict(),
+        "trials": checkpoint.trials,
     }
     path = Path(directory) / FILE_NAME
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -146,7 +156,8 @@ def load_checkpoint(directory: str | os.PathLike[str]) -> Checkpoint:
         if version == FORMAT_VERSION:
             state = _without_prefix("state", tensors)
             best = _without_prefix("best", tensors) or state
-            return Checkpoint(state, Progress(History.from_dict(header["history"]), best), header["identity"])
+            progress = Progress(History.from_dict(header["history"]), best)
+            return Checkpoint(state, progress, header["identity"], header["trials"])
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ArtifactError(located(f"the checkpoint cannot be read: {error!r}", file=str(path))) from error
     rule = got(f"the checkpoint's format_version must be {FORMAT_VERSION}", format_version=version)

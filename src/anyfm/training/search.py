@@ -54,6 +54,12 @@ class Trial:
     n_epochs: int
     chosen: bool = False
 
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Trial:
+        """Read what `to_dict` returned."""
+        settings = {k: tuple(v) if isinstance(v, list) else v for k, v in values["settings"].items()}
+        return cls(settings, values["loss"], values["n_epochs"], values["chosen"])
+
     def to_dict(self) -> dict[str, Any]:
         """Ready for JSON."""
         settings = {name: list(value) if isinstance(value, tuple) else value for name, value in self.settings.items()}

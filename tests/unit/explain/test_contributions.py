@@ -124,7 +124,7 @@ def predictor():
         "click": rng.integers(0, 2, n),
     }
     fields = {"tags": {"kind": "tags", "separator": "|"}, "colour": "categorical", "size": "numeric"}
-    return train(columns, "click", fields=fields, epochs=2), columns
+    return train(columns, "click", search=False, fields=fields, epochs=2), columns
 
 
 def test_names_and_original_values(predictor):

@@ -49,7 +49,7 @@ def clicks(folder):
     made = ad_clicks(10_000, seed=0)
     names = ["fm", "linear", "afm", "deepfm"]
     for name in names:
-        save_artifact(train(made.columns, "click", model=name, epochs=4).artifact, folder / name)
+        save_artifact(train(made.columns, "click", search=False, model=name, epochs=4).artifact, folder / name)
     out = folder / "clicks.html"
     measured = write_report([folder / name for name in names], made.columns, out, data="clicks")
     return out, measured
@@ -70,7 +70,7 @@ def hostile(folder):
         "<b>t": ((value == HOSTILE[0]) ^ (rng.random(n) < 0.3)).astype(int),
     }
     fields = {"tags": {"kind": "tags", "separator": ";"}, "number": "scaled"}
-    trained = train(columns, "<b>t", fields=fields, epochs=3)
+    trained = train(columns, "<b>t", search=False, fields=fields, epochs=3)
     out = folder / "hostile.html"
     write_report([("<script>window.hacked = 3</script>", trained.artifact)], columns, out, data="<script>x</script>")
     return out
@@ -291,7 +291,7 @@ def test_tabs_hover_rows_and_theme_work(clicks):
 
 def test_the_colour_bar_of_a_map_of_many_fields_is_in_sight(folder):
     made = criteo_like(600, seed=0)
-    artifact = train(made.columns, "click", epochs=1, n_factors=4).artifact
+    artifact = train(made.columns, "click", search=False, epochs=1, n_factors=4).artifact
     assert artifact.n_fields == 39
     out = folder / "many.html"
     write_report([("fm", artifact)], made.columns, out, data="many")
@@ -393,7 +393,7 @@ def test_curves_agree_with_the_exact_auc():
 
 def test_errors_by_value_are_means_over_its_rows():
     made = ad_clicks(5_000, seed=1)
-    artifact = train(made.columns, "click", epochs=2).artifact
+    artifact = train(made.columns, "click", search=False, epochs=2).artifact
     rows = artifact.encoder.encode(read_table(made.columns), labelled=True).rows
     logits = np.random.default_rng(0).normal(size=5_000)
     found = errors_by_value(artifact, rows, logits)
@@ -421,7 +421,7 @@ def test_regression_with_tags_and_missing_values_has_a_report_too(folder):
         "stars": 3 + (kind == "a") + rng.normal(size=n),
     }
     fields = {"tags": {"kind": "tags", "separator": "|"}}
-    artifact = train(columns, "stars", task="regression", fields=fields, epochs=3).artifact
+    artifact = train(columns, "stars", search=False, task="regression", fields=fields, epochs=3).artifact
     out = folder / "stars.html"
     measured = write_report([("fm", artifact)], columns, out, data="stars")
     assert set(measured.models[0].metrics) == {"rmse", "mae", "r2"}
@@ -431,7 +431,7 @@ def test_regression_with_tags_and_missing_values_has_a_report_too(folder):
 
 def test_weights_of_field_pairs_are_a_heat_map(folder):
     made = ad_clicks(600, seed=0)
-    artifact = train(made.columns, "click", epochs=1, n_factors=4).artifact
+    artifact = train(made.columns, "click", search=False, epochs=1, n_factors=4).artifact
     assert "weights-0" not in figures_of(measure([("fm", artifact)], made.columns, data="clicks"))
     out = folder / "weights.html"
     weighted = replace(artifact, model=WeightedFM(artifact.model.settings))
@@ -466,7 +466,7 @@ def test_models_of_one_name_are_told_apart():
 
 def test_what_cannot_be_reported_is_refused(clicks, folder):
     made = ad_clicks(500, seed=0)
-    other = train(made.columns, "gender", positive="F", epochs=1).artifact
+    other = train(made.columns, "gender", search=False, positive="F", epochs=1).artifact
     with pytest.raises(SettingError, match="same target"):
         write_report([folder / "fm", ("other", other)], made.columns, folder / "x.html")
     with pytest.raises(SettingError, match="at least one model"):
