@@ -123,6 +123,8 @@ class Model {
     constexpr int64_t kCopiedRows = 512;
     std::vector<int32_t> ids, fields;
     std::vector<int64_t> offsets;
+    ids.reserve(1);  // rows without entries have arrays too
+    fields.reserve(1);
     for (int64_t start = begin; start < end; start += kCopiedRows) {
       Rows copy = rows;
       copy.n_rows = std::min(kCopiedRows, end - start);
