@@ -231,7 +231,8 @@ void bind_model(nb::module_& m) {
            arg("dense_learning_rate"))
       .def("block_rows", &Model::block_rows, arg("n_rows"))
       .def("logits", &logits, arg("rows"), arg("out").noconvert(), arg("threaded"))
-      .def("logit", &logit, arg("ids"), arg("values").none() = nb::none(), arg("fields").none() = nb::none())
+      .def("logit", &logit, arg("ids").noconvert(), arg("values").noconvert().none() = nb::none(),
+           arg("fields").noconvert().none() = nb::none())
       .def_prop_ro("parameters", &parameters)
       .def_prop_ro("tables", &tables)
       .def_prop_ro("bias", &bias)

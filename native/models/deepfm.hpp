@@ -195,7 +195,7 @@ inline double DeepFm::train(const Pass& pass) {
   SharedPass common(*this, pass, block_rows);
   Barrier barrier(pool.size());
   double total = 0;
-  pool.run([&](int t) {
+  pool.run(barrier, [&](int t) {
     Bias bias = bias_;  // every thread steps a copy
     Block block(pass);
     std::vector<int64_t> first_entry(static_cast<size_t>(block_rows) + 1, 0);

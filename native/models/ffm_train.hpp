@@ -31,7 +31,7 @@ double train_ffm(Ffm& model, const Pass& pass, Pool& pool) {
   AlignedFloats parts[2] = {AlignedFloats(n_pairs * part_stride), AlignedFloats(n_pairs * part_stride)};
   Barrier barrier(n_workers);
   double total = 0;
-  pool.run([&](int t) {
+  pool.run(barrier, [&](int t) {
     if (t >= n_workers) return;
     Scratch scratches[2] = {model.make_scratch(), model.make_scratch()};  // this block and the next
     Bias bias = model.bias();

@@ -10,6 +10,7 @@
 #include "base/denormals.hpp"
 #include "base/options.hpp"
 #include "base/pool.hpp"
+#include "base/row_fields.hpp"
 #include "base/rows.hpp"
 #include "base/table.hpp"
 #include "optim/dense.hpp"
@@ -41,7 +42,8 @@ class Model {
   virtual ~Model() = default;
 
   int64_t n_features() const { return sizes_.n_features; }
-  int n_threads() const { return sizes_.n_threads; }
+  // Those of training: as many as asked for, or fewer where the system starts no more.
+  int n_threads() { return pool_.get().size(); }
   bool training() const { return sizes_.training; }
   Bias& bias() { return bias_; }
   const Bias& bias() const { return bias_; }
@@ -60,10 +62,10 @@ class Model {
   }
   void logits(const Rows& rows, float* out, bool threaded) {
     const DenormalMode mode(DenormalMode::kFlush);
-    if (!threaded) return score(rows, 0, rows.n_rows, out);
+    if (!threaded) return score_copies(rows, 0, rows.n_rows, out);
     Pool& pool = pool_.get();
     const int n = pool.size();
-    pool.run([&](int t) { score(rows, rows.n_rows * t / n, rows.n_rows * (t + 1) / n, out); });
+    pool.run([&](int t) { score_copies(rows, rows.n_rows * t / n, rows.n_rows * (t + 1) / n, out); });
   }
 
   // The parameters of the features, in the order of their priors.
@@ -114,6 +116,43 @@ class Model {
   virtual void apply_priors(std::vector<Prior>& priors, const PriorUpdate& update) = 0;
   // The dense parameters have new values: to be put in the form that `score` reads.
   virtual void dense_changed() {}
+
+  // Scores rows begin … end − 1 from copies of what memory is addressed by, checked here: another thread of the
+  // caller's program may be writing to the arrays, whatever was checked before.
+  void score_copies(const Rows& rows, int64_t begin, int64_t end, float* out) const {
+    constexpr int64_t kCopiedRows = 512;
+    std::vector<int32_t> ids, fields;
+    std::vector<int64_t> offsets;
+    ids.reserve(1);  // rows without entries have arrays too
+    fields.reserve(1);
+    for (int64_t start = begin; start < end; start += kCopiedRows) {
+      Rows copy = rows;
+      copy.n_rows = std::min(kCopiedRows, end - start);
+      copy.y = copy.weight = nullptr;
+      int64_t first = start * rows.n_slots, last = first + copy.n_rows * rows.n_slots;
+      if (rows.offsets) {
+        offsets.assign(rows.offsets + start, rows.offsets + start + copy.n_rows + 1);
+        first = offsets.front();
+        last = offsets.back();
+        if (first < 0 || last > rows.n_entries || !std::is_sorted(offsets.begin(), offsets.end()))
+          throw std::invalid_argument("offsets must ascend from 0 to the number of entries");
+        for (int64_t& offset : offsets) offset -= first;
+        copy.offsets = offsets.data();
+      }
+      copy.n_entries = last - first;
+      ids.assign(rows.ids + first, rows.ids + last);
+      for (const int32_t id : ids)
+        if (id < 0 || id >= n_features()) throw std::out_of_range("feature id out of bounds");
+      copy.ids = ids.data();
+      if (rows.values) copy.values = rows.values + first;
+      if (rows.fields) {
+        fields.assign(rows.fields + (rows.offsets ? first : 0), rows.fields + (rows.offsets ? last : rows.n_slots));
+        copy.fields = fields.data();
+      }
+      if (n_fields() > 0) check_fields(copy, n_fields());
+      score(copy, 0, copy.n_rows, out + start);
+    }
+  }
 
   // Calls f(begin, end) for ranges of 0 … n − 1, on all threads where `floats` numbers in all are worth it.
   template <class F>

@@ -66,7 +66,7 @@ class Grown {
 
 class TextParser {
  public:
-  TextParser(const TextOptions& options, int n_threads) : options_(options), pool_(n_threads), pieces_(n_threads) {
+  TextParser(const TextOptions& options, int n_threads) : options_(options), pool_(n_threads), pieces_(pool_.size()) {
     *offsets.extend(1) = 0;
   }
 
@@ -163,16 +163,8 @@ class TextParser {
         const void* newline = cut < end ? std::memchr(cut, '\n', static_cast<size_t>(end - cut)) : nullptr;
         cuts[t + 1] = newline ? static_cast<const char*>(newline) + 1 : end;
       }
-      pool_.run([&](int t) {
-        pieces_[t].error = nullptr;
-        try {
-          pieces_[t].parse(cuts[t], cuts[t + 1], options_);
-        } catch (...) {
-          pieces_[t].error = std::current_exception();
-        }
-      });
+      pool_.run([&](int t) { pieces_[t].parse(cuts[t], cuts[t + 1], options_); });
       for (TextPiece& piece : pieces_) {
-        if (piece.error) std::rethrow_exception(piece.error);
         if (piece.fault) {
           piece.fault->line += n_lines_;
           return piece.fault;

@@ -53,7 +53,6 @@ class TextPiece {
   int32_t max_id, max_field;
   LabelSeen labels[kLabelKinds];
   std::optional<TextFault> fault;
-  std::exception_ptr error;
 
   void parse(const char* begin, const char* end, const TextOptions& options) {
     reserve(end - begin);

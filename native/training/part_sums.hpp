@@ -68,7 +68,7 @@ double train_part_sums_of(Model& model, const Pass& pass, Pool& pool) {
   for (std::vector<float>& part : parts) part.resize(static_cast<size_t>(size * kParts * kBlockRows));
   Barrier barrier(n_threads);
   double total = 0;
-  pool.run([&](int t) {
+  pool.run(barrier, [&](int t) {
     const Ownership& owners = pass.owners;
     const Adagrad adagrad = pass.adagrad;
     const int first = owners.first_part(t), last = owners.first_part(t + 1);

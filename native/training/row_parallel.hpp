@@ -61,7 +61,7 @@ double train_row_parallel(Model& model, const Pass& pass, Pool& pool) {
   for (int t = 0; t < pool.size(); ++t) workers.push_back(std::make_unique<Worker>(model, longest));
   Barrier barrier(pool.size());
   double total = 0;
-  pool.run([&](int t) {
+  pool.run(barrier, [&](int t) {
     Worker& worker = *workers[t];
     Bias bias = model.bias();  // every thread steps copies
     DenseVector dense = model.dense_parameters();

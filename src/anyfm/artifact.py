@@ -6,19 +6,23 @@ holds the parameters and ``vocabulary.parquet`` the values of every field. Equal
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
+import os
+import stat
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from anyfm import __version__
-from anyfm.core.atomic import leftovers, replaced_directory
+from anyfm.core.atomic import NotSyncedError, check_writable, is_being_replaced, leftovers, replace_directory
 from anyfm.core.errors import AnyfmError, ArtifactError, got, located
 from anyfm.models import MODELS, BaseModel
 
@@ -30,6 +34,8 @@ FORMAT_VERSION = 1
 MODEL_FILE = "model.json"
 WEIGHTS_FILE = "weights.safetensors"
 VOCABULARY_FILE = "vocabulary.parquet"
+_FILES = (MODEL_FILE, WEIGHTS_FILE, VOCABULARY_FILE)
+_RELOAD_SECONDS, _SAVING_SECONDS = 10.0, 1.0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -96,6 +102,8 @@ class Artifact:
 def save_artifact(artifact: Artifact, path: str | Path, *, overwrite: bool = True) -> Path:
     """Write `artifact` as the directory `path`, in one step: a crash leaves an earlier model there whole.
 
+    Other files in the directory stay.
+
     Parameters
     ----------
     overwrite : bool
@@ -112,23 +120,38 @@ def save_artifact(artifact: Artifact, path: str | Path, *, overwrite: bool = Tru
         `path` holds something that is not an anyfm model, or cannot be written (no space, no permission).
     """
     try:
-        target = Path(path).resolve()
+        target = Path(os.path.realpath(path))
         refuse_to_replace(target, overwrite=overwrite)
-        with replaced_directory(target) as fresh:
-            _write_files(artifact, fresh)
-    except OSError as error:
-        raise ArtifactError(
-            located(
-                f"the model cannot be saved: {error.strerror or error}",
-                file=str(path),
-                remedy="What was there before is untouched. Make room or choose another directory.",
-            )
-        ) from error
+        replace_directory(target, _contents(artifact), last=MODEL_FILE, owned=_FILES)
+    except NotSyncedError as error:
+        problem = f"the model is saved, but the system could not confirm that it is on the disk: {error.strerror}"
+        raise ArtifactError(located(problem, file=str(path))) from error
+    except (OSError, ValueError) as error:  # ValueError: no path at all, such as one with a zero byte
+        raise _not_saved(path, error, "What was there before is untouched. Make room or choose another directory.") from error
     return target
+
+
+def check_can_save(path: str | Path) -> None:
+    """Raise the ArtifactError that saving to `path` would raise because of what is there, or of where it lies."""
+    try:
+        target = Path(os.path.realpath(path))
+        refuse_to_replace(target, overwrite=True)
+        check_writable(target)
+    except (OSError, ValueError) as error:
+        raise _not_saved(path, error, "Choose another directory.") from error
+
+
+def _not_saved(path: str | Path, error: OSError | ValueError, remedy: str) -> ArtifactError:
+    if isinstance(error, ArtifactError):
+        return error
+    problem = f"the model cannot be saved: {getattr(error, 'strerror', None) or error}"
+    return ArtifactError(located(problem, file=str(path), remedy=remedy))
 
 
 def load_artifact(path: str | Path) -> Artifact:
     """Read the model directory `path`, checking every file against its checksum.
+
+    Another process may save there meanwhile: what is returned is the old model or the new one, whole.
 
     Raises
     ------
@@ -137,15 +160,33 @@ def load_artifact(path: str | Path) -> Artifact:
         the text names the file and the remedy.
     """
     directory = Path(path)
+    began = time.monotonic()
+    while True:
+        before = _identity(directory)
+        try:
+            return _load(directory)
+        except ArtifactError:
+            patience = 0.0
+            if _identity(directory) != before:
+                patience = _RELOAD_SECONDS
+            elif is_being_replaced(directory, MODEL_FILE):  # or a saving process was killed
+                patience = _SAVING_SECONDS
+            if time.monotonic() - began >= patience:
+                raise
+            time.sleep(0.002)
+
+
+def _load(directory: Path) -> Artifact:
     try:
-        document = _read_document(directory)
-        _check_files(directory, document["files"], with_vocabulary=document["encoder"] is not None)
-        return _assemble(directory, document)
+        with _Files(directory) as files:
+            document = _read_document(files)
+            contents = _read_contents(files, document["files"], with_vocabulary=document["encoder"] is not None)
+        return _assemble(directory, document, contents)
     except OSError as error:
         raise _damaged(f"the model cannot be read: {error.strerror or error}", error.filename or directory) from error
     except ArtifactError:
         raise
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError, RecursionError) as error:
         raise _damaged(f"model.json does not describe a model ({error!r})", directory) from error
 
 
@@ -168,28 +209,23 @@ def refuse_to_replace(target: Path, *, overwrite: bool) -> None:
         raise ArtifactError(located(problem, file=str(target), remedy=remedy))
     if not overwrite:
         raise ArtifactError(located("there is a model already", file=str(target), remedy=remedy))
-    others = {entry.name for entry in target.iterdir()} - {MODEL_FILE, WEIGHTS_FILE, VOCABULARY_FILE}
-    if others:
-        problem = f"besides the model the directory holds {min(others)!r}, which saving would delete"
-        raise ArtifactError(located(problem, file=str(target), remedy=remedy))
 
 
 # --- writing ------------------------------------------------------------------------------------------------------
 
 
-def _write_files(artifact: Artifact, directory: Path) -> None:
+def _contents(artifact: Artifact) -> dict[str, bytes]:
+    """The files of the artifact by name."""
     import safetensors.numpy
 
     tensors = {name: np.ascontiguousarray(array) for name, array in artifact.parameters.items()}
-    _write(directory / WEIGHTS_FILE, safetensors.numpy.save(tensors))
-    written = [WEIGHTS_FILE]
+    contents = {WEIGHTS_FILE: safetensors.numpy.save(tensors)}
     if artifact.encoder is not None:
         from anyfm.data.encoder import write_vocabulary
 
-        buffer = io.BytesIO()  # so that a full disk is an OSError like any other
-        write_vocabulary(artifact.encoder, cast(Any, buffer))
-        _write(directory / VOCABULARY_FILE, buffer.getvalue())
-        written.append(VOCABULARY_FILE)
+        buffer = io.BytesIO()
+        write_vocabulary(artifact.encoder, buffer)
+        contents[VOCABULARY_FILE] = buffer.getvalue()
     document = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
@@ -202,14 +238,10 @@ def _write_files(artifact: Artifact, directory: Path) -> None:
         "training": artifact.training,
         "metrics": artifact.metrics,
         "history": artifact.history,
-        "files": {name: _fingerprint(directory / name) for name in written},
+        "files": {name: _fingerprint(content) for name, content in contents.items()},
     }
     document["sha256"] = _document_checksum(document)
-    _write(directory / MODEL_FILE, _serialised(document))
-
-
-def _write(path: Path, content: bytes) -> None:
-    path.write_bytes(content)
+    return {**contents, MODEL_FILE: _serialised(document)}
 
 
 def _serialised(document: Mapping[str, Any]) -> bytes:
@@ -232,26 +264,75 @@ def _document_checksum(document: Mapping[str, Any]) -> str:
     return hashlib.sha256(_serialised(content)).hexdigest()
 
 
-def _fingerprint(path: Path) -> dict[str, Any]:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return {"bytes": path.stat().st_size, "sha256": digest.hexdigest()}
+def _fingerprint(content: bytes) -> dict[str, Any]:
+    return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
 
 
 # --- reading ------------------------------------------------------------------------------------------------------
 
 
-def _read_document(directory: Path) -> dict[str, Any]:
-    path = directory / MODEL_FILE
-    if not path.is_file():
+def _identity(directory: Path) -> object:
+    """What changes when the model is replaced: which directory and which model.json there are."""
+    found: list[tuple[int, ...] | None] = []
+    for path in (directory, directory / MODEL_FILE):
+        try:
+            state = path.stat()
+            found.append((state.st_dev, state.st_ino, *((state.st_mtime_ns,) if path != directory else ())))
+        except (OSError, ValueError):
+            found.append(None)
+    return found
+
+
+class _Files:
+    """The files of one directory, which stays the same one even if another takes its place meanwhile."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._descriptor: int | None = None
+
+    def __enter__(self) -> _Files:
+        if os.open in os.supports_dir_fd and self.directory.is_dir():
+            self._descriptor = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+
+    def read(self, name: str, *, size: int | None = None) -> bytes:
+        """A file's content; FileNotFoundError where there is no regular file.
+
+        With `size`, a file of another size is not read: ArtifactError.
+        """
+        with open(self._path(name), "rb", opener=self._open) as file:
+            state = os.fstat(file.fileno())
+            if not stat.S_ISREG(state.st_mode):
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
+            if size is not None and state.st_size != size:
+                problem = f"the file has {state.st_size} bytes, but {size} were saved"
+                raise _damaged(problem, self.directory / name)
+            return file.read()
+
+    def _path(self, name: str) -> str:
+        return name if self._descriptor is not None else str(self.directory / name)
+
+    def _open(self, path: str, flags: int) -> int:
+        # Without O_NONBLOCK a pipe in the place of the file would make this wait.
+        return os.open(path, flags | getattr(os, "O_NONBLOCK", 0), dir_fd=self._descriptor)
+
+
+def _read_document(files: _Files) -> dict[str, Any]:
+    path = files.directory / MODEL_FILE
+    try:
+        content = files.read(MODEL_FILE)
+    except (FileNotFoundError, NotADirectoryError):
+        directory = files.directory
         left = leftovers(directory.absolute())
         problem = "there is no anyfm model here" if directory.is_dir() else "there is no such model directory"
         remedy = f"An interrupted save left the earlier model whole as {left[0]}: rename it back." if left else None
-        raise ArtifactError(located(problem, file=str(directory), remedy=remedy))
+        raise ArtifactError(located(problem, file=str(directory), remedy=remedy)) from None
     try:
-        document = json.loads(path.read_bytes())
+        document = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise _damaged(f"model.json is cut short or edited: {error}", path) from None
     if not isinstance(document, dict) or document.get("format") != FORMAT:
@@ -266,20 +347,25 @@ def _read_document(directory: Path) -> dict[str, Any]:
     return document
 
 
-def _check_files(directory: Path, files: Mapping[str, Mapping[str, Any]], *, with_vocabulary: bool) -> None:
-    if set(files) != {WEIGHTS_FILE, *([VOCABULARY_FILE] if with_vocabulary else [])}:
-        raise _damaged(f"model.json lists the files {sorted(files)}", directory / MODEL_FILE)
-    for name, expected in files.items():
-        path = directory / name
-        if not path.is_file():
-            raise _damaged("a file of the model is missing", path)
-        if path.stat().st_size != expected["bytes"]:
-            raise _damaged(f"the file has {path.stat().st_size} bytes, but {expected['bytes']} were saved", path)
-        if _fingerprint(path) != expected:
+def _read_contents(
+    files: _Files, expected: Mapping[str, Mapping[str, Any]], *, with_vocabulary: bool
+) -> dict[str, bytes]:
+    """The files beside model.json, each read once and checked."""
+    if set(expected) != {WEIGHTS_FILE, *([VOCABULARY_FILE] if with_vocabulary else [])}:
+        raise _damaged(f"model.json lists the files {sorted(expected)}", files.directory / MODEL_FILE)
+    contents = {}
+    for name, fingerprint in expected.items():
+        path = files.directory / name
+        try:
+            contents[name] = files.read(name, size=fingerprint["bytes"])
+        except FileNotFoundError:
+            raise _damaged("a file of the model is missing", path) from None
+        if _fingerprint(contents[name]) != fingerprint:
             raise _damaged("the file was edited or damaged: its checksum differs from the one saved", path)
+    return contents
 
 
-def _assemble(directory: Path, document: Mapping[str, Any]) -> Artifact:
+def _assemble(directory: Path, document: Mapping[str, Any], contents: dict[str, bytes]) -> Artifact:
     import safetensors.numpy
 
     path = directory / MODEL_FILE
@@ -292,10 +378,10 @@ def _assemble(directory: Path, document: Mapping[str, Any]) -> Artifact:
     try:
         return Artifact(
             model=kind(kind.settings_type.from_mapping(document["settings"])),
-            parameters=safetensors.numpy.load_file(directory / WEIGHTS_FILE),
+            parameters=safetensors.numpy.load(contents.pop(WEIGHTS_FILE)),
             n_features=document["n_features"],
             n_fields=document["n_fields"],
-            encoder=_read_encoder(directory, document["encoder"]),
+            encoder=_read_encoder(document["encoder"], contents.get(VOCABULARY_FILE, b"")),
             training=document["training"],
             metrics=document["metrics"],
             history=document["history"],
@@ -305,12 +391,12 @@ def _assemble(directory: Path, document: Mapping[str, Any]) -> Artifact:
         raise _damaged(f"the saved model cannot be used: {error}", directory) from error
 
 
-def _read_encoder(directory: Path, described: Mapping[str, Any] | None) -> Encoder | None:
+def _read_encoder(described: Mapping[str, Any] | None, vocabulary: bytes) -> Encoder | None:
     if described is None:
         return None
     from anyfm.data.encoder import Encoder, read_vocabulary
 
-    return Encoder.from_parts(described, read_vocabulary(directory / VOCABULARY_FILE))
+    return Encoder.from_parts(described, read_vocabulary(vocabulary, file=VOCABULARY_FILE))
 
 
 def _damaged(problem: str, file: str | Path) -> ArtifactError:

@@ -143,6 +143,6 @@ def test_a_file_name_cannot_lead_outside(saved, tmp_path):
 def test_strange_weights_are_refused_even_with_a_fitting_checksum(saved, content):
     weights = Path(saved) / "weights.safetensors"
     weights.write_bytes(content)
-    forge(saved, files={"weights.safetensors": _fingerprint(weights)})
+    forge(saved, files={"weights.safetensors": _fingerprint(content)})
     with pytest.raises(ArtifactError):
         load_artifact(saved)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import json
 import os
 import stat
+import subprocess
+import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -16,8 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anyfm import artifact as artifact_module
-from anyfm.artifact import Artifact, load_artifact, save_artifact
+from anyfm.artifact import Artifact, check_can_save, load_artifact, save_artifact
 from anyfm.core import atomic
 from anyfm.core.errors import ArtifactError
 from anyfm.models import FM, FMSettings, Linear
@@ -163,32 +165,184 @@ def test_what_is_not_a_model_is_never_replaced(tmp_path):
     assert len(list(tmp_path.iterdir())) == 3
 
 
-def test_a_file_of_the_users_inside_a_model_is_not_deleted(tmp_path):
+def test_a_file_of_the_users_inside_a_model_stays(tmp_path):
     save_artifact(an_artifact(), tmp_path / "model")
-    (tmp_path / "model" / "notes.txt").write_text("good one")
-    with pytest.raises(ArtifactError, match=r"notes\.txt"):
-        save_artifact(an_artifact(1), tmp_path / "model")
-    assert (tmp_path / "model" / "notes.txt").read_text() == "good one"
+    (tmp_path / "model" / "README.md").write_text("good one")
+    (tmp_path / "model" / "plots").mkdir()
+    save_artifact(an_artifact(1, n_factors=2), tmp_path / "model")
+    assert (tmp_path / "model" / "README.md").read_text() == "good one"
+    names = {path.name for path in (tmp_path / "model").iterdir()}
+    assert names == {"model.json", "weights.safetensors", "README.md", "plots"}
+    assert load_artifact(tmp_path / "model").model.settings.n_factors == 2
 
 
-@pytest.mark.parametrize("failing_file", ["weights.safetensors", "model.json"])
-def test_a_full_disk_leaves_the_old_model_whole(tmp_path, monkeypatch, failing_file):
+def no_renaming(code):
+    def refuse(*_):
+        raise OSError(code, os.strerror(code))
+
+    return refuse
+
+
+@pytest.mark.parametrize("code", [errno.EBUSY, errno.EXDEV, errno.EROFS, errno.EACCES])
+def test_where_the_directory_cannot_be_renamed_its_files_are_replaced(tmp_path, monkeypatch, code):
     save_artifact(an_artifact(0), tmp_path / "model")
-    before = contents(tmp_path / "model")
-    write = artifact_module._write
-
-    def full(path, content):
-        if path.name == failing_file:
-            write(path, content[: len(content) // 2])
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        write(path, content)
-
-    monkeypatch.setattr(artifact_module, "_write", full)
-    with pytest.raises(ArtifactError, match="No space left on device") as caught:
-        save_artifact(an_artifact(1), tmp_path / "model")
-    assert "untouched" in str(caught.value)
-    assert contents(tmp_path / "model") == before
+    inode = (tmp_path / "model").stat().st_ino
+    monkeypatch.setattr(atomic, "_exchange", no_renaming(code))
+    save_artifact(an_artifact(1, n_factors=2), tmp_path / "model")
+    assert load_artifact(tmp_path / "model").model.settings.n_factors == 2
+    assert (tmp_path / "model").stat().st_ino == inode
+    assert sorted(contents(tmp_path / "model")) == ["model.json", "weights.safetensors"]
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_the_working_directory_is_not_deleted(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    save_artifact(an_artifact(0), ".")
+    save_artifact(an_artifact(1, n_factors=2), ".")
+    assert load_artifact(os.getcwd()).model.settings.n_factors == 2
+
+
+@pytest.mark.skipif(os.name == "nt", reason="permissions of Windows differ")
+def test_the_mode_of_directory_and_files_stays(tmp_path):
+    save_artifact(an_artifact(0), tmp_path / "model")
+    (tmp_path / "model").chmod(0o700)
+    (tmp_path / "model" / "model.json").chmod(0o640)
+    save_artifact(an_artifact(1), tmp_path / "model")
+    assert stat.S_IMODE((tmp_path / "model").stat().st_mode) == 0o700
+    assert stat.S_IMODE((tmp_path / "model" / "model.json").stat().st_mode) == 0o640
+
+
+@pytest.mark.parametrize("path", ["loop", "a\0b"])
+def test_a_path_that_leads_nowhere_is_a_message(tmp_path, path):
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    for call in (lambda: save_artifact(an_artifact(), f"{tmp_path}/{path}"), lambda: load_artifact(f"{tmp_path}/{path}")):
+        with pytest.raises(ArtifactError):
+            call()
+
+
+def test_a_place_is_tried_before_training(tmp_path):
+    (tmp_path / "file").write_text("")
+    check_can_save(tmp_path / "a" / "b")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    with pytest.raises(ArtifactError, match="cannot be saved"):
+        check_can_save(tmp_path / "file" / "model")
+
+
+# --- faults ----------------------------------------------------------------------------------------------------------
+
+CALLS = {"_write": atomic, "fsync": os, "rename": os, "replace": os, "_exchange": atomic, "mkdir": Path, "link": os}
+
+
+def failing_at(monkeypatch, nth):
+    """Let the nth call of all that touches the disk fail, and count the calls."""
+    seen = []
+
+    def wrap(name, act):
+        def call(*arguments, **options):
+            seen.append(name)
+            if len(seen) == nth:
+                if name == "_write":
+                    act(arguments[0], arguments[1][: len(arguments[1]) // 2])
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return act(*arguments, **options)
+
+        return call
+
+    for name, place in CALLS.items():
+        monkeypatch.setattr(place, name, wrap(name, getattr(place, name)))
+    return seen
+
+
+@pytest.mark.parametrize("inside", [False, True])
+@pytest.mark.parametrize("in_one_step", [True, False])
+@pytest.mark.parametrize("exists", [True, False])
+def test_any_call_may_fail_and_one_model_is_there_whole(tmp_path, inside, in_one_step, exists):
+    for nth in itertools.count(1):
+        place = tmp_path / f"{nth}"
+        if exists or inside:
+            save_artifact(an_artifact(0), place / "model")
+        if inside:
+            (place / "model" / "README.md").write_text("")
+        before = contents(place / "model") if exists or inside else None
+        with pytest.MonkeyPatch.context() as patch:
+            if not in_one_step:
+                patch.setattr(atomic, "_exchange", lambda first, second: False)
+            calls = failing_at(patch, nth)
+            try:
+                save_artifact(an_artifact(1, n_factors=2), place / "model")
+                error = None
+            except ArtifactError as caught:
+                error = str(caught)
+        if len(calls) < nth:  # all have failed once
+            break
+        if error is None:
+            assert calls[nth - 1] == "link"  # then the file is copied
+        elif "is saved, but" in error:
+            assert load_artifact(place / "model").model.settings.n_factors == 2
+        elif before is None:
+            assert not (place / "model").exists()
+        else:
+            assert contents(place / "model") == before
+        if place.exists():
+            assert [path.name for path in place.iterdir()] == ["model"] * (place / "model").exists()
+    assert nth > 4
+
+
+def test_what_a_killed_save_left_behind_is_cleared(tmp_path):
+    script = """
+import os, signal, sys
+from anyfm.core import atomic
+from tests.integration.test_artifact import an_artifact, save_artifact
+write = atomic._write
+def dying(path, content):
+    write(path, content)
+    os.kill(os.getpid(), signal.SIGKILL)
+atomic._write = dying
+save_artifact(an_artifact(), sys.argv[1])
+"""
+    root = str(Path(__file__).parents[2])
+    for path in ("model", "model/README.md"):
+        if path != "model":
+            (tmp_path / path).write_text("")
+        subprocess.run([sys.executable, "-c", script, str(tmp_path / "model")], cwd=root, env={**os.environ, "PYTHONPATH": f"{root}/src"})
+        assert any(atomic._NEW in str(left) for left in tmp_path.rglob(".*"))
+        save_artifact(an_artifact(1), tmp_path / "model")
+        assert not list(tmp_path.rglob(".*"))
+    assert sorted(contents(tmp_path / "model")) == ["README.md", "model.json", "weights.safetensors"]
+
+
+SAVING = """
+import sys
+from tests.integration.test_artifact import an_artifact, save_artifact
+for seed in range(int(sys.argv[2])):
+    save_artifact(an_artifact(seed % 2, n_features=7 + seed % 2, n_factors=1 + seed % 2), sys.argv[1])
+"""
+
+
+def saving(path, n):
+    root = str(Path(__file__).parents[2])
+    return subprocess.Popen([sys.executable, "-c", SAVING, str(path), str(n)], cwd=root, env={**os.environ, "PYTHONPATH": f"{root}/src"})
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_model_loaded_while_others_save_is_one_of_theirs(tmp_path, inside):
+    known = []
+    for seed in (0, 1):
+        artifact = an_artifact(seed, n_features=7 + seed, n_factors=1 + seed)
+        known.append({name: array.tobytes() for name, array in artifact.parameters.items()})
+    save_artifact(an_artifact(0, n_factors=1), tmp_path / "model")
+    if inside:
+        (tmp_path / "model" / "README.md").write_text("")
+    savers = [saving(tmp_path / "model", 150), saving(tmp_path / "model", 150)]
+    n_loaded = 0
+    while any(saver.poll() is None for saver in savers):
+        loaded = load_artifact(tmp_path / "model")
+        assert {name: array.tobytes() for name, array in loaded.parameters.items()} in known
+        n_loaded += 1
+    assert [saver.returncode for saver in savers] == [0, 0]
+    assert n_loaded > 20
+    assert not list(tmp_path.rglob(".*"))
+    load_artifact(tmp_path / "model")
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
@@ -225,7 +379,7 @@ def test_a_crash_between_renames_leaves_one_whole_model(tmp_path, monkeypatch, i
 
     monkeypatch.setattr(atomic, "_exchange", dying(atomic._exchange) if in_one_step else lambda first, second: False)
     with monkeypatch.context() as renames:
-        renames.setattr(Path, "rename", dying(Path.rename))
+        renames.setattr(os, "rename", dying(os.rename))
         with pytest.raises(Crash):
             save_artifact(an_artifact(1), tmp_path / "model")
     if nth_step == 1:

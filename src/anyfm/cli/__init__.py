@@ -12,6 +12,7 @@ import typer
 from anyfm import __version__
 from anyfm.cli.convert import convert
 from anyfm.cli.demo import demo
+from anyfm.cli.errors import catch_sigterm
 from anyfm.cli.explain import explain
 from anyfm.cli.generate import generate
 from anyfm.cli.help import Command, Group
@@ -20,6 +21,7 @@ from anyfm.cli.models import models
 from anyfm.cli.report import report
 from anyfm.cli.score import evaluate, predict
 from anyfm.cli.train import train
+from anyfm.core.stdout import check_standard_streams
 
 app = typer.Typer(
     name="anyfm",
@@ -61,4 +63,6 @@ for command in (train, evaluate, predict, explain, report, inspect, models, gene
 
 def main() -> None:
     """Run the command line of this process."""
+    check_standard_streams()
+    catch_sigterm()
     app()

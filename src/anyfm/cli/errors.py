@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,11 +11,37 @@ from typing import Any
 import typer
 
 from anyfm.core.errors import AnyfmError
+from anyfm.core.stdout import discard_stdout, printable
 
 FAILED = 2
-INTERRUPTED = 130  # 128 + SIGINT, as in shells
+INTERRUPTED, TERMINATED = 130, 143  # 128 and the number of the signal, as in shells
 
 _UsageError: Any = typer.BadParameter.__mro__[1]  # typer does not export the base class of its errors
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM, which ends what runs as Ctrl-C does."""
+
+
+class _Signals:
+    """Which of the two signals came last."""
+
+    exit_status = INTERRUPTED
+
+
+def catch_sigterm() -> None:
+    """Let SIGTERM end this process as Ctrl-C does, with what is finished saved and temporary files deleted."""
+
+    def terminate(*_: object) -> None:
+        _Signals.exit_status = TERMINATED
+        raise _Terminated
+
+    signal.signal(signal.SIGTERM, terminate)
+
+
+def interrupted() -> typer.Exit:
+    """What a command raises that was interrupted by Ctrl-C (status 130) or SIGTERM (143)."""
+    return typer.Exit(_Signals.exit_status)
 
 
 @contextmanager
@@ -25,7 +51,7 @@ def plain_errors() -> Iterator[None]:
     Raises
     ------
     typer.Exit
-        With status 2 after an error, 130 after Ctrl-C, 1 after a closed pipe.
+        With status 2 after an error, 130 after Ctrl-C, 143 after SIGTERM, 1 after a closed pipe.
     """
     try:
         yield
@@ -36,16 +62,17 @@ def plain_errors() -> Iterator[None]:
     except _UsageError as error:
         text = f"error: {_usage_text(error)}"
     except BrokenPipeError:
-        _discard_stdout()
+        discard_stdout()
         raise typer.Exit(1) from None
     except OSError as error:
+        discard_stdout()
         text = f"error: {error.strerror or error}" + (f" (file {error.filename})" if error.filename else "")
     except MemoryError:
         text = "error: there is not enough memory. Give fewer rows, or raise --min-count"
     except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
-        raise typer.Exit(INTERRUPTED) from None
-    sys.stderr.write(text + "\n")
+        sys.stderr.write("interrupted\n" if _Signals.exit_status == INTERRUPTED else "terminated\n")
+        raise interrupted() from None
+    sys.stderr.write(printable(text) + "\n")
     raise typer.Exit(FAILED)
 
 
@@ -58,11 +85,3 @@ def _usage_text(error: Any) -> str:
     if nearest:
         return f"{text}. Did you mean {nearest[0]}?"
     return f"{text}. See {error.ctx.command_path} --help" if error.ctx else text
-
-
-def _discard_stdout() -> None:
-    """Let nothing more be written to a closed pipe: Python flushes standard output once more at exit."""
-    try:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (OSError, ValueError):  # standard output is no file, as in tests
-        return

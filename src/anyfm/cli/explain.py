@@ -11,6 +11,7 @@ from anyfm.cli.reading import READING, open_model
 from anyfm.core.errors import InputError, SettingError, got
 from anyfm.core.rows import Rows
 from anyfm.core.settings import unknown_name
+from anyfm.core.stdout import can_print
 
 if TYPE_CHECKING:
     from anyfm.artifact import Artifact
@@ -108,9 +109,10 @@ def _show_effect(output: Output, artifact: Artifact, given: Any, field: str) -> 
     ]
     largest = max((abs(record["effect"]) for record in records), default=0.0) or 1.0
     rows = []
+    block, axis = "▇│" if can_print("▇│") else "#|"
     for record in records:
-        bar = "▇" * round(_BAR * abs(record["effect"]) / largest)
-        bar = f"{bar:>{_BAR}}│" if record["effect"] < 0 else f"{'':{_BAR}}│{bar}"
+        bar = block * round(_BAR * abs(record["effect"]) / largest)
+        bar = f"{bar:>{_BAR}}{axis}" if record["effect"] < 0 else f"{'':{_BAR}}{axis}{bar}"
         count = "" if record["training_rows"] is None else f"{record['training_rows']:,}"
         rows.append((record["value"], f"{record['effect']:+.4f}", count, bar))
     output.table((field, "effect", "training rows", ""), rows, numbers=("effect", "training rows"))

@@ -31,6 +31,7 @@ def generate(
     anyfm generate clicks.parquet --rows 50000
     anyfm generate large.csv --like criteo --rows 1000000 --seed 1
     """
+    from anyfm.core.atomic import replaced_file
     from anyfm.data.readers import write_table
     from anyfm.datasets.synthetic import GENERATORS
 
@@ -41,7 +42,8 @@ def generate(
     out.parent.mkdir(parents=True, exist_ok=True)
     write_table(table.columns, out)
     truth = out.with_suffix(".truth.json")
-    truth.write_text(json.dumps(table.truth, indent=2) + "\n", encoding="utf-8")
+    with replaced_file(truth) as file:
+        file.write(json.dumps(table.truth, indent=2).encode() + b"\n")
     summary = {key: table.truth[key] for key in ("kind", "seed", "click_rate", "best_logloss")}
     output.facts(
         [

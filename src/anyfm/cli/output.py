@@ -8,6 +8,8 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from anyfm.core.stdout import printable
+
 _MAX_WIDTH = 100
 
 
@@ -20,19 +22,23 @@ class Output:
         The result is one JSON object, the last line of standard output, and all text goes to standard error.
     stdout_taken : bool
         Standard output carries data, so that all text goes to standard error.
+    quiet : bool
+        Write nothing but JSON that is asked for.
     """
 
-    def __init__(self, *, as_json: bool = False, stdout_taken: bool = False) -> None:
+    def __init__(self, *, as_json: bool = False, stdout_taken: bool = False, quiet: bool = False) -> None:
         from rich.console import Console
 
         self._as_json = as_json
-        self._notes = Console(stderr=True, highlight=False)
-        self._results = self._notes if as_json or stdout_taken else Console(highlight=False)
+        self._notes = Console(stderr=True, highlight=False, quiet=quiet)
+        self._results = self._notes if as_json or stdout_taken else Console(highlight=False, quiet=quiet)
 
     def finish(self, result: Mapping[str, Any]) -> None:
         """Write the JSON object, if it is asked for."""
         if self._as_json:
-            sys.stdout.write(json.dumps(result, ensure_ascii=False, allow_nan=False) + "\n")
+            # Where characters are missing, json's escapes are still JSON.
+            as_ascii = not (sys.stdout.encoding or "").lower().startswith("utf")
+            sys.stdout.write(json.dumps(result, ensure_ascii=as_ascii, allow_nan=False) + "\n")
             sys.stdout.flush()
 
     def text(self, text: str) -> None:
@@ -64,22 +70,22 @@ class Output:
 
         console = self._notes if notes else self._results
         if title is not None:
-            console.print(title, markup=False, style="italic")
+            console.print(printable(title), markup=False, style="italic")
         shown = Table(box=SIMPLE_HEAD)
         for column in columns:
             is_number = column in numbers
             shown.add_column(
-                Text(column), justify="right" if is_number else "left", no_wrap=is_number or column == columns[0]
+                Text(printable(column)), justify="right" if is_number else "left", no_wrap=is_number or column == columns[0]
             )
         for row in rows:
-            shown.add_row(*map(Text, row))
+            shown.add_row(*(Text(printable(cell)) for cell in row))
         console.print(shown)
 
     def _print(self, text: str, first: str, indent: str, *, notes: bool = False) -> None:
         console = self._notes if notes else self._results
         width = min(console.width, _MAX_WIDTH)
         lines = textwrap.wrap(
-            text, width, initial_indent=first, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+            printable(text), width, initial_indent=first, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
         )
         console.print("\n".join(lines), markup=False, soft_wrap=True)
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import secrets
+import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from anyfm.cli.data_summary import show_data
+from anyfm.cli.errors import interrupted
 from anyfm.cli.options import (
     AsJson,
     general_options,
@@ -18,6 +22,7 @@ from anyfm.cli.options import (
     with_options,
 )
 from anyfm.cli.output import Output, metric_facts, seconds_text, settings_text
+from anyfm.core.errors import ArtifactError
 from anyfm.models import MODELS
 
 if TYPE_CHECKING:
@@ -46,6 +51,8 @@ def train(
         Path | None, option("Output", "DIR", "Save the state of training there after every epoch.")
     ] = None,
     resume: Annotated[bool, option("Output", None, "Continue from the checkpoint.", "--resume")] = False,
+    log_json: Annotated[Path | None, option("Output", "FILE", "Write one line of JSON per epoch there.")] = None,
+    quiet: Annotated[bool, option("Output", None, "Write errors only, and with --json the result.", "--quiet")] = False,
     as_json: AsJson = False,
     *,
     settings: dict[str, Any],
@@ -63,8 +70,8 @@ def train(
     anyfm train tr.ffm --model ffm --valid va.ffm --out model
     """
     from anyfm import pipeline
-    from anyfm.artifact import refuse_to_replace
-    from anyfm.training.callbacks import ProgressBar
+    from anyfm.artifact import check_can_save
+    from anyfm.training.callbacks import Callback, EpochLog, ProgressBar
 
     settings = merged_settings(settings, assignments, config)
     in_file = {name: settings.pop(name, None) for name in ("model", "preset")}
@@ -72,8 +79,11 @@ def train(
     of_preset = next((name for name, each in MODELS.items() if preset in each.presets), "fm")
     model = model or in_file["model"] or of_preset
     refuse_settings_of_other_models(model, settings)
-    refuse_to_replace(out, overwrite=True)  # before training instead of after it
-    output = Output(as_json=as_json)
+    check_can_save(out)  # before training instead of after it
+    output = Output(as_json=as_json, quiet=quiet)
+    callbacks: list[Callback] = [] if quiet else [ProgressBar()]
+    if log_json is not None:
+        callbacks.append(EpochLog(log_json))
     prepared: list[PreparedData] = []
 
     def on_data(found: PreparedData) -> None:
@@ -87,14 +97,38 @@ def train(
         model=model,
         preset=preset,
         on_data=on_data,
-        callbacks=[ProgressBar()],
+        callbacks=callbacks,
         checkpoint=checkpoint,
         resume=resume,
         **settings,
     )
-    trained.save(out)
+    _save(trained, out)
     _show_result(output, trained, out)
     output.finish(_result(trained, prepared[0], out))
+    if trained.history.stop_reason == "interrupted":
+        sys.stderr.write(f"interrupted: the model is that of epoch {trained.history.best_epoch}, the best finished one\n")
+        raise interrupted()
+
+
+def _save(model: Model, out: Path) -> None:
+    """Save the model, or if that fails save it elsewhere and say where: it may have taken hours.
+
+    Raises
+    ------
+    ArtifactError
+        It could not be saved in `out`.
+    """
+    try:
+        model.save(out)
+    except ArtifactError as error:
+        for place in (Path.cwd(), Path(tempfile.gettempdir())):
+            rescued = place / f"{out.name or 'model'}-{secrets.token_hex(4)}"
+            try:
+                model.save(rescued)
+            except ArtifactError:
+                continue
+            raise ArtifactError(f"{error} The model is saved in {rescued} instead.") from error
+        raise
 
 
 def _show_result(output: Output, model: Model, out: Path) -> None:

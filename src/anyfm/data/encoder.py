@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import logging
 from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import polars as pl
@@ -355,24 +355,24 @@ def _labels(frame: pl.DataFrame, schema: Schema, weight: Any) -> tuple[Floats | 
     return y, encode_weight(frame[schema.weight])
 
 
-def write_vocabulary(encoder: Encoder, path: str | Path) -> None:
+def write_vocabulary(encoder: Encoder, file: BinaryIO) -> None:
     """Write every feature with its value and count as Parquet (zstd); the same encoder gives the same bytes."""
-    encoder.vocabulary_frame().write_parquet(path, compression="zstd", statistics=False)
+    encoder.vocabulary_frame().write_parquet(file, compression="zstd", statistics=False)
 
 
-def read_vocabulary(path: str | Path) -> pl.DataFrame:
-    """Read what `write_vocabulary` wrote.
+def read_vocabulary(content: bytes, *, file: str) -> pl.DataFrame:
+    """Read what `write_vocabulary` wrote; `file` is its name for errors.
 
     Raises
     ------
     ArtifactError
-        The file is absent, damaged, or holds other columns.
+        It is damaged, or holds other columns.
     """
     try:
-        frame = pl.read_parquet(path, columns=["field", "local_id", "value", "count"], glob=False)
+        frame = pl.read_parquet(io.BytesIO(content), columns=["field", "local_id", "value", "count"], glob=False)
     except (OSError, pl.exceptions.PolarsError) as problem:
-        raise ArtifactError(located(f"the vocabulary cannot be read: {problem}", file=str(path))) from None
+        raise ArtifactError(located(f"the vocabulary cannot be read: {problem}", file=file)) from None
     expected = {"field": pl.Int32, "local_id": pl.Int32, "value": pl.String, "count": pl.Float64}
     if dict(frame.schema) != expected:
-        raise ArtifactError(located(f"the vocabulary has other columns than {', '.join(expected)}", file=str(path)))
+        raise ArtifactError(located(f"the vocabulary has other columns than {', '.join(expected)}", file=file))
     return frame

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from anyfm.core.atomic import replaced_file
+from anyfm.core.stdout import write_stdout
 from anyfm.data.files import FORMATS, SUFFIXES, find_paths, read_files, renamed
 from anyfm.data.memory import from_mapping, from_memory
 from anyfm.data.messages import check_choice, input_error, missing_column
@@ -87,15 +88,17 @@ def write_table(table: pl.DataFrame | Mapping[str, Any], path: str | Path) -> No
     Raises
     ------
     InputError
-        The suffix is another, or the file cannot be written.
+        The suffix is another, or the file cannot be written. An earlier file is then as it was.
+    OSError
+        Standard output cannot be written.
     """
     frame = table if isinstance(table, pl.DataFrame) else from_mapping(table)
     if str(path) == "-":
-        sys.stdout.write(frame.write_csv())
+        write_stdout(frame.write_csv().encode())
         return
     writers: dict[str, Callable[[Any], object]] = {
         "csv": frame.write_csv,
-        "tsv": lambda path: frame.write_csv(path, separator="\t"),
+        "tsv": lambda file: frame.write_csv(file, separator="\t"),
         "parquet": frame.write_parquet,
         "ipc": frame.write_ipc,
         "jsonl": frame.write_ndjson,
@@ -104,6 +107,8 @@ def write_table(table: pl.DataFrame | Mapping[str, Any], path: str | Path) -> No
     if write is None:
         raise input_error("a table can be written as .csv, .tsv, .parquet, .arrow or .jsonl", file=str(path))
     try:
-        write(path)
-    except OSError as problem:
-        raise input_error(f"the table cannot be written ({problem})", file=str(path)) from None
+        with replaced_file(Path(path)) as file:
+            write(file)
+    except (OSError, pl.exceptions.PolarsError) as problem:
+        reason = getattr(problem, "strerror", None) or problem
+        raise input_error(f"the table cannot be written ({reason})", file=str(path)) from None

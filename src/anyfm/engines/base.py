@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from anyfm.core.errors import SettingError, got
 from anyfm.core.native import kernels
 from anyfm.core.rows import Floats, Rows
-from anyfm.core.threads import available_threads
+from anyfm.core.threads import thread_count
 from anyfm.models import BaseModel, ParameterSpec
 from anyfm.optim.optimizers import Adam
 from anyfm.optim.priors import Prior
@@ -87,7 +87,7 @@ class GradientEngine(Engine):
         self.model = model = model.resolve(n_fields)
         self.n_features = n_features
         self.n_fields = n_fields
-        self._n_threads = n_threads or available_threads()
+        self._n_threads = thread_count(n_threads)
         self._specs = model.parameter_specs(n_features, n_fields)
         self._statistics: TrainingStatistics | None = None
         self._priors: list[Any] = []  # kernels.Prior of each vector of a feature, with λ of each field

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from anyfm.core.errors import InputError, got
 from anyfm.core.rows import Floats, Ids, Rows
-from anyfm.core.threads import available_threads
+from anyfm.core.threads import thread_count
 from anyfm.engines import kernel
 from anyfm.models import BaseModel, specification_logits
 
@@ -64,7 +64,7 @@ class NativeScorer(Scorer):
             n_features=self._n_features,
             n_fields=n_fields,
             training=False,
-            n_threads=n_threads or available_threads(),
+            n_threads=thread_count(n_threads),
         )
         parameters = model.kernel_parameters(parameters)
         for name, width, _ in self._native.parameters:

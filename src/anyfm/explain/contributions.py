@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anyfm.artifact import Artifact
+from anyfm.core.atomic import replaced_file
 from anyfm.core.errors import SettingError, got
 from anyfm.core.html import html_table
 from anyfm.core.rows import Rows
@@ -274,7 +275,9 @@ class Contributions:
     def write(self, path: str | Path, *, top: int | None = None) -> None:
         """Write the long table (.parquet, .csv, .tsv, .arrow, .jsonl), or for .json what `to_dict` gives."""
         if Path(path).suffix.lower() == ".json":
-            Path(path).write_text(json.dumps(self.to_dict(top=top), ensure_ascii=False) + "\n", encoding="utf-8")
+            with replaced_file(Path(path)) as file:
+                text = json.dumps(self.to_dict(top=top), ensure_ascii=False) + "\n"
+                file.write(text.encode(errors="backslashreplace"))
             return
         from anyfm.data.readers import write_table
 

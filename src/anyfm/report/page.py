@@ -12,6 +12,7 @@ import numpy as np
 
 from anyfm import __version__
 from anyfm.artifact import Artifact, load_artifact
+from anyfm.core.atomic import replaced_file
 from anyfm.core.errors import InputError, MissingDependencyError, located
 from anyfm.explain.contributions import N_TERMS
 from anyfm.report import charts
@@ -84,9 +85,10 @@ def write_report(
     page = _render(environment, measurement, plotly)
     try:
         Path(out).parent.mkdir(parents=True, exist_ok=True)
-        Path(out).write_text(page, encoding="utf-8")
+        with replaced_file(Path(out)) as file:
+            file.write(page.encode(errors="replace"))
     except OSError as error:
-        raise InputError(located(f"the report cannot be written: {error.strerror}", file=str(out))) from error
+        raise InputError(located(f"the report cannot be written: {error.strerror or error}", file=str(out))) from error
     return measurement
 
 

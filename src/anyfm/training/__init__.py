@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from anyfm.training.callbacks import Callback, ProgressBar
+from anyfm.training.callbacks import Callback, EpochLog, ProgressBar
 from anyfm.training.checkpoint import Checkpoint, Checkpointer, load_checkpoint, resume_from, save_checkpoint
 from anyfm.training.history import History
 from anyfm.training.loop import evaluate, fit
@@ -11,6 +11,7 @@ __all__ = [
     "Callback",
     "Checkpoint",
     "Checkpointer",
+    "EpochLog",
     "History",
     "ProgressBar",
     "evaluate",

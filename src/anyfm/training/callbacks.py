@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import logging
+import os
 import sys
 from typing import TYPE_CHECKING, Any, TextIO
 
+from anyfm.core.errors import InputError, located
 from anyfm.core.rows import Rows
 from anyfm.core.settings import TrainingSettings
 from anyfm.engines.base import Engine
@@ -14,6 +19,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
 LINE_WIDTH = 79
+logger = logging.getLogger("anyfm.training")
 
 
 class Callback:
@@ -39,22 +45,24 @@ class Callback:
 class ProgressBar(Callback):
     """Shows the epoch's progress, rows/s and loss on standard error, and one line per finished epoch.
 
-    It shows nothing where standard error is not a terminal.
+    Where standard error is not a terminal, it shows the lines only.
 
     Parameters
     ----------
     file : text stream, optional
-        Where to draw instead of standard error; it too must be a terminal.
+        Where to draw instead of standard error.
     """
 
     def __init__(self, *, file: TextIO | None = None) -> None:
         self._file = file
         self._bar: RichProgress | None = None
+        self._lines: TextIO | None = None
         self._n_epochs = 0
 
     def on_train_begin(self, *, settings: TrainingSettings, history: History, **_: Any) -> None:
         file = self._file or sys.stderr
         if not file.isatty():
+            self._lines = file
             return
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -74,9 +82,15 @@ class ProgressBar(Callback):
             self._bar.update(task, description=self._label(epoch), completed=n_done, total=n_rows, now=now)
 
     def on_epoch_end(self, *, progress: Progress, record: Record, improved: bool, **_: Any) -> None:
+        line = epoch_line(record, progress.history, improved=improved)
         if self._bar is not None:
-            line = epoch_line(record, progress.history, improved=improved)
             self._bar.console.print(line, highlight=False, soft_wrap=True)
+        elif self._lines is not None:
+            try:
+                self._lines.write(line + "\n")
+                self._lines.flush()
+            except OSError:  # nobody reads it any longer: that is no reason to end the training
+                self._lines = None
 
     def on_train_end(self, **_: Any) -> None:
         if self._bar is not None:
@@ -85,6 +99,38 @@ class ProgressBar(Callback):
 
     def _label(self, epoch: int) -> str:
         return f"epoch {epoch}/{self._n_epochs}"
+
+
+class EpochLog(Callback):
+    """Writes one line of JSON per finished epoch: its record, whether it is the best so far; and one when training ends.
+
+    Parameters
+    ----------
+    path : path
+        The file, which is emptied first.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        try:
+            self._file = open(path, "w", encoding="utf-8")  # noqa: SIM115 - open until training ends
+        except OSError as error:
+            problem = f"the log cannot be written: {error.strerror}"
+            raise InputError(located(problem, file=os.fspath(path))) from error
+
+    def on_epoch_end(self, *, record: Record, improved: bool, **_: Any) -> None:
+        self._write({**record, "improved": improved})
+
+    def on_train_end(self, *, history: History) -> None:
+        self._write({"stop_reason": history.stop_reason, "best_epoch": history.best_epoch, "epochs": history.n_epochs})
+        with contextlib.suppress(OSError):
+            self._file.close()
+
+    def _write(self, values: dict[str, Any]) -> None:
+        try:
+            self._file.write(json.dumps(values) + "\n")
+            self._file.flush()
+        except OSError as error:  # no reason to end the training
+            logger.warning("the log of the epochs cannot be written: %s", error.strerror)
 
 
 def epoch_line(record: Record, history: History, *, improved: bool) -> str:

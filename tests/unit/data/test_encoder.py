@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from typing import Any
 from unittest import mock
@@ -281,20 +282,19 @@ class TestFiles:
     def test_the_same_vocabulary_gives_the_same_bytes(self, tmp_path):
         frame = pl.DataFrame({"x": ["a", "b", "a", "b"], "n": [1.5, 2.5, 3.5, None]})
         encoder = Encoder.fit(frame, infer_schema(frame))
-        write_vocabulary(encoder, tmp_path / "one.parquet")
-        again = Encoder.from_parts(encoder.to_dict(), read_vocabulary(tmp_path / "one.parquet"))
-        write_vocabulary(again, tmp_path / "two.parquet")
-        assert (tmp_path / "one.parquet").read_bytes() == (tmp_path / "two.parquet").read_bytes()
+        one, two = io.BytesIO(), io.BytesIO()
+        write_vocabulary(encoder, one)
+        again = Encoder.from_parts(encoder.to_dict(), read_vocabulary(one.getvalue(), file="v.parquet"))
+        write_vocabulary(again, two)
+        assert one.getvalue() == two.getvalue()
 
-    def test_a_damaged_vocabulary_is_an_artifact_error(self, tmp_path):
-        (tmp_path / "v.parquet").write_bytes(b"PAR1 nonsense")
+    def test_a_damaged_vocabulary_is_an_artifact_error(self):
         with pytest.raises(ArtifactError, match=r"v\.parquet"):
-            read_vocabulary(tmp_path / "v.parquet")
-        pl.DataFrame({"field": [1]}).write_parquet(tmp_path / "w.parquet")
+            read_vocabulary(b"PAR1 nonsense", file="v.parquet")
+        other = io.BytesIO()
+        pl.DataFrame({"field": [1]}).write_parquet(other)
         with pytest.raises(ArtifactError, match=r"w\.parquet"):
-            read_vocabulary(tmp_path / "w.parquet")
-        with pytest.raises(ArtifactError, match=r"absent\.parquet"):
-            read_vocabulary(tmp_path / "absent.parquet")
+            read_vocabulary(other.getvalue(), file="w.parquet")
 
     def test_parts_that_do_not_belong_together_are_an_artifact_error(self):
         frame = pl.DataFrame({"x": ["a", "b", "a", "b"], "y": ["a", "b", "a", "b"]})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
@@ -10,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from anyfm.core.atomic import replaced_directory
+from anyfm.core.atomic import replace_directory
 from anyfm.core.errors import ArtifactError, SettingError, got, located
 from anyfm.data.encoder import Encoder, read_vocabulary, write_vocabulary
 from anyfm.data.messages import check_choice, input_error
@@ -172,10 +173,11 @@ def save_vocabulary(encoder: Encoder, directory: str | os.PathLike[str]) -> None
     if target.exists() and not (target / _ENCODER_FILE).is_file():
         rule = "a vocabulary may only replace another one, and this is not a vocabulary"
         raise input_error(rule, file=str(target), remedy="Move it away or write elsewhere.")
-    with replaced_directory(target) as new:
-        description = json.dumps(encoder.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
-        (new / _ENCODER_FILE).write_text(description + "\n", encoding="utf-8")
-        write_vocabulary(encoder, new / _VOCABULARY_FILE)
+    description = json.dumps(encoder.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
+    vocabulary = io.BytesIO()
+    write_vocabulary(encoder, vocabulary)
+    files = {_ENCODER_FILE: f"{description}\n".encode(), _VOCABULARY_FILE: vocabulary.getvalue()}
+    replace_directory(target, files, last=_ENCODER_FILE, owned=list(files))
 
 
 def load_vocabulary(directory: str | os.PathLike[str]) -> Encoder:
@@ -186,9 +188,10 @@ def load_vocabulary(directory: str | os.PathLike[str]) -> Encoder:
     ArtifactError
         It is missing or damaged.
     """
-    path = Path(directory) / _ENCODER_FILE
+    path, vocabulary = Path(directory) / _ENCODER_FILE, Path(directory) / _VOCABULARY_FILE
     try:
         description = json.loads(path.read_bytes())
+        content = vocabulary.read_bytes()
     except (OSError, ValueError) as error:
         raise ArtifactError(located(f"the vocabulary cannot be read: {error}", file=str(path))) from None
-    return Encoder.from_parts(description, read_vocabulary(Path(directory) / _VOCABULARY_FILE))
+    return Encoder.from_parts(description, read_vocabulary(content, file=str(vocabulary)))

@@ -39,7 +39,7 @@ from anyfm.core.native import kernels
 from anyfm.core.rows import MAX_FEATURES, Rows
 from anyfm.core.settings import integer
 from anyfm.core.task import TASKS, get_task
-from anyfm.core.threads import available_threads
+from anyfm.core.threads import thread_count
 from anyfm.data.files import find_paths
 from anyfm.data.messages import check_choice, input_error
 
@@ -174,7 +174,7 @@ def read_text(
         max_id=(n_features or MAX_FEATURES) - 1,
         max_field=(n_fields or MAX_FEATURES) - 1,
     )
-    parser = grammar.parser(n_threads or available_threads())
+    parser = grammar.parser(thread_count(n_threads))
     for path in paths:
         try:
             _feed(parser, path, grammar)
