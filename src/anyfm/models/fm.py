@@ -41,6 +41,10 @@ class FM(BaseModel):
     def parameter_specs(self, n_features: int, n_fields: int) -> dict[str, ParameterSpec]:
         return factor_specs(n_features, self.settings)
 
+    @property
+    def is_sum_of_pairs(self) -> bool:
+        return True
+
     def pair_terms(self) -> InnerProducts:
         return InnerProducts(self.settings.n_factors)
 

@@ -13,7 +13,7 @@ from anyfm.core.settings import real, setting
 from anyfm.core.task import Array
 from anyfm.models.base import BaseModel, FactorSettings, NormalizeSettings, factor_specs, linear_part
 from anyfm.models.batch import Batch
-from anyfm.models.pairs import Doubles, InnerProducts
+from anyfm.models.pairs import Doubles, Indices, InnerProducts, sums_of_fields
 from anyfm.models.parameters import ParameterSpec
 from anyfm.optim.initial import Constant
 from anyfm.optim.optimizers import Adam
@@ -57,6 +57,10 @@ class FwFM(BaseModel):
             "field_weights": ParameterSpec((n_pairs,), adam, initial=Constant(1.0)),
         }
 
+    @property
+    def is_sum_of_pairs(self) -> bool:
+        return True
+
     def pair_terms(self) -> FieldWeightedProducts:
         return FieldWeightedProducts(self.settings.n_factors)
 
@@ -77,6 +81,13 @@ class FieldWeightedProducts(InnerProducts):
     def form(self, batch: Batch, one: Doubles, other: Doubles) -> Doubles:
         weights = _matrix(batch.parameters["field_weights"])
         return super().form(batch, one, other) * weights[batch.fields[:, :, None], batch.fields[:, None, :]]
+
+    def item_vectors(self, batch: Batch, own: Indices, other: Indices) -> Doubles:
+        return sums_of_fields(batch, self.vectors(batch), own).reshape(len(batch.values), -1)
+
+    def query_vectors(self, batch: Batch, own: Indices, other: Indices) -> Doubles:
+        weights = _matrix(batch.parameters["field_weights"])[np.ix_(other, own)]
+        return np.asarray(weights @ sums_of_fields(batch, self.vectors(batch), own)).reshape(len(batch.values), -1)
 
     def field_pair_weights(self, parameters: Mapping[str, NDArray[Any]], n_fields: int) -> Doubles:
         return np.asarray(_matrix(parameters["field_weights"]), np.float64)
