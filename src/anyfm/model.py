@@ -384,7 +384,9 @@ class Model:
         from anyfm.data.readers import read_table
         from anyfm.ranking.recommend import recommend_all
 
-        seen = None if exclude is None else read_table(exclude, text_columns=self.artifact.require_encoder().text_columns)
+        seen = (
+            None if exclude is None else read_table(exclude, text_columns=self.artifact.require_encoder().text_columns)
+        )
         return recommend_all(
             self._scorer,
             self.read(users),
@@ -429,7 +431,9 @@ class Model:
 
     def _own_items(self, items: Items) -> Items:
         if items.artifact is not self.artifact:
-            raise SettingError(f"items must be made by the model that ranks them: model.items(table, key={items.key!r})")
+            raise SettingError(
+                f"items must be made by the model that ranks them: model.items(table, key={items.key!r})"
+            )
         return items
 
     def _inner_products(self, items: Items) -> InnerProducts:

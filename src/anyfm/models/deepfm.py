@@ -121,7 +121,7 @@ class DeepFM(BaseModel):
 
     @property
     def is_sum_of_pairs(self) -> bool:
-        return self.settings.hidden_layer_sizes == ()
+        return bool(self.settings.hidden_layer_sizes == ())
 
     def pair_terms(self) -> InnerProducts:
         return InnerProducts(self.settings.n_factors)

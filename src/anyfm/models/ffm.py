@@ -158,10 +158,10 @@ class FieldAwareProducts(PairTerms):
         return np.asarray(np.einsum("bijk,bjik->bij", one[row, slot, toward], other[row, slot, toward]))
 
     def item_vectors(self, batch: Batch, own: Indices, other: Indices) -> Doubles:
-        return self._toward(batch, own, other).reshape(len(batch.values), -1)
+        return np.asarray(self._toward(batch, own, other).reshape(len(batch.values), -1))
 
     def query_vectors(self, batch: Batch, own: Indices, other: Indices) -> Doubles:
-        return self._toward(batch, own, other).swapaxes(1, 2).reshape(len(batch.values), -1)
+        return np.asarray(self._toward(batch, own, other).swapaxes(1, 2).reshape(len(batch.values), -1))
 
     def _toward(self, batch: Batch, own: Indices, other: Indices) -> Doubles:
         """The sums of the vectors of each field of `own` toward each of `other`, (B, own, other, K)."""

@@ -80,14 +80,15 @@ class FieldWeightedProducts(InnerProducts):
 
     def form(self, batch: Batch, one: Doubles, other: Doubles) -> Doubles:
         weights = _matrix(batch.parameters["field_weights"])
-        return super().form(batch, one, other) * weights[batch.fields[:, :, None], batch.fields[:, None, :]]
+        return np.asarray(super().form(batch, one, other) * weights[batch.fields[:, :, None], batch.fields[:, None, :]])
 
     def item_vectors(self, batch: Batch, own: Indices, other: Indices) -> Doubles:
-        return sums_of_fields(batch, self.vectors(batch), own).reshape(len(batch.values), -1)
+        return np.asarray(sums_of_fields(batch, self.vectors(batch), own).reshape(len(batch.values), -1))
 
     def query_vectors(self, batch: Batch, own: Indices, other: Indices) -> Doubles:
         weights = _matrix(batch.parameters["field_weights"])[np.ix_(other, own)]
-        return np.asarray(weights @ sums_of_fields(batch, self.vectors(batch), own)).reshape(len(batch.values), -1)
+        sums = sums_of_fields(batch, self.vectors(batch), own)
+        return np.asarray((weights @ sums).reshape(len(sums), -1))
 
     def field_pair_weights(self, parameters: Mapping[str, NDArray[Any]], n_fields: int) -> Doubles:
         return np.asarray(_matrix(parameters["field_weights"]), np.float64)

@@ -44,8 +44,8 @@ class PairTerms(ABC):
         """A learned weight of each pair of fields, (F, F) and symmetric, part of `form`; None: the model has none."""
         return None
 
-    # A row may be divided by fields into a context and an item, `own` being the fields of the one half and `other` those
-    # of the other. The pair terms between the halves are then one inner product.
+    # A row may be divided by fields into a context and an item; `own` are the fields of the one, `other` those of the
+    # other. The pair terms between the two are then one inner product.
 
     def item_vectors(self, batch: Batch, own: Indices, other: Indices) -> Doubles:
         """The vector of each item, (B, D); the batch holds fields `own` only."""

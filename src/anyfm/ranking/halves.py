@@ -54,9 +54,7 @@ class HalfEncoder:
                 near = nearest_name(name, [key for key in row if key not in self.columns])
                 hint = f"Did you mean {near!r}? " if near else ""
                 problem = "a context must have a value for every column of the model that the items do not have"
-                raise InputError(
-                    located(problem, column=name, remedy=f"{hint}Give None for a value that is missing.")
-                )
+                raise InputError(located(problem, column=name, remedy=f"{hint}Give None for a value that is missing."))
         return self._in_whole(self._part.encode_one(row))
 
     def _in_whole(self, rows: Rows) -> Rows:

@@ -90,7 +90,7 @@ class InnerProducts:
 
     def shortlist(
         self, contexts: Rows, k: int, *, skip_offsets: Indices, skip: NDArray[np.int32], n_threads: int
-    ) -> tuple[Indices, NDArray[np.int32]]:
+    ) -> tuple[Indices, Indices]:
         """A superset of the k best items of each context.
 
         Parameters
@@ -107,16 +107,18 @@ class InnerProducts:
         """
         vectors, margins = self.queries(contexts)
         n_items = len(self.vectors)
-        found: tuple[Indices, NDArray[np.int32]] = kernels.shortlist(
+        offsets, positions = kernels.shortlist(
             self._blocks, n_items, vectors, margins, k, skip_offsets, skip, n_threads
         )
-        return found
+        return offsets, positions.astype(np.int64)
 
     @cached_property
     def _weight(self) -> float:
         """The largest absolute weight of a pair of fields."""
         terms = self._artifact.model.pair_terms()
-        weights = None if terms is None else terms.field_pair_weights(self._artifact.parameters, self._artifact.n_fields)
+        weights = (
+            None if terms is None else terms.field_pair_weights(self._artifact.parameters, self._artifact.n_fields)
+        )
         return 1.0 if weights is None else max(1.0, float(abs(weights).max()))
 
     @cached_property

@@ -14,7 +14,8 @@ from anyfm.artifact import Artifact
 from anyfm.core.errors import InputError, SettingError, got, located
 from anyfm.core.rows import Rows
 from anyfm.data.messages import check_choice
-from anyfm.ranking.halves import HalfEncoder, Indices
+from anyfm.models.pairs import Indices
+from anyfm.ranking.halves import HalfEncoder
 from anyfm.ranking.inner_products import InnerProducts
 
 

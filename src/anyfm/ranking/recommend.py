@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ _BLOCK_CONTEXTS = 4096
 
 def recommend(scorer: Scorer, context: Mapping[str, Any], items: Items, k: int, *, exclude: Any = None) -> pl.DataFrame:
     """The k items of the highest scores for one context; see `anyfm.Model.recommend`."""
-    _check_k(k)
+    check_k(k)
     row = items.context.encode_one(context)
     skip = np.empty(0, np.int64) if exclude is None else items.positions(exclude)
     form = items.inner_products if len(items) > _ALL_AT_ONCE else None
@@ -53,7 +53,7 @@ def recommend_all(
     n_threads: int = 0,
 ) -> pl.DataFrame:
     """The k best items for every row of `users`; see `anyfm.Model.recommend_all`."""
-    _check_k(k)
+    check_k(k)
     if user is None and exclude is not None:
         user = _shared_column(users, exclude, items.key)
     names = pl.Series("row", np.arange(users.height)) if user is None else _column(users, user, "the users")
@@ -62,22 +62,20 @@ def recommend_all(
         raise SettingError(got(rule, user=names.name, key=items.key))
     contexts = items.context.encode(users)
     offsets, skip = _excluded(names, items, exclude)
+    found: list[tuple[Indices, Indices, Floats, Indices]] = []
     threads = n_threads or available_threads()
-    found = [
-        _best_of_block(scorer, part, items, k, part_offsets - part_offsets[0], skip[slice(*part_offsets[[0, -1]])], threads)
-        + (first,)
-        for first, part, part_offsets in _blocks(contexts, items, offsets)
-    ]
-    row = np.concatenate([context + first for context, _, _, first in found])
-    positions = np.concatenate([position for _, position, _, _ in found])
-    logits = np.concatenate([logit for _, _, logit, _ in found])
-    begins = np.flatnonzero(np.concatenate([[True], row[1:] != row[:-1]])) if len(row) else np.empty(0, np.int64)
-    counts = np.diff(np.append(begins, len(row)))
-    ranks = np.arange(len(row)) - np.repeat(begins, counts) + 1
-    return pl.DataFrame([names.gather(row), *_result(scorer, items, positions, logits, ranks)])
+    size = _BLOCK_CONTEXTS if items.inner_products is not None else max(1, _BLOCK_ROWS // len(items))
+    for first in range(0, max(contexts.n_rows, 1), size):
+        part = contexts.slice(first, first + size)
+        of_part = offsets[first : first + part.n_rows + 1]
+        block = _best_of_block(scorer, part, items, k, of_part - of_part[0], skip[of_part[0] : of_part[-1]], threads)
+        found.append((block[0] + first, *block[1:]))
+    rows, positions, logits, ranks = (np.concatenate(column) for column in zip(*found, strict=True))
+    return pl.DataFrame([names.gather(rows), *_result(items, positions, logits, ranks)])
 
 
-def _check_k(k: int) -> None:
+def check_k(k: int) -> None:
+    """Raise SettingError unless k is a positive integer."""
     if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
         raise SettingError(got("k must be an integer of at least 1", k=k))
 
@@ -85,17 +83,17 @@ def _check_k(k: int) -> None:
 # --- one context
 
 
-def _best(scorer: Scorer, context: Rows, items: Items, positions: Indices | NDArray[np.int32], k: int) -> pl.DataFrame:
+def _best(scorer: Scorer, context: Rows, items: Items, positions: Indices, k: int) -> pl.DataFrame:
     logits = _logits(scorer, context, items, positions)
     order = _top(logits, k)
     ranks = np.arange(1, len(order) + 1)
-    return pl.DataFrame(_result(scorer, items, positions[order], logits[order], ranks))
+    return pl.DataFrame(_result(items, positions[order], logits[order], ranks))
 
 
-def _logits(scorer: Scorer, context: Rows, items: Items, positions: Indices | NDArray[np.int32]) -> Floats:
+def _logits(scorer: Scorer, context: Rows, items: Items, positions: Indices) -> Floats:
     n_fields = items.artifact.n_fields
     if len(positions) <= _BLOCK_ROWS:
-        chosen = items.rows if len(positions) == len(items) else items.rows.take(positions.astype(np.int64))
+        chosen = items.rows if len(positions) == len(items) else items.rows.take(positions)
         return scorer.logits(join(context, chosen, n_fields=n_fields))
     parts = range(0, len(positions), _BLOCK_ROWS)
     return np.concatenate([_logits(scorer, context, items, positions[at : at + _BLOCK_ROWS]) for at in parts])
@@ -110,9 +108,7 @@ def _top(logits: Floats, k: int) -> Indices:
     return candidates[np.argsort(-logits[candidates], kind="stable")[:k]]
 
 
-def _result(
-    scorer: Scorer, items: Items, positions: Indices | NDArray[np.int32], logits: Floats, ranks: Indices
-) -> list[pl.Series]:
+def _result(items: Items, positions: Indices, logits: Floats, ranks: Indices) -> list[pl.Series]:
     scores = np.asarray(items.artifact.model.task.predictions(logits), np.float32)
     return [
         items.keys.gather(positions),
@@ -124,18 +120,11 @@ def _result(
 # --- many contexts
 
 
-def _blocks(contexts: Rows, items: Items, offsets: Indices) -> Iterator[tuple[int, Rows, Indices]]:
-    """Contexts in blocks: the first row, the rows, and their parts of `offsets`."""
-    size = _BLOCK_CONTEXTS if items.inner_products is not None else max(1, _BLOCK_ROWS // len(items))
-    for first in range(0, max(contexts.n_rows, 1), size):
-        part = contexts.slice(first, first + size)
-        yield first, part, offsets[first : first + part.n_rows + 1]
-
-
 def _best_of_block(
     scorer: Scorer, contexts: Rows, items: Items, k: int, offsets: Indices, skip: NDArray[np.int32], n_threads: int
-) -> tuple[Indices, Indices, Floats]:
-    """The contexts' numbers, ascending, and the positions and logits of their k best items, best first."""
+) -> tuple[Indices, Indices, Floats, Indices]:
+    """The contexts' numbers, ascending, and the positions, logits and ranks of their k best items, best first.
+    `offsets` and `skip` as for `InnerProducts.shortlist`."""
     n, form = contexts.n_rows, items.inner_products
     if form is not None:
         ends, positions = form.shortlist(contexts, k, skip_offsets=offsets, skip=skip, n_threads=n_threads)
@@ -144,24 +133,18 @@ def _best_of_block(
         wanted = np.ones((n, len(items)), bool)
         wanted[np.repeat(np.arange(n), np.diff(offsets)), skip] = False
         context, positions = np.nonzero(wanted)
-    logits = np.concatenate(
-        [
-            scorer.logits(
-                join(contexts.take(context[part]), items.rows.take(positions[part]), n_fields=items.artifact.n_fields)
-            )
-            for part in (slice(at, at + _BLOCK_ROWS) for at in range(0, max(len(context), 1), _BLOCK_ROWS))
-        ]
-    )
+    parts = [slice(at, at + _BLOCK_ROWS) for at in range(0, max(len(context), 1), _BLOCK_ROWS)]
+    pairs = ((contexts.take(context[part]), items.rows.take(positions[part])) for part in parts)
+    n_fields = items.artifact.n_fields
+    logits = np.concatenate([scorer.logits(join(*pair, n_fields=n_fields)) for pair in pairs])
     order = np.lexsort((-logits, context))  # stable: ties stay in the order of the items
     begins = np.searchsorted(context[order], np.arange(n + 1))
-    place = np.arange(len(order)) - np.repeat(begins[:-1], np.diff(begins))
-    order = order[place < k]
-    return context[order], positions[order].astype(np.int64), logits[order]
+    ranks = np.arange(1, len(order) + 1) - np.repeat(begins[:-1], np.diff(begins))
+    order, ranks = order[ranks <= k], ranks[ranks <= k]
+    return context[order], positions[order], logits[order], ranks
 
 
-def _excluded(
-    names: pl.Series, items: Items, exclude: pl.DataFrame | None
-) -> tuple[Indices, NDArray[np.int32]]:
+def _excluded(names: pl.Series, items: Items, exclude: pl.DataFrame | None) -> tuple[Indices, NDArray[np.int32]]:
     """Offsets (n + 1,) into positions, ascending for each user, of the items that the user's row leaves out."""
     n = len(names)
     if exclude is None:
@@ -184,7 +167,8 @@ def _as_type(column: pl.Series, like: pl.Series, name: str) -> pl.Series:
     if column.dtype != like.dtype and not (column.dtype.is_integer() and like.dtype.is_integer()):
         rule = f"the column {column.name!r} of exclude must have the type of the column that it is compared with"
         raise InputError(got(rule, exclude=str(column.dtype), other=str(like.dtype)))
-    return column.cast(like.dtype, strict=False).rename(name)
+    cast: pl.Series = column.cast(like.dtype, strict=False).rename(name)
+    return cast
 
 
 def _column(frame: pl.DataFrame, name: str, what: str) -> pl.Series:
@@ -196,8 +180,8 @@ def _column(frame: pl.DataFrame, name: str, what: str) -> pl.Series:
 def _shared_column(users: pl.DataFrame, exclude: pl.DataFrame, key: str) -> str:
     shared = [name for name in users.columns if name in exclude.columns and name != key]
     if len(shared) != 1:
-        rule = "user must name the column of users and exclude that says who, where they do not have exactly one in common"
+        rule = (
+            "user must name the column of users and exclude that says who, where they do not have exactly one in common"
+        )
         raise SettingError(got(rule, in_common=shared))
     return shared[0]
-
-

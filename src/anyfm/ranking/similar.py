@@ -7,14 +7,13 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from anyfm.core.errors import SettingError, got
 from anyfm.ranking.items import Items
+from anyfm.ranking.recommend import check_k
 
 
 def similar_items(items: Items, key: Any, k: int) -> pl.DataFrame:
-    """The k items whose vectors point most nearly in the direction of that of `key`; see `anyfm.Model.similar_items`."""
-    if isinstance(k, bool) or not isinstance(k, int) or k < 1:
-        raise SettingError(got("k must be an integer of at least 1", k=k))
+    """The k items whose vectors are most similar to that of `key`; see `anyfm.Model.similar_items`."""
+    check_k(k)
     directions = items.directions
     chosen = items.position(key)
     cosines = directions @ directions[chosen]

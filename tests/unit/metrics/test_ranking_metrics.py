@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import permutations
+from itertools import pairwise, permutations
 
 import numpy as np
 import pytest
@@ -77,7 +77,7 @@ def test_ties_give_the_mean_over_all_orders(seed: int, k: int) -> None:
     y = (random.random(n) < 0.5).astype(float)
     y[random.integers(n)] = 1
     logits = random.integers(0, 3, n).astype(float)
-    orders = [p for p in permutations(range(n)) if all(logits[a] >= logits[b] for a, b in zip(p, p[1:], strict=False))]
+    orders = [p for p in permutations(range(n)) if all(logits[a] >= logits[b] for a, b in pairwise(p))]
     rankings = [of_ranking(y[list(order)].tolist(), k) for order in orders]
     found = evaluate_groups(BINARY, y, logits, np.zeros(n), k=k)
     for name in rankings[0]:
@@ -123,7 +123,7 @@ def test_groups_of_any_kind() -> None:
 
 
 def test_refusals() -> None:
-    with pytest.raises(SettingError, match="k must be .* k=0"):
+    with pytest.raises(SettingError, match=r"k must be .* k=0"):
         evaluate_groups(BINARY, [1], [1], [0], k=0)
     with pytest.raises(SettingError, match="one value per row"):
         evaluate_groups(BINARY, [1, 0], [1, 0], [0])
