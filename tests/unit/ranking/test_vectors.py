@@ -54,6 +54,7 @@ def found_by_engine(made: Model, search) -> None:
         np.testing.assert_allclose(np.sort(scores), np.sort(expected), atol=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore")  # of its bindings
 def test_faiss_finds_the_same() -> None:
     faiss = pytest.importorskip("faiss")
 
@@ -65,6 +66,7 @@ def test_faiss_finds_the_same() -> None:
     found_by_engine(model("fm"), search)
 
 
+@pytest.mark.filterwarnings("ignore")
 def test_usearch_finds_the_same() -> None:
     index_of = pytest.importorskip("usearch.index")
 
