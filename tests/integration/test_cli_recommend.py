@@ -43,6 +43,14 @@ def test_recommend_writes_what_the_library_gives(folder):
     assert (told["users"], told["items"], told["rows"], told["k"]) == (30, 50, 90, 3)
     assert told["columns"] == ["user", "film", "score", "rank"]
 
+    assert told["encoding"]["users"]["n_rows"] == 30
+    assert told["encoding"]["items"]["fields"]["film"] == {"n_unseen": 0, "n_missing": 0, "n_entries": 50}
+
+    new = pl.read_parquet(folder / "users.parquet").with_columns(pl.col("user") + 25)
+    new.write_parquet(folder / "new.parquet")
+    noted = anyfm("recommend", folder / "model", "--users", folder / "new.parquet", *arguments[2:]).stderr
+    assert "user: 25 (83.3%) unseen" in noted
+
     printed = anyfm("recommend", folder / "model", *arguments, "--exclude", folder / "seen.csv").stdout
     table = pl.read_csv(printed.encode())
     seen = set(pl.read_csv(folder / "seen.csv").select("user", "film").iter_rows())

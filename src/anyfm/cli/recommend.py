@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Annotated, Any
 
+from anyfm.cli.data_summary import note_report
 from anyfm.cli.options import AsJson, ModelPath, general_options, option, with_options
 from anyfm.cli.output import Output
 from anyfm.cli.reading import READING, read_tables
@@ -49,7 +50,13 @@ def recommend(
     found = recommender.recommend_all(contexts, candidates, k, exclude=seen, user=user)
     write_table(found, out)
     seconds = time.perf_counter() - began
+    reports = {"users": candidates.context.encode(contexts).report, "items": candidates.report}
+    for report in reports.values():
+        note_report(output, report)
     counts = [("users", len(contexts)), ("items", len(candidates)), ("rows", len(found))]
     if out != "-":
         output.facts([*((name, f"{count:,}") for name, count in counts), ("written to", out)])
-    output.finish({**dict(counts), "k": k, "out": out, "columns": found.columns, "seconds": seconds})
+    encoding = {name: report.to_dict() for name, report in reports.items()}
+    output.finish(
+        {**dict(counts), "k": k, "out": out, "columns": found.columns, "seconds": seconds, "encoding": encoding}
+    )

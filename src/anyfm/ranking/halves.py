@@ -9,7 +9,7 @@ import numpy as np
 
 from anyfm.core.errors import InputError, located, nearest_name
 from anyfm.core.rows import Rows
-from anyfm.data.encoder import Encoder
+from anyfm.data.encoder import Encoded, Encoder
 from anyfm.data.readers import Frame
 from anyfm.models.pairs import Indices
 
@@ -37,9 +37,10 @@ class HalfEncoder:
         self._slots = self.fields.astype(np.int32)
         self.columns = self._part.columns
 
-    def encode(self, frame: Frame) -> Rows:
-        """The rows of a table, with the field of every slot or entry stated."""
-        return self._in_whole(self._part.encode(frame).rows)
+    def encode(self, frame: Frame) -> Encoded:
+        """The rows of a table, with the field of every slot or entry stated, and what was unseen and missing."""
+        encoded = self._part.encode(frame)
+        return Encoded(self._in_whole(encoded.rows), encoded.report)
 
     def encode_one(self, row: Mapping[str, Any]) -> Rows:
         """One row, column → value.

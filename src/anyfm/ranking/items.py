@@ -39,6 +39,8 @@ class Items:
         In the order of the table.
     rows : Rows
         The items' halves of rows.
+    report : EncodingReport
+        What was unseen and missing in the items.
     context : HalfEncoder
         Encodes the other halves.
 
@@ -62,7 +64,9 @@ class Items:
             raise InputError(got(f"items must have a column of the model ({columns})", columns=frame.columns))
         half = HalfEncoder(encoder, own)
         self.fields = half.fields
-        self.rows: Rows = half.encode(frame)
+        encoded = half.encode(frame)
+        self.rows: Rows = encoded.rows
+        self.report = encoded.report
         self.context = HalfEncoder(encoder, [at for at in range(encoder.n_fields) if at not in set(own)])
 
     def __len__(self) -> int:

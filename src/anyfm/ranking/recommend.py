@@ -60,7 +60,7 @@ def recommend_all(
     if names.name == items.key:
         rule = "the users and the items must be named by different columns"
         raise SettingError(got(rule, user=names.name, key=items.key))
-    contexts = items.context.encode(users)
+    contexts = items.context.encode(users).rows
     offsets, skip = _excluded(names, items, exclude)
     found: list[tuple[Indices, Indices, Floats, Indices]] = []
     threads = n_threads or available_threads()
