@@ -11,6 +11,7 @@ void bind_prior(nanobind::module_& m);
 void bind_model(nanobind::module_& m);
 void bind_sparse_store(nanobind::module_& m);
 void bind_random(nanobind::module_& m);
+void bind_ranking(nanobind::module_& m);
 void bind_text(nanobind::module_& m);
 
 }  // namespace anyfm

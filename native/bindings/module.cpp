@@ -6,5 +6,6 @@ NB_MODULE(ANYFM_MODULE, m) {
   anyfm::bind_model(m);
   anyfm::bind_sparse_store(m);
   anyfm::bind_random(m);
+  anyfm::bind_ranking(m);
   anyfm::bind_text(m);
 }

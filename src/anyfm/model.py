@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from anyfm.data.text.reader import Source, TextRows
     from anyfm.explain.contributions import Contributions
     from anyfm.explain.summary import Summary
+    from anyfm.ranking.inner_products import InnerProducts
+    from anyfm.ranking.items import Items
     from anyfm.training.history import History
 
 
@@ -289,16 +291,191 @@ class Model:
         odds = math.exp(-abs(logit))
         return 1.0 / (1.0 + odds) if logit >= 0 else odds / (1.0 + odds)
 
+    # --- ranking
+
+    def items(self, table: Any, *, key: str) -> Items:
+        """Encode items to rank, once for any number of contexts.
+
+        The columns of the model that the table has are the items'; those that it lacks are the context's.
+
+        Parameters
+        ----------
+        table : table or path
+        key : str
+            The column whose values name the items, each once. It need not be a column of the model.
+
+        Raises
+        ------
+        InputError, SettingError
+            The table has no rows, no column `key` or no column of the model; a key is missing or occurs twice.
+        """
+        from anyfm.ranking.items import Items
+
+        return Items(self.artifact, self.read(table), key=key)
+
+    def recommend(self, context: Mapping[str, Any], items: Items, k: int = 10, *, exclude: Any = None) -> Frame:
+        """The k items of the highest scores for one context.
+
+        Exactly what sorting all logits gives, items of equal logits in the order of their table. Where the logit is a
+        sum of pair terms (linear, FM, FwFM, FFM) and items are many, the context's part is computed once
+        (`anyfm.ranking.inner_products`).
+
+        Parameters
+        ----------
+        context : mapping of column name to value
+            Every column of the model that the items do not have; further ones are ignored.
+        items : Items
+            From `items` of this model.
+        k : int
+            At most this number of items.
+        exclude : collection of keys, optional
+            Items to leave out, such as those already seen.
+
+        Returns
+        -------
+        polars DataFrame
+            The key's column; score, as `predict` gives it; rank, from 1.
+        """
+        from anyfm.ranking.recommend import recommend
+
+        return recommend(self._scorer, context, self._own_items(items), k, exclude=exclude)
+
+    def rank(self, context: Mapping[str, Any], candidates: Items | Any, *, key: str | None = None) -> Frame:
+        """All candidates by falling score for one context, as `recommend` gives the first of them.
+
+        Parameters
+        ----------
+        context : mapping of column name to value
+        candidates : Items, table or path
+        key : str, optional
+            The column that names the candidates of a table.
+        """
+        from anyfm.ranking.items import Items
+        from anyfm.ranking.recommend import rank
+
+        if not isinstance(candidates, Items):
+            if key is None:
+                raise SettingError("key must name the column that names the candidates of a table, got key=None")
+            candidates = self.items(candidates, key=key)
+        return rank(self._scorer, context, self._own_items(candidates))
+
+    def recommend_all(
+        self, users: Any, items: Items, k: int = 10, *, exclude: Any = None, user: str | None = None
+    ) -> Frame:
+        """The k items of the highest scores for every row of a table, on all threads.
+
+        Parameters
+        ----------
+        users : table or path
+            A context in every row.
+        items : Items
+        k : int
+        exclude : table or path, optional
+            Pairs to leave out: the column of users that `user` names, and that of the items' keys.
+        user : str, optional
+            The column that names the users; by default the one that `users` and `exclude` have in common.
+
+        Returns
+        -------
+        polars DataFrame
+            The user's column (without one: row, from 0), the key's column, score and rank, by user in the order of
+            the table.
+        """
+        from anyfm.data.readers import read_table
+        from anyfm.ranking.recommend import recommend_all
+
+        seen = (
+            None if exclude is None else read_table(exclude, text_columns=self.artifact.require_encoder().text_columns)
+        )
+        return recommend_all(
+            self._scorer,
+            self.read(users),
+            self._own_items(items),
+            k,
+            exclude=seen,
+            user=user,
+            n_threads=self._n_threads,
+        )
+
+    def item_vectors(self, items: Items) -> Floats:
+        """The vector of each item, float32 of shape (n_items, D + 1), for search by inner product.
+
+        For every context, the inner product with `query_vector` is the logit minus a number that is the same for all
+        items. The last column is the item's own part of the logit. docs/ranking.md has recipes for search engines.
+
+        Raises
+        ------
+        SettingError
+            The model's logit is no such sum: AFM, DeepFM, or rows are normalized.
+        """
+        return self._inner_products(items).vectors
+
+    def query_vector(self, context: Mapping[str, Any], items: Items) -> Floats:
+        """The vector of a context for `item_vectors`, float32 of shape (D + 1,); the last number is 1."""
+        found: Floats = self._inner_products(items).queries(items.context.encode_one(context))[0][0]
+        return found
+
+    def similar_items(self, key: Any, items: Items, k: int = 10) -> Frame:
+        """The k items whose vectors have the highest cosine similarity to that of an item.
+
+        The vector is that of the whole item: the sum over all its values, its id among them if the model has it.
+
+        Returns
+        -------
+        polars DataFrame
+            The key's column; score, the cosine in −1 … 1; rank, from 1.
+        """
+        from anyfm.ranking.similar import similar_items
+
+        return similar_items(self._own_items(items), key, k)
+
+    def _own_items(self, items: Items) -> Items:
+        if items.artifact is not self.artifact:
+            raise SettingError(
+                f"items must be made by the model that ranks them: model.items(table, key={items.key!r})"
+            )
+        return items
+
+    def _inner_products(self, items: Items) -> InnerProducts:
+        found = self._own_items(items).inner_products
+        if found is None:
+            rule = "vectors for retrieval need a model whose logit is a sum of pair terms, without normalize"
+            raise SettingError(got(rule, model=self.name, normalize=self.artifact.model.normalize))
+        return found
+
     # --- evaluation and explanation
 
-    def evaluate(self, x: Any) -> dict[str, float]:
-        """The metrics of the task on labelled rows; see `anyfm.metrics.evaluate`."""
-        from anyfm.metrics import evaluate
+    def evaluate(self, x: Any, *, group: Any = None, k: int = 10) -> dict[str, float]:
+        """The metrics of the task on labelled rows; see `anyfm.metrics.evaluate`.
 
-        rows = self.rows(x, labelled=True)
+        Parameters
+        ----------
+        x : table, rows as mappings, path, or Rows
+        group : str or array of shape (n_rows,), optional
+            The column of a table, or the values, by which rows are ranked apart, such as the user: adds the metrics of
+            rankings, see `anyfm.metrics.evaluate_groups`.
+        k : int
+            Rows of a ranking that ndcg@k, recall@k and hit_rate@k look at.
+        """
+        from anyfm.metrics import evaluate, evaluate_groups
+
+        found = self._given(x, labelled=True)
+        if isinstance(group, str):
+            if isinstance(found, Rows):
+                raise SettingError(got("a group that is a column needs a table", group=group))
+            from anyfm.data.messages import missing_column
+
+            if group not in found.columns:
+                raise missing_column("group", group, found.columns)
+            group = found[group].to_numpy()
+        rows = self.rows(found, labelled=True)
         if rows.y is None:
             raise InputError("rows to evaluate on must have targets, got y=None")
-        return evaluate(self.task, rows.y, self.logits(rows), rows.weight)
+        logits = self.logits(rows)
+        metrics = evaluate(self.task, rows.y, logits, rows.weight)
+        if group is not None:
+            metrics |= evaluate_groups(self.task, rows.y, logits, group, rows.weight, k=k)
+        return metrics
 
     def explain(self, x: Any) -> Contributions:
         """Each row's logit as the sum of its terms: bias, fields, pairs of fields."""

@@ -32,7 +32,7 @@ from anyfm.data.text.reader import TextRows, read_text
 from anyfm.model import Model, text_format_of
 from anyfm.models import MODELS, ModelSettings
 from anyfm.training import loop
-from anyfm.training.split import split_by, split_fraction
+from anyfm.training.split import split_by, split_fraction, split_last_of_groups
 
 if TYPE_CHECKING:
     from anyfm.data.encoder import Encoded, Encoder
@@ -299,7 +299,7 @@ def _prepare_table(source: Any, data: DataSettings, validation: ValidationSettin
         raise SettingError("target must name the column of the table to predict")
     options = read_options(data)
     fields = dict(data.fields or {})
-    overrides = fields if validation.valid_by is None else {validation.valid_by: "ignore", **fields}
+    overrides = fields if validation.order_column is None else {validation.order_column: "ignore", **fields}
 
     def fit_encode(part: Frame) -> tuple[Encoder, Encoded]:
         schema = infer_schema(
@@ -316,7 +316,7 @@ def _prepare_table(source: Any, data: DataSettings, validation: ValidationSettin
     clock = _Clock()
     frame = read_table(source, **options)
     training, held_out = frame, None
-    if validation.valid is None and validation.valid_fraction > 0:
+    if validation.valid is None and (validation.valid_fraction > 0 or validation.valid_last_by is not None):
         training, held_out = _split(frame, data.target, validation, seed=seed)
     clock.add("read")
     try:
@@ -371,10 +371,17 @@ def with_n_bins(schema: Schema, n_bins: int | None, fields: Mapping[str, Any]) -
 def _split(frame: Frame, target: str, validation: ValidationSettings, *, seed: int) -> tuple[Frame, Frame]:
     from anyfm.data.messages import missing_column
 
-    for role, column in (("target", target), ("valid_by", validation.valid_by)):
+    last_by = validation.valid_last_by or ()
+    for role, column in (
+        ("target", target),
+        ("valid_by", validation.valid_by),
+        *(("valid_last_by", name) for name in last_by),
+    ):
         if column is not None and column not in frame.columns:
             raise missing_column(role, column, frame.columns)
-    if validation.valid_by is not None:
+    if last_by:
+        training, held_out = split_last_of_groups(*(frame[name].to_numpy() for name in last_by))
+    elif validation.valid_by is not None:
         training, held_out = split_by(frame[validation.valid_by].to_numpy(), validation.valid_fraction)
     else:
         training, held_out = split_fraction(len(frame), validation.valid_fraction, seed=seed)
@@ -422,8 +429,9 @@ def _prepare_text(
 def _refuse_table_settings(data: DataSettings, validation: ValidationSettings) -> None:
     defaults = DataSettings()
     given = {name: getattr(data, name) for name in _TABLE_ONLY if getattr(data, name) != getattr(defaults, name)}
-    if validation.valid_by is not None:
-        given["valid_by"] = validation.valid_by
+    for name in ("valid_by", "valid_last_by"):
+        if getattr(validation, name) is not None:
+            given[name] = getattr(validation, name)
     for name, value in given.items():
         rule = f"{name} is for tables; a libsvm or libffm file has a label, ids and values but no column"
         raise SettingError(got(rule, **{name: value}))

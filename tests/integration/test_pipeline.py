@@ -44,6 +44,17 @@ def test_nothing_is_learned_from_validation_rows():
     assert "when" not in data.encoder.field_names
 
 
+def test_the_last_row_of_each_user_may_be_held_out():
+    frame = pl.DataFrame({"user": [1, 2, 3] * 100, "when": range(300), "site": ["a"] * 297 + ["late"] * 3})
+    frame = frame.with_columns(y=pl.Series([0, 1] * 150))
+    data = prepare(frame, DataSettings(target="y"), ValidationSettings(valid_last_by=("user", "when")))
+    assert (data.train.n_rows, data.valid.n_rows) == (297, 3)
+    assert data.valid.y.tolist() == [1, 0, 1]
+    assert data.encoder.columns == ["user", "site"] or data.encoder.columns == ["user"]
+    model = train(frame, "y", valid_last_by="user,when", valid_fraction=0, epochs=2)
+    assert model.training_data["n_valid_rows"] == 3
+
+
 def test_a_column_of_time_may_be_made_a_field(clicks):
     timed = clicks.with_row_index("when")
     settings = DataSettings(target="click", fields={"when": "numeric"})
@@ -146,6 +157,9 @@ def test_settings_are_parsed_once_and_presets_are_overridden(clicks):
         ({"valid_fraction": 1.0}, "got valid_fraction=1.0"),
         ({"valid_fraction": -0.1}, "got valid_fraction=-0.1"),
         ({"valid": {}, "valid_by": "age"}, "valid or from valid_by"),
+        ({"valid_by": "age", "valid_last_by": "user,age"}, "valid_by or from valid_last_by"),
+        ({"valid_last_by": "user"}, "valid_last_by must be two columns"),
+        ({"valid_last_by": "user,ages"}, "Did you mean 'age'?"),
         ({"valid": {}, "valid_fraction": 0.2}, "valid or from valid_fraction"),
         ({"resume": True}, "resume needs checkpoint"),
     ],
@@ -255,6 +269,7 @@ def test_a_model_of_text_files(text):
         {"positive": "yes"},
         {"n_bins": 3},
         {"valid_by": "day"},
+        {"valid_last_by": "user,day"},
     ],
 )
 def test_settings_of_columns_are_refused_for_text(text, settings):

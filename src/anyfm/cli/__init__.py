@@ -18,6 +18,7 @@ from anyfm.cli.generate import generate
 from anyfm.cli.help import Command, Group
 from anyfm.cli.inspect import inspect
 from anyfm.cli.models import models
+from anyfm.cli.recommend import recommend
 from anyfm.cli.report import report
 from anyfm.cli.score import evaluate, predict
 from anyfm.cli.train import train
@@ -57,7 +58,7 @@ def _start(
         typer.echo(context.get_help())
 
 
-for command in (train, evaluate, predict, explain, report, inspect, models, generate, convert, demo):
+for command in (train, evaluate, predict, recommend, explain, report, inspect, models, generate, convert, demo):
     app.command(cls=Command)(command)
 
 

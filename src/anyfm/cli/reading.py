@@ -52,6 +52,16 @@ def open_model(
     return model, model.read_text(data, format=format, labelled=labelled)
 
 
+def read_tables(path: Path, settings: Mapping[str, Any], *tables: str | None) -> tuple[Model, list[Any]]:
+    """Load a model and read several tables for it; None stays None. Settings as for `open_model`."""
+    from anyfm.model import load
+    from anyfm.pipeline import read_options
+
+    given, training = parse_settings(settings, DataSettings, TrainingSettings)
+    model = load(path, n_threads=training.n_threads)
+    return model, [None if table is None else model.read(table, **read_options(given)) for table in tables]
+
+
 def encode(model: Model, data: Frame | TextRows, *, labelled: bool) -> tuple[Rows, EncodingReport | TextReport]:
     """The rows to score, and what was unseen and missing in them."""
     from anyfm.data.text.reader import TextRows

@@ -14,18 +14,35 @@ from anyfm.core.settings import unknown_name
 
 
 @with_options(*general_options(*READING, "n_threads"))
-def evaluate(model: ModelPath, data: DataPath, as_json: AsJson = False, *, settings: dict[str, Any]) -> None:
+def evaluate(
+    model: ModelPath,
+    data: DataPath,
+    group: Annotated[
+        str | None,
+        option("Data", "COLUMN", "Measure rankings too: of the rows of each value of this column, such as a user."),
+    ] = None,
+    k: Annotated[int, option("Data", "INTEGER", "Rows of a ranking that ndcg@k, recall@k, hit_rate@k look at.")] = 10,
+    as_json: AsJson = False,
+    *,
+    settings: dict[str, Any],
+) -> None:
     """Measure a saved model on a table, or on a libsvm or libffm file.
 
     Examples:
     anyfm evaluate model test.parquet
+    anyfm evaluate model test.parquet --group user --k 10
     anyfm evaluate model test.csv --json
     """
+    from anyfm.data.messages import missing_column
+
     output = Output(as_json=as_json)
     began = time.perf_counter()
-    scorer, found = open_model(model, data, settings, labelled=True)
+    scorer, found = open_model(model, data, settings, labelled=True, group=group)
     rows, report = encode(scorer, found, labelled=True)
-    metrics = scorer.evaluate(rows)
+    table: Any = found  # with --group it is never text
+    if group is not None and group not in table.columns:
+        raise missing_column("group", group, table.columns)
+    metrics = scorer.evaluate(rows, group=None if group is None else table[group].to_numpy(), k=k)
     seconds = time.perf_counter() - began
     note_report(output, report)
     output.facts([("rows", f"{rows.n_rows:,}"), *metric_facts(metrics)])

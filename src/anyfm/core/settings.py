@@ -279,11 +279,25 @@ class ValidationSettings(Settings):
     valid_by: str | None = setting(
         None, optional(text()), "hold out the last rows in the order of this column, such as a time"
     )
+    valid_last_by: tuple[str, ...] | None = setting(
+        None,
+        optional(texts()),
+        "hold out the last row of each group: the columns of the groups and of the order, such as user,timestamp",
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.valid is not None and self.valid_by is not None:
-            raise SettingError("validation rows come from valid or from valid_by, but both are given")
+        given = [name for name in ("valid", "valid_by", "valid_last_by") if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise SettingError(f"validation rows come from {given[0]} or from {given[1]}, but both are given")
+        if self.valid_last_by is not None and len(self.valid_last_by) != 2:
+            rule = "valid_last_by must be two columns, of the groups and of the order, such as user,timestamp"
+            raise SettingError(got(rule, valid_last_by=self.valid_last_by))
+
+    @property
+    def order_column(self) -> str | None:
+        """The column that says which rows are the last; None where rows are held out otherwise."""
+        return self.valid_by if self.valid_last_by is None else self.valid_last_by[1]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from anyfm.metrics.calibration import Reliability, reliability
+from anyfm.metrics.ranking_metrics import GroupedRows, evaluate_groups
 from anyfm.metrics.row_metrics import (
     METRICS,
     Metric,
@@ -22,6 +23,7 @@ from anyfm.metrics.scored_rows import ScoredRows, Ties, present_rows, probabilit
 
 __all__ = [
     "METRICS",
+    "GroupedRows",
     "Metric",
     "Reliability",
     "ScoredRows",
@@ -31,6 +33,7 @@ __all__ = [
     "calibration_error",
     "calibration_ratio",
     "evaluate",
+    "evaluate_groups",
     "logloss",
     "mae",
     "mean_loss",

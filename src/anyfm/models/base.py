@@ -135,6 +135,12 @@ class BaseModel(ABC):
 
     # ---- what a model may declare
 
+    @property
+    def is_sum_of_pairs(self) -> bool:
+        """Whether the logit is the bias, the linear terms and the sum of the pair terms, and nothing else. Ranking then
+        computes the context's part once."""
+        return False
+
     def pair_terms(self) -> PairTerms | None:
         """The terms of pairs of entries; None for a model without pairs."""
         return None

@@ -119,6 +119,10 @@ class DeepFM(BaseModel):
         shrinkage = (3000.0 if few else 300.0) if shrinkage is None else shrinkage
         return type(self)(replace(self.settings, hidden_layer_sizes=sizes, shrinkage=shrinkage))
 
+    @property
+    def is_sum_of_pairs(self) -> bool:
+        return bool(self.settings.hidden_layer_sizes == ())
+
     def pair_terms(self) -> InnerProducts:
         return InnerProducts(self.settings.n_factors)
 

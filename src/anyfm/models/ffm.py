@@ -12,7 +12,7 @@ from anyfm.core.settings import choice, flag, integer, optional, real, setting
 from anyfm.core.task import Array
 from anyfm.models.base import INIT_SCALE, L2_PER_OCCURRENCE, BaseModel, NormalizeSettings, linear_part
 from anyfm.models.batch import Batch
-from anyfm.models.pairs import Doubles, PairTerms
+from anyfm.models.pairs import Doubles, Indices, PairTerms, sums_of_fields
 from anyfm.models.parameters import ParameterSpec, bias_and_linear
 from anyfm.optim.initial import FieldUniform
 from anyfm.optim.optimizers import Adagrad
@@ -98,6 +98,10 @@ class FFM(BaseModel):
             ),
         }
 
+    @property
+    def is_sum_of_pairs(self) -> bool:
+        return True
+
     def pair_terms(self) -> FieldAwareProducts:
         return FieldAwareProducts(self.settings.n_factors)
 
@@ -164,6 +168,16 @@ class FieldAwareProducts(PairTerms):
         row, slot = np.arange(n_rows)[:, None, None], np.arange(n_slots)[:, None]
         toward = batch.fields[:, None, :]  # [b, i, j]: the field of slot j
         return np.asarray(np.einsum("bijk,bjik->bij", one[row, slot, toward], other[row, slot, toward]))
+
+    def item_vectors(self, batch: Batch, own: Indices, other: Indices) -> Doubles:
+        return np.asarray(self._toward(batch, own, other).reshape(len(batch.values), -1))
+
+    def query_vectors(self, batch: Batch, own: Indices, other: Indices) -> Doubles:
+        return np.asarray(self._toward(batch, own, other).swapaxes(1, 2).reshape(len(batch.values), -1))
+
+    def _toward(self, batch: Batch, own: Indices, other: Indices) -> Doubles:
+        """The sums of the vectors of each field of `own` toward each of `other`, (B, own, other, K)."""
+        return sums_of_fields(batch, self.vectors(batch)[:, :, other], own)
 
     def floats_per_row(self, n_slots: int, n_fields: int) -> int:
         return n_slots * (4 * n_slots + (4 * n_fields + n_slots) * self._n_factors)

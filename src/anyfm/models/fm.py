@@ -55,6 +55,10 @@ class FM(BaseModel):
     def candidates(self, n_fields: int) -> Sequence[Mapping[str, Any]]:
         return factor_candidates(self.settings.resolve(n_fields).n_factors)
 
+    @property
+    def is_sum_of_pairs(self) -> bool:
+        return True
+
     def pair_terms(self) -> InnerProducts:
         return InnerProducts(self.settings.n_factors)
 

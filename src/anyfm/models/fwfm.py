@@ -20,7 +20,7 @@ from anyfm.models.base import (
     linear_part,
 )
 from anyfm.models.batch import Batch
-from anyfm.models.pairs import Doubles, InnerProducts
+from anyfm.models.pairs import Doubles, Indices, InnerProducts, sums_of_fields
 from anyfm.models.parameters import ParameterSpec
 from anyfm.optim.initial import Constant
 from anyfm.optim.optimizers import Adam
@@ -64,6 +64,10 @@ class FwFM(BaseModel):
             "field_weights": ParameterSpec((n_pairs,), adam, initial=Constant(1.0)),
         }
 
+    @property
+    def is_sum_of_pairs(self) -> bool:
+        return True
+
     def resolve(self, n_fields: int) -> FwFM:
         return type(self)(self.settings.resolve(n_fields))
 
@@ -91,6 +95,14 @@ class FieldWeightedProducts(InnerProducts):
         weights = _matrix(batch.parameters["field_weights"])
         pairs = super().form(batch, one, other)
         return np.asarray(pairs * weights[batch.fields[:, :, None], batch.fields[:, None, :]])
+
+    def item_vectors(self, batch: Batch, own: Indices, other: Indices) -> Doubles:
+        return np.asarray(sums_of_fields(batch, self.vectors(batch), own).reshape(len(batch.values), -1))
+
+    def query_vectors(self, batch: Batch, own: Indices, other: Indices) -> Doubles:
+        weights = _matrix(batch.parameters["field_weights"])[np.ix_(other, own)]
+        sums = sums_of_fields(batch, self.vectors(batch), own)
+        return np.asarray((weights @ sums).reshape(len(sums), -1))
 
     def field_pair_weights(self, parameters: Mapping[str, NDArray[Any]], n_fields: int) -> Doubles:
         return np.asarray(_matrix(parameters["field_weights"]), np.float64)

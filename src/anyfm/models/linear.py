@@ -35,6 +35,10 @@ class Linear(BaseModel):
     def parameter_specs(self, n_features: int, n_fields: int) -> dict[str, ParameterSpec]:
         return bias_and_linear(n_features, l2=self.settings.l2_linear)
 
+    @property
+    def is_sum_of_pairs(self) -> bool:
+        return True
+
     def logits(self, batch: Batch) -> Array:
         return linear_part(batch)
 

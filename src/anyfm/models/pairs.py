@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from anyfm.models.batch import Batch
 
 Doubles = NDArray[np.float64]
+Indices = NDArray[np.int64]
 
 
 class PairTerms(ABC):
@@ -43,6 +44,18 @@ class PairTerms(ABC):
         """A learned weight of each pair of fields, (F, F) and symmetric, part of `form`; None: the model has none."""
         return None
 
+    # A row may be divided by fields into a context and an item; `own` are the fields of the one, `other` those of the
+    # other. The pair terms between the two are then one inner product.
+
+    def item_vectors(self, batch: Batch, own: Indices, other: Indices) -> Doubles:
+        """The vector of each item, (B, D); the batch holds fields `own` only."""
+        raise NotImplementedError
+
+    def query_vectors(self, batch: Batch, own: Indices, other: Indices) -> Doubles:
+        """The vector of each context, (B, D): its inner product with an item's is the sum of the pair terms between
+        them. The batch holds fields `own` only."""
+        raise NotImplementedError
+
     @abstractmethod
     def floats_per_row(self, n_slots: int, n_fields: int) -> int:
         """About how many numbers a row takes, so that blocks of rows fit the memory."""
@@ -60,5 +73,18 @@ class InnerProducts(PairTerms):
     def form(self, batch: Batch, one: Doubles, other: Doubles) -> Doubles:
         return np.asarray(one @ other.swapaxes(1, 2))
 
+    def item_vectors(self, batch: Batch, own: Indices, other: Indices) -> Doubles:
+        return np.asarray(self.vectors(batch).sum(1))
+
+    def query_vectors(self, batch: Batch, own: Indices, other: Indices) -> Doubles:
+        return self.item_vectors(batch, own, other)
+
     def floats_per_row(self, n_slots: int, n_fields: int) -> int:
         return n_slots * (4 * n_slots + 4 * self._n_factors)
+
+
+def sums_of_fields(batch: Batch, of_slots: Doubles, fields: Indices) -> Doubles:
+    """Sums of an array of slots (B, S, …) over the slots of each of n fields, (B, n, …)."""
+    slots = (batch.fields[:, None, :] == fields[:, None]).astype(np.float64)  # (B, n, S)
+    flat = of_slots.reshape(*of_slots.shape[:2], -1)
+    return np.asarray((slots @ flat).reshape(len(flat), len(fields), *of_slots.shape[2:]))

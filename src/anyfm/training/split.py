@@ -1,4 +1,4 @@
-"""Dividing rows into training and validation rows: at random, or by time."""
+"""Dividing rows into training and validation rows: at random, by time, or by the last row of each group."""
 
 from __future__ import annotations
 
@@ -78,6 +78,39 @@ def split_by(values: ArrayLike, fraction: float) -> Split:
         raise InputError(located("a split by value needs at least two different values", value=ordered[0].item()))
     n_train = boundaries[np.argmin(np.abs(boundaries - (n_rows - _held_out(n_rows, fraction))))]
     validation = order_by >= ordered[n_train]
+    return np.flatnonzero(~validation), np.flatnonzero(validation)
+
+
+def split_last_of_groups(groups: ArrayLike, values: ArrayLike) -> Split:
+    """Hold out the last row of each group in the order of `values`: a user's last click, for example.
+
+    Among rows of equal value the one that stands last is the last. A group of one row stays in training.
+
+    Parameters
+    ----------
+    groups : array of shape (n_rows,)
+        Values of any kind that can be compared, without missing ones.
+    values : array of shape (n_rows,)
+        As for `split_by`.
+
+    Raises
+    ------
+    InputError
+        A value or a group is missing, or no group has two rows.
+    """
+    of_group, order_by = np.asarray(groups), np.asarray(values)
+    _refuse_missing(of_group)
+    _refuse_missing(order_by)
+    numbers = np.unique(of_group, return_inverse=True)[1].reshape(-1)
+    places = np.unique(order_by, return_inverse=True)[1].reshape(-1)
+    order = np.lexsort((places, numbers))
+    ordered = numbers[order]
+    is_last = np.append(ordered[1:] != ordered[:-1], True)
+    is_first = np.append(True, ordered[1:] != ordered[:-1])
+    validation = np.zeros(len(order), bool)
+    validation[order[is_last & ~is_first]] = True
+    if not validation.any():
+        raise InputError(got("holding out the last row of each group needs a group of two rows", n_rows=len(order)))
     return np.flatnonzero(~validation), np.flatnonzero(validation)
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anyfm.core.errors import InputError, SettingError
-from anyfm.training.split import split_by, split_fraction
+from anyfm.training.split import split_by, split_fraction, split_last_of_groups
 
 FRACTIONS = st.floats(0.01, 0.99)
 
@@ -89,3 +89,32 @@ def test_what_cannot_be_split():
         split_by(np.array([3, 3, 3]), 0.5)
     with pytest.raises(SettingError, match=r"shape \(3,\)"):
         split_fraction(3, 0.5, seed=0, stratify=[1, 0])
+
+
+def test_the_last_row_of_each_group_is_held_out():
+    users = ["a", "b", "a", "c", "b", "a"]
+    times = [3, 5, 9, 1, 5, 2]
+    training, validation = split_last_of_groups(users, times)
+    assert_partition((training, validation), 6)
+    assert validation.tolist() == [2, 4]  # of b's equal times the later row; c has one row only
+
+
+def test_groups_and_times_may_be_of_any_kind():
+    expected = split_last_of_groups([1, 1, 2, 2], [1, 2, 2, 1])
+    times = np.array(["2020-01-01", "2021-05-01", "2021-05-01", "2020-01-01"])
+    for groups in (["x", "x", "y", "y"], np.array(["x", "x", "y", "y"], object), [2**53, 2**53, 2**53 + 1, 2**53 + 1]):
+        for order in (times, times.astype("datetime64[D]"), times.astype(object)):
+            np.testing.assert_array_equal(split_last_of_groups(groups, order)[1], expected[1])
+
+
+@pytest.mark.parametrize(
+    ("groups", "times", "text"),
+    [
+        ([1.0, np.nan], [1, 2], "row 2"),
+        ([1, 1], np.array([None, 1], object), "row 1"),
+        ([1, 2], [1, 2], "a group of two rows"),
+    ],
+)
+def test_the_last_row_needs_groups_and_times(groups, times, text):
+    with pytest.raises(InputError, match=text):
+        split_last_of_groups(groups, times)

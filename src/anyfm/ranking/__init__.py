@@ -1,0 +1,1 @@
+"""Ranking: the best of many items for a context."""
