@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from anyfm.data.categorical import CategoricalEncoder
 from anyfm.data.field_encoder import MISSING, UNSEEN, EncodedColumn, FieldEncoder, weighted_counts
 from anyfm.data.messages import check_choice
+from anyfm.data.moments import local_time, parse_moment
 from anyfm.data.values import (
     WHITESPACE,
     as_basic,
@@ -30,8 +31,12 @@ from anyfm.data.values import (
 )
 
 EPOCH_UNITS = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
-FORMATS = ("%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M", "%Y-%m-%d")
+FORMATS = ("%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d")
+"""Read fast; `anyfm.data.moments` reads them too, and others."""
 EARLIEST_SECOND, LATEST_SECOND = 3.1e8, 4.1e9  # of the years 1980 to 2100
+
+
+_EPOCH, _SECOND = datetime.datetime(1970, 1, 1), datetime.timedelta(seconds=1)
 
 
 def check_unit(unit: str) -> str:
@@ -52,6 +57,20 @@ def numbers_of(series: pl.Series, unit: str) -> NDArray[np.float64]:
     return numbers
 
 
+def moment_of(value: Any) -> datetime.datetime | None:
+    """A datetime, a date or text of one as a datetime in UTC; None for any other value."""
+    if isinstance(value, datetime.datetime):
+        return local_time(value, None) if value == value else None  # NaT of pandas is a datetime too
+    if isinstance(value, datetime.date):
+        return datetime.datetime(value.year, value.month, value.day)
+    return parse_moment(value) if isinstance(value, str) else None
+
+
+def seconds_of(moment: datetime.datetime) -> float:
+    """Seconds since 1970."""
+    return (moment - _EPOCH) / _SECOND
+
+
 def datetimes_of(series: pl.Series, unit: str) -> pl.Series:
     """A raw column as datetimes in UTC; null where a value is not one."""
     seconds = numbers_of(series, unit)
@@ -70,12 +89,19 @@ def number_label(number: float, unit: str) -> str:
 
 
 def read_datetimes(series: pl.Series) -> pl.Series:
-    """Text in ISO 8601 as datetimes in UTC, null for other text: 2024-01-31, 2024-01-31 12:30:00, …T12:30:00Z."""
+    """Text that `anyfm.data.moments` can read as datetimes in UTC, null for other text."""
     text = pl.col("x").str.strip_chars(WHITESPACE)
-    without_zone = text.str.replace(r"(Z|\+00:?00)$", "")
-    attempts = [without_zone.str.to_datetime(format, strict=False, time_unit="us", exact=True) for format in FORMATS]
-    zoned = text.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%#z", strict=False, time_unit="us", time_zone="UTC")
-    return evaluate(series, pl.coalesce(*attempts, zoned.dt.replace_time_zone(None)))
+    attempts = [text.str.to_datetime(format, strict=False, time_unit="us", exact=True) for format in FORMATS]
+    fast = evaluate(series, pl.coalesce(*attempts))
+    rest = (fast.is_null() & series.is_not_null()).arg_true()
+    if len(rest) == 0:
+        return fast
+    distinct = series.gather(rest).unique()
+    read = pl.Series("y", [parse_moment(value) for value in distinct.to_list()], pl.Datetime("us"))
+    found = pl.DataFrame({"x": series.gather(rest)}).join(
+        pl.DataFrame({"x": distinct, "y": read}), on="x", how="left", maintain_order="left"
+    )
+    return fast.scatter(rest, found["y"])
 
 
 def epoch_unit(series: pl.Series) -> str:
@@ -122,8 +148,9 @@ class DatePartEncoder(FieldEncoder):
         return EncodedColumn(np.where(unreadable, np.int32(UNSEEN), self.categories.encode(numbers).ids))
 
     def encode_one(self, value: Any) -> int:
-        if type(value) is datetime.datetime and value.tzinfo is None:
-            return self.categories.encode_one(_part_of(value, self.part))
+        moment = moment_of(value)
+        if moment is not None:
+            return self.categories.encode_one(_part_of(moment, self.part))
         return MISSING if value is None else int(self.encode(series_of(value)).ids[0])
 
     def labels(self) -> list[Any]:

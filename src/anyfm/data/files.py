@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import glob
 import io
 import json
@@ -14,6 +15,7 @@ import polars as pl
 
 from anyfm.core.errors import InputError, located
 from anyfm.data.csv_reader import read_csv
+from anyfm.data.memory import with_dictionaries
 from anyfm.data.messages import check_names, input_error
 from anyfm.data.text_file import READ_ERRORS, TextFile
 
@@ -95,13 +97,34 @@ def _read_binary(path: Path, kind: str, columns: Sequence[str] | None) -> pl.Dat
         if kind == "ipc":
             return pl.read_ipc(path)
         present = None if columns is None else [name for name in pl.read_parquet_schema(path) if name in columns]
-        return pl.read_parquet(path, columns=present, glob=False)
+        frame = pl.read_parquet(path, columns=present, glob=False)
+        return with_dictionaries(frame, _dictionary_columns(path))
     except READ_ERRORS as problem:
         raise input_error(
             f"the file cannot be read as {_BINARY[kind]} ({str(problem).splitlines()[0]})",
             file=str(path),
             remedy="Check that it is complete, and its format; see the option format.",
         ) from None
+
+
+def _dictionary_columns(path: Path) -> list[str]:
+    """The columns of a Parquet file that were written from a dictionary type, by pandas or by Arrow."""
+    metadata = pl.read_parquet_metadata(path)
+    names: list[str] = []
+    try:
+        columns = json.loads(metadata.get("pandas", "{}")).get("columns", [])
+        names += [str(column["name"]) for column in columns if column["pandas_type"] == "categorical"]
+    except (ValueError, KeyError, AttributeError, TypeError):
+        pass
+    if "ARROW:schema" in metadata:
+        try:
+            import pyarrow as pa
+
+            schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(metadata["ARROW:schema"])))
+        except (ImportError, ValueError, OSError):
+            return names
+        names += [field.name for field in schema if pa.types.is_dictionary(field.type)]
+    return names
 
 
 def _read_json_lines(path: Path) -> pl.DataFrame:

@@ -19,8 +19,16 @@ from numpy.typing import NDArray
 
 from anyfm.data.messages import input_error
 
-MISSING_WORDS = ("", "NA", "N/A", "n/a", "na", "NaN", "nan", "NULL", "Null", "null", "?")
-"""Text that counts as a missing value. It becomes the feature <missing>, so no information is lost."""
+MISSING_WORDS = (
+    # pandas, Python and JSON; R; Spark and Hive
+    "", "NA", "N/A", "n/a", "na", "NaN", "nan", "-NaN", "-nan", "NaT", "None", "<NA>", "#NA", "NULL", "Null", "null",
+    "NA_integer_", "NA_real_", "NA_character_", "<null>", "(null)", "?",
+    # MySQL's export, and its date of zeros; Excel's errors; the C library of Windows
+    "\\N", "0000-00-00", "0000-00-00 00:00:00", "#N/A", "#N/A N/A", "#VALUE!", "#REF!", "#DIV/0!", "#NUM!", "#NAME?",
+    "#NULL!", "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN",
+)  # fmt: skip
+"""Text that counts as a missing value, as pandas, Spark, MySQL, Excel and R write it. It becomes the feature <missing>,
+so no information is lost."""
 
 WHITESPACE = " \t\r\n"
 EXACT = 2.0**53
@@ -75,7 +83,7 @@ def as_basic(series: pl.Series) -> pl.Series:
     kind = series.dtype
     if kind in (pl.Int64, pl.Float64, pl.String, pl.Boolean, pl.Date) or is_list(series):
         return series
-    if kind.is_integer():
+    if kind.is_integer() or (kind.is_decimal() and kind.scale == 0):  # type: ignore[attr-defined]
         whole = evaluate(series, _x.cast(pl.Int64, strict=False))
         return whole if whole.null_count() == series.null_count() else evaluate(series, _x.cast(pl.String))
     conversion = _CONVERSIONS.get(kind.base_type())
