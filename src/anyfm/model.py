@@ -108,9 +108,9 @@ class Model:
     @property
     def training_data(self) -> dict[str, Any]:
         """What is recorded of the training rows: n_rows, n_valid_rows, mean_target and format ("table", "libsvm" or
-        "libffm"), and for text files negative_label, the label of the negative class."""
+        "libffm"), and for text files negative_label and positive_label, the labels of the classes."""
         names = {"rows": "n_rows", "valid_rows": "n_valid_rows"}
-        keys = ("rows", "valid_rows", "mean_target", "format", "negative_label")
+        keys = ("rows", "valid_rows", "mean_target", "format", "negative_label", "positive_label")
         recorded = self.artifact.training
         return {names.get(key, key): recorded[key] for key in keys if key in recorded}
 
@@ -179,7 +179,17 @@ class Model:
             n_fields=artifact.n_fields if with_fields else None,
             unseen="drop",
             task=self.task.name if labelled else "regression",
+            labels=self._text_labels if labelled else None,
+            feature_ids=artifact.feature_ids,
         )
+
+    @property
+    def _text_labels(self) -> tuple[float, float] | None:
+        """The labels of the classes in the text that the model was trained on."""
+        recorded = self.artifact.training
+        if not self._is_classification or "negative_label" not in recorded:
+            return None
+        return recorded["negative_label"], recorded.get("positive_label", 1)
 
     def encode(self, x: Any, *, labelled: bool = False) -> Encoded:
         """Encode a table, and count what was unseen and missing.
@@ -275,6 +285,12 @@ class Model:
         InputError
             An id or field lies outside the model's, or the arrays differ in length.
         """
+        known = self.artifact.feature_ids
+        if known is not None:
+            numbers = np.searchsorted(known, np.asarray(ids).astype(np.uint64))
+            if (numbers == len(known)).any() or (known[numbers] != np.asarray(ids).astype(np.uint64)).any():
+                raise InputError(got("ids must be those of the training file", ids=[int(i) for i in ids]))
+            ids = numbers.astype(np.int32)
         return self._response(self._scorer.logit(ids, values, fields))
 
     @cached_property

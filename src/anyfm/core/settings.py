@@ -264,6 +264,10 @@ class DataSettings(Settings):
     separator: str | None = setting(
         None, optional(separator()), "what separates columns in a delimited file; \\t for a tab"
     )
+    encoding: str = setting("utf-8", text(), "encoding of a delimited file, such as cp1252 or utf-16")
+    missing: tuple[str, ...] = setting(
+        (), texts(), "words and numbers that count as missing besides the usual ones, separated by commas"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

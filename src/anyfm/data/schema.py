@@ -173,6 +173,11 @@ class Schema:
         """The fields that are not ignored."""
         return tuple(field for field in self.fields if field.kind != "ignore")
 
+    def with_reason(self, column: str, reason: str) -> Schema:
+        """The schema with another reason for the kind of one column."""
+        fields = (dataclasses.replace(each, reason=reason) if each.name == column else each for each in self.fields)
+        return dataclasses.replace(self, fields=tuple(fields))
+
     def to_dict(self) -> dict[str, Any]:
         """The schema in plain values, ready for JSON."""
         return dataclasses.asdict(self)
