@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -32,14 +33,18 @@ from anyfm.data.text.reader import FORMATS as TEXT_FORMATS
 from anyfm.data.text.reader import TextRows, read_text
 from anyfm.model import Model, text_format_of
 from anyfm.models import MODELS, ModelSettings
+from anyfm.optim.feature_scales import feature_scales, scaled_rows, unscaled
 from anyfm.training import loop
 from anyfm.training.split import split_by, split_fraction
+
+_log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from anyfm.data.encoder import Encoder
     from anyfm.data.encoding_report import EncodingReport
     from anyfm.data.readers import Frame
     from anyfm.data.schema import Field, Schema
+    from anyfm.engines.base import Engine
     from anyfm.training.callbacks import Callback
     from anyfm.training.history import History
 
@@ -48,6 +53,7 @@ _TABLE_ONLY = (
     "target", "positive", "weight", "fields", "min_count", "n_bins", "header", "column_names", "separator", "encoding",
     "missing",
 )  # fmt: skip
+_MAX_NORMALIZED = 100.0
 _TIMES = ("seconds", "rows_per_second", "valid_seconds")
 
 
@@ -529,23 +535,24 @@ def _fit(
         engine=training.engine,
         device=training.device,
     )
+    train, valid, scales = _scaled(data, settings)
     history = loop.fit(
         engine,
-        data.train,
-        data.valid,
+        train,
+        valid,
         training,
         callbacks=callbacks,
         resume=resume_from(checkpoint) if resume and checkpoint is not None else None,
     )
     artifact = Artifact(
         model=engine.model,
-        parameters=engine.parameters(),
+        parameters=_unscaled(engine, scales),
         n_features=data.n_features,
         n_fields=data.n_fields,
         encoder=data.encoder,
         feature_ids=data.feature_ids,
         training=_training_record(data, training),
-        metrics={"valid": {} if data.valid is None else loop.evaluate(engine, data.valid)},
+        metrics={"valid": {} if valid is None else loop.evaluate(engine, valid)},
         history=_without_times(history),
     )
     seconds = {
@@ -554,6 +561,39 @@ def _fit(
         "total": time.perf_counter() - began,
     }
     return Model(artifact, n_threads=training.n_threads, history=history, seconds=seconds)
+
+
+def _scaled(data: PreparedData, settings: ModelSettings) -> tuple[Rows, Rows | None, NDArray[np.float32] | None]:
+    """The rows to train on and to validate on, and the scales of the features; see `anyfm.optim.feature_scales`."""
+    scales = feature_scales(data.train, data.n_features)
+    if scales is None:
+        return data.train, data.valid, None
+    n_scaled, largest = int((scales != 1).sum()), float(scales.max())
+    if settings.to_dict().get("normalize") and largest > _MAX_NORMALIZED:
+        raise InputError(
+            got("normalize divides a row by its length, which one quantity must not dominate", largest_scale=largest)
+            + ". Scale that feature in the data, or train without normalize: its values are then scaled in training."
+        )
+    if settings.to_dict().get("normalize"):
+        return data.train, data.valid, None
+    _log.info("%d features have values of other sizes than the rest, up to %.4g: training scales them", n_scaled, largest)
+    valid = data.valid
+    if valid is not None and valid.values is not None:
+        valid = scaled_rows(valid, scales)
+    elif valid is not None:
+        valid = scaled_rows(replace(valid, values=np.ones(valid.ids.shape, np.float32)), scales)
+    return scaled_rows(data.train, scales), valid, scales
+
+
+def _unscaled(engine: Engine, scales: NDArray[np.float32] | None) -> dict[str, NDArray[Any]]:
+    """The parameters of the engine, for values as they are in the data."""
+    parameters = engine.parameters()
+    if scales is None:
+        return parameters
+    specs = engine.model.parameter_specs(len(scales), engine.n_fields)
+    return {
+        name: unscaled(array, scales) if specs[name].per_feature else array for name, array in parameters.items()
+    }
 
 
 def _training_record(data: PreparedData, training: TrainingSettings) -> dict[str, Any]:

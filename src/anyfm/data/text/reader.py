@@ -155,14 +155,13 @@ def read_text(
         What happens to entries beyond n_features and n_fields: "refuse" makes them an error, which is right for
         training; "drop" leaves them out of their rows and counts them, which is right for scoring with a model.
     task : str
-        "binary" allows two different labels; "regression" any number. "auto" is binary if there are two.
+        "binary" allows two different whole numbers; "regression" any number. "auto" is binary if there are two.
     labels : tuple of two numbers, optional
         The labels of the negative and the positive class, where they are known already.
     feature_ids : uint64 array of shape (n_features,), optional
         The ids of training, ascending, where ids became their numbers: other ids are dropped.
     number_ids : bool
-        Whether ids become numbers where a few are spread over a wide range; ids of more than 31 bits always do,
-        unless `n_features` is given.
+        Whether ids become numbers where a few are spread over a wide range, or where they have more than 31 bits.
     n_threads : int
         0 means all cores of this process. The result does not depend on it.
 
@@ -204,7 +203,7 @@ def read_text(
             found = _parse(paths, grammar, n_threads, rewrite)
             break
         except _Fault as fault:
-            if rewrite is None and (fault.is_group or (fault.is_large_id and (n_features is None or is_wide))):
+            if rewrite is None and (fault.is_group or (fault.is_large_id and (number_ids or is_wide))):
                 rewrite = Renumbered(format)
             elif grammar.is_binary and fault.part == "label" and labels is None and fault.is_number:
                 grammar = replace(grammar, is_binary=False)
@@ -419,8 +418,8 @@ def _labels(
         return "binary", *known, "as in training"
     if other is not None:
         distinct = np.unique(found["y"])
-        if len(distinct) == 2:
-            low, high = (int(x) if x == int(x) else float(x) for x in distinct.tolist())
+        if len(distinct) == 2 and (distinct == np.round(distinct)).all():
+            low, high = map(int, distinct.tolist())
             return "binary", low, high, f"{low} or {high}; {high} is positive"
         reason = f"{len(distinct):,} distinct labels"
         if len(distinct) <= 20 and (distinct == np.round(distinct)).all():
