@@ -33,6 +33,7 @@ from anyfm.data.text.reader import FORMATS as TEXT_FORMATS
 from anyfm.data.text.reader import TextRows, read_text
 from anyfm.model import Model, text_format_of
 from anyfm.models import MODELS, ModelSettings
+from anyfm.models.base import NormalizeSettings
 from anyfm.optim.feature_scales import feature_scales, scaled_rows, unscaled
 from anyfm.training import loop
 from anyfm.training.split import split_by, split_fraction
@@ -569,12 +570,13 @@ def _scaled(data: PreparedData, settings: ModelSettings) -> tuple[Rows, Rows | N
     if scales is None:
         return data.train, data.valid, None
     n_scaled, largest = int((scales != 1).sum()), float(scales.max())
-    if settings.to_dict().get("normalize") and largest > _MAX_NORMALIZED:
+    is_normalized = isinstance(settings, NormalizeSettings) and settings.normalize
+    if is_normalized and largest > _MAX_NORMALIZED:
         raise InputError(
             got("normalize divides a row by its length, which one quantity must not dominate", largest_scale=largest)
             + ". Scale that feature in the data, or train without normalize: its values are then scaled in training."
         )
-    if settings.to_dict().get("normalize"):
+    if is_normalized:
         return data.train, data.valid, None
     _log.info("%d features have values of other sizes than the rest, up to %.4g: training scales them", n_scaled, largest)
     valid = data.valid

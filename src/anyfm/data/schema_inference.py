@@ -24,6 +24,7 @@ from anyfm.data.schema import FORMATS, MIN_COUNT, N_BINS, Field, Schema, check_o
 from anyfm.data.target import infer_target
 from anyfm.data.values import (
     EXACT,
+    LEADING_ZERO,
     WHITESPACE,
     as_basic,
     as_integers,
@@ -63,7 +64,6 @@ MEASURE_WORDS = _words(
 )
 TIME_WORDS = _words("time timestamp ts date datetime created updated at when epoch")
 SEPARATORS = ("|", ";", ",", "/", "+", "\t", " ")
-_LEADING_ZERO = r"^[+-]?0\d+$"
 _INTEGER = r"^[+-]?\d+$"
 
 
@@ -414,7 +414,7 @@ def _verdict_on_written(column: _Column) -> Verdict | None:
 def _verdict_on_number_text(column: _Column, number: pl.Series) -> Verdict:
     """The verdict on text that is numbers throughout."""
     values = column.values
-    if values.str.contains(_LEADING_ZERO).any():
+    if values.str.contains(LEADING_ZERO).any():
         return _verdict_on_codes(column, "text of digits with leading zeros")
     whole = values.str.contains(_INTEGER).all()
     if whole and float(number.abs().max() or 0) >= EXACT:  # type: ignore[arg-type]

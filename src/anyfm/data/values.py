@@ -30,6 +30,8 @@ MISSING_WORDS = (
 """Text that counts as a missing value, as pandas, Spark, MySQL, Excel and R write it. It becomes the feature <missing>,
 so no information is lost."""
 
+LEADING_ZERO = r"^\s*[+-]?0\d+\s*$"
+"""Whole numbers written with zeros in front are codes."""
 WHITESPACE = " \t\r\n"
 EXACT = 2.0**53
 """Whole floats below this are exact integers."""
