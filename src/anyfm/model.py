@@ -137,7 +137,7 @@ class Model:
         if _is_row(x):
             x = [x]
         if isinstance(x, (list, tuple)) and x and all(isinstance(row, Mapping) for row in x):
-            x = _columns_of(x, encoder.columns)
+            x = columns_of(x, encoder.columns)
         return read_table(x, text_columns=encoder.text_columns, **options)
 
     def read_text(self, source: Source, *, format: str = "auto", labelled: bool = True) -> TextRows:
@@ -262,7 +262,7 @@ class Model:
         try:
             rows = encoder.encode_one(row)
         except InputError:
-            _columns_of([row], encoder.columns)  # names the nearest key, if a key is missing
+            columns_of([row], encoder.columns)  # names the nearest key, if a key is missing
             raise
         if rows.offsets is None:
             logit = self._scorer.logit(rows.ids[0], None if rows.values is None else rows.values[0], rows.fields)
@@ -452,7 +452,7 @@ def _is_row(x: Any) -> bool:
     return isinstance(x, Mapping) and any(isinstance(v, (str, bytes)) or not hasattr(v, "__len__") for v in x.values())
 
 
-def _columns_of(rows: Sequence[Mapping[str, Any]], needed: Sequence[str]) -> dict[str, list[Any]]:
+def columns_of(rows: Sequence[Mapping[str, Any]], needed: Sequence[str]) -> dict[str, list[Any]]:
     """Rows as columns.
 
     Raises
