@@ -19,13 +19,16 @@ from anyfm.data.field_encoder import MISSING, UNSEEN, EncodedColumn, FieldEncode
 from anyfm.data.messages import check_choice
 from anyfm.data.moments import local_time, parse_moment
 from anyfm.data.values import (
+    MISSING_WORDS,
     WHITESPACE,
     as_basic,
     as_numbers,
     evaluate,
     is_datetime,
     is_text,
+    may_be_number,
     missing_mask,
+    number_in,
     number_text,
     series_of,
 )
@@ -36,6 +39,7 @@ FORMATS = ("%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d")
 EARLIEST_SECOND, LATEST_SECOND = 3.1e8, 4.1e9  # of the years 1980 to 2100
 
 
+_MISSING = frozenset(MISSING_WORDS)
 _EPOCH, _SECOND = datetime.datetime(1970, 1, 1), datetime.timedelta(seconds=1)
 
 
@@ -57,6 +61,28 @@ def numbers_of(series: pl.Series, unit: str) -> NDArray[np.float64]:
     return numbers
 
 
+def number_of(value: Any, unit: str) -> float | None:
+    """One value as the number that `numbers_of` makes of it, NaN for what is none; None for values to look up there."""
+    kind = type(value)
+    if kind is float or kind is int or kind is bool:
+        if value != value:
+            return None  # missing
+        try:
+            return float(value) / EPOCH_UNITS[unit] if unit else float(value)
+        except OverflowError:
+            return None
+    if kind is str:
+        number = number_in(value)
+        if number is not None:
+            return float(number) / EPOCH_UNITS[unit] if unit else float(number)
+        if value.strip(WHITESPACE) in _MISSING or may_be_number(value):
+            return None
+        moment = parse_moment(value) if unit else None
+        return np.nan if moment is None else seconds_of(moment)
+    moment = moment_of(value)
+    return None if moment is None else seconds_of(moment)
+
+
 def moment_of(value: Any) -> datetime.datetime | None:
     """A datetime, a date or text of one as a datetime in UTC; None for any other value."""
     if isinstance(value, datetime.datetime):
@@ -75,7 +101,7 @@ def datetimes_of(series: pl.Series, unit: str) -> pl.Series:
     """A raw column as datetimes in UTC; null where a value is not one."""
     seconds = numbers_of(series, unit)
     readable = np.abs(seconds) < 2.5e11  # years -5952 … 9892
-    datetimes = np.where(readable, seconds * 1e6, 0).round().astype(np.int64).astype("datetime64[us]")
+    datetimes = (np.where(readable, seconds, 0) * 1e6).round().astype(np.int64).astype("datetime64[us]")
     datetimes[~readable] = np.datetime64("NaT")
     return pl.Series(series.name, datetimes)
 
@@ -148,9 +174,11 @@ class DatePartEncoder(FieldEncoder):
         return EncodedColumn(np.where(unreadable, np.int32(UNSEEN), self.categories.encode(numbers).ids))
 
     def encode_one(self, value: Any) -> int:
-        moment = moment_of(value)
+        moment = moment_of(value) or _moment_of_number(value, self.unit)
         if moment is not None:
             return self.categories.encode_one(_part_of(moment, self.part))
+        if type(value) is str and value.strip(WHITESPACE) not in _MISSING and not _may_be_epoch(value):
+            return UNSEEN
         return MISSING if value is None else int(self.encode(series_of(value)).ids[0])
 
     def labels(self) -> list[Any]:
@@ -172,6 +200,17 @@ def _part(series: pl.Series, part: str, unit: str) -> tuple[pl.Series, NDArray[n
     datetimes = datetimes_of(series, unit)
     numbers = getattr(datetimes.dt, part)().cast(pl.Int64)
     return numbers, datetimes.is_null().to_numpy() & ~missing_mask(as_basic(series))
+
+
+def _may_be_epoch(text: str) -> bool:
+    return number_in(text) is not None or may_be_number(text)
+
+
+def _moment_of_number(value: Any, unit: str) -> datetime.datetime | None:
+    seconds = None if isinstance(value, (list, tuple)) else number_of(value, unit)
+    if seconds is None or not -6e10 < seconds < 2.5e11:
+        return None
+    return _EPOCH + datetime.timedelta(microseconds=round(seconds * 1e6))
 
 
 def _part_of(moment: datetime.datetime, part: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import logging
 from bisect import bisect_right
 from collections.abc import Mapping
@@ -26,10 +27,11 @@ from anyfm.data.numeric import BinEncoder, ScaledEncoder
 from anyfm.data.schema import Field, Schema
 from anyfm.data.tags import TagsEncoder
 from anyfm.data.target import encode_target, encode_weight
-from anyfm.data.values import as_basic, as_keys, is_datetime, is_list, is_text, missing_mask
+from anyfm.data.values import as_basic, as_keys, is_datetime, is_list, is_text, missing_mask, plain_value
 
 log = logging.getLogger(__name__)
 BLOCK_ROWS = 4096
+_PLAIN = frozenset({str, int, float, bool, list, tuple, datetime.datetime, datetime.date, type(None)})
 _FIELD_ENCODERS: dict[str, type[FieldEncoder]] = {
     kind.type: kind for kind in (CategoricalEncoder, TagsEncoder, BinEncoder, ScaledEncoder, DatePartEncoder)
 }
@@ -61,6 +63,8 @@ class EncodedField:
 
     def encode_one(self, value: Any) -> Any:
         """One raw value, encoded as by `FieldEncoder.encode_one`."""
+        if type(value) not in _PLAIN:
+            value = plain_value(value)
         return self.encoder.encode_one(value if self.cleaner is None else self.cleaner.value(value))
 
 

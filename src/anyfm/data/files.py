@@ -221,7 +221,7 @@ def _dictionary_columns(path: Path) -> list[str]:
             schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(metadata["ARROW:schema"])))
         except (ImportError, ValueError, OSError):
             return names
-        names += [field.name for field in schema if pa.types.is_dictionary(field.type)]
+        names += [field.name for field in schema if pa.types.is_dictionary(field.type) and field.name not in names]
     return names
 
 
