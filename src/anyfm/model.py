@@ -260,15 +260,11 @@ class Model:
         """
         encoder = self.artifact.require_encoder()
         try:
-            rows = encoder.encode_one(row)
+            entries = encoder.entries_of(row)
         except InputError:
             columns_of([row], encoder.columns)  # names the nearest key, if a key is missing
             raise
-        if rows.offsets is None:
-            logit = self._scorer.logit(rows.ids[0], None if rows.values is None else rows.values[0], rows.fields)
-        else:
-            logit = self._scorer.logit(rows.ids, rows.values, rows.fields)
-        return self._response(logit)
+        return self._response(self._scorer.logit(*entries))
 
     def predict_ids(self, ids: Ids, values: Floats | None = None, fields: NDArray[np.int32] | None = None) -> float:
         """`predict` of one row that is encoded already.

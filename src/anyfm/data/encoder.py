@@ -16,7 +16,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from anyfm.core.errors import ArtifactError, InputError, SettingError, got, located
-from anyfm.core.rows import MAX_FEATURES, Floats, Rows
+from anyfm.core.rows import MAX_FEATURES, Floats, Ids, Rows
 from anyfm.data.categorical import CategoricalEncoder
 from anyfm.data.cleaning import Cleaner
 from anyfm.data.dates import DatePartEncoder, epoch_unit, numbers_of
@@ -218,6 +218,13 @@ class Encoder:
 
     def encode_one(self, row: Mapping[str, Any]) -> Rows:
         """Encode one row, column → value, in tens of microseconds. None is missing; an absent key is an error."""
+        ids, values, fields = self.entries_of(row)
+        if fields is not None:
+            return Rows(ids=ids, offsets=np.array([0, len(ids)], np.int64), values=values, fields=fields)
+        return Rows(ids=ids[None], values=None if values is None else values[None])
+
+    def entries_of(self, row: Mapping[str, Any]) -> tuple[Ids, Floats | None, NDArray[np.int32] | None]:
+        """The entries of one row as `encode_one` has them: ids, values and, where rows are ragged, fields, each (n,)."""
         try:
             encoded = [field.encode_one(row[field.column]) for field in self.fields]
         except KeyError:
@@ -232,7 +239,7 @@ class Encoder:
             ) from None
         offsets = self._offsets
         if not self._has_values:
-            return Rows(ids=np.array([[offsets[slot] + local for slot, local in enumerate(encoded)]], np.int32))
+            return np.array([offsets[slot] + local for slot, local in enumerate(encoded)], np.int32), None, None
         ids: list[int] = []
         values: list[float] = []
         fields: list[int] = []
@@ -245,14 +252,8 @@ class Encoder:
             ids.extend(offsets[slot] + i for i in local)
             values.extend(value)
             fields.extend([slot] * len(local))
-        if not self._is_ragged:
-            return Rows(ids=np.array([ids], np.int32), values=np.array([values], np.float32))
-        return Rows(
-            ids=np.array(ids, np.int32),
-            offsets=np.array([0, len(ids)], np.int64),
-            values=np.array(values, np.float32),
-            fields=np.array(fields, np.int32),
-        )
+        stated = np.array(fields, np.int32) if self._is_ragged else None
+        return np.array(ids, np.int32), np.array(values, np.float32), stated
 
     def feature(self, global_id: int) -> tuple[str, Any]:
         """The name of a feature's field, and its value."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime
 import re
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 UTC = datetime.timezone.utc
@@ -40,6 +41,7 @@ _COMPACT = {
 }
 
 
+@lru_cache(4096)
 def parse_moment(text: str, *, order: str = "ymd", zone: ZoneInfo | None = None) -> datetime.datetime | None:
     """A date or time in text, without zone; None for other text.
 
@@ -51,6 +53,11 @@ def parse_moment(text: str, *, order: str = "ymd", zone: ZoneInfo | None = None)
     zone : ZoneInfo, optional
         Where a time with a zone is taken; by default in UTC. A time without zone stays as it is.
     """
+    if text[4:5] == "-" and text[7:8] == "-" and text[10:11] in ("", "T", " "):
+        try:
+            return local_time(datetime.datetime.fromisoformat(text), zone)
+        except (ValueError, OverflowError):
+            pass
     found = _MOMENT.fullmatch(text)
     if found is None:
         return None

@@ -224,7 +224,9 @@ def plain_value(value: Any) -> Any:
         return value.total_seconds()
     if isinstance(value, datetime.time):
         return value.hour * 3600 + value.minute * 60 + (value.second * 1_000_000 + value.microsecond) / 1e6
-    if isinstance(value, (set, frozenset, np.ndarray)):
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, (set, frozenset)):
         return list(value)
     return value
 
