@@ -84,7 +84,9 @@ class Artifact:
             if not np.isfinite(array).all():
                 raise ArtifactError(f"the parameter {name} holds a value that is not a finite number")
         ids = self.feature_ids
-        if ids is not None and (ids.shape != (self.n_features,) or ids.dtype != np.uint64 or (ids[1:] <= ids[:-1]).any()):
+        if ids is not None and (
+            ids.shape != (self.n_features,) or ids.dtype != np.uint64 or (ids[1:] <= ids[:-1]).any()
+        ):
             raise ArtifactError(got("feature_ids must be ascending uint64, one for each feature", shape=ids.shape))
         encoder = self.encoder
         if encoder is not None and (encoder.n_features, encoder.n_fields) != (self.n_features, self.n_fields):

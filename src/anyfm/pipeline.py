@@ -337,7 +337,9 @@ def _prepare_table(source: Any, data: DataSettings, validation: ValidationSettin
         missing=data.missing,
     )
     if by_time is not None:
-        schema = schema.with_reason(by_time, "its last values are held out for validation; to train on it, give its kind")
+        schema = schema.with_reason(
+            by_time, "its last values are held out for validation; to train on it, give its kind"
+        )
     schema = with_n_bins(schema, data.n_bins, fields)
     try:
         encoder, encoded = Encoder.fit_encode(training, schema)
@@ -578,7 +580,9 @@ def _scaled(data: PreparedData, settings: ModelSettings) -> tuple[Rows, Rows | N
         )
     if is_normalized:
         return data.train, data.valid, None
-    _log.info("%d features have values of other sizes than the rest, up to %.4g: training scales them", n_scaled, largest)
+    _log.info(
+        "%d features have values of other sizes than the rest, up to %.4g: training scales them", n_scaled, largest
+    )
     valid = data.valid
     if valid is not None and valid.values is not None:
         valid = scaled_rows(valid, scales)
@@ -593,9 +597,7 @@ def _unscaled(engine: Engine, scales: NDArray[np.float32] | None) -> dict[str, N
     if scales is None:
         return parameters
     specs = engine.model.parameter_specs(len(scales), engine.n_fields)
-    return {
-        name: unscaled(array, scales) if specs[name].per_feature else array for name, array in parameters.items()
-    }
+    return {name: unscaled(array, scales) if specs[name].per_feature else array for name, array in parameters.items()}
 
 
 def _training_record(data: PreparedData, training: TrainingSettings) -> dict[str, Any]:

@@ -250,7 +250,9 @@ class DataSettings(Settings):
     positive: Any = setting(None, anything(), "the value of a binary target that is the positive class")
     weight: str | None = setting(None, optional(text()), "the column of row weights")
     fields: Mapping[str, Any] | None = setting(
-        None, optional(mapping()), "kinds of columns by name, where the inferred kind is wrong, such as zip=categorical or day=datetime:dmy"
+        None,
+        optional(mapping()),
+        "kinds of columns by name, where the inferred kind is wrong, such as zip=categorical or day=datetime:dmy",
     )
     min_count: int = setting(2, integer(1), "values that occur less often in training share the unseen feature")
     n_bins: int | None = setting(

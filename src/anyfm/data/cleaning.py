@@ -168,7 +168,9 @@ class Cleaner:
         if is_list(series) and series.dtype.inner == pl.String:  # type: ignore[attr-defined]
             element = pl.element()
             words = list(self._words)
-            return evaluate(series, x.list.eval(pl.when(~element.str.strip_chars(WHITESPACE).is_in(words)).then(element)))
+            return evaluate(
+                series, x.list.eval(pl.when(~element.str.strip_chars(WHITESPACE).is_in(words)).then(element))
+            )
         return series
 
 

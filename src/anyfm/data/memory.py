@@ -47,7 +47,11 @@ def from_memory(source: Any) -> pl.DataFrame:
 def _dictionary_names(schema: Any) -> list[str]:
     """The columns of an Arrow schema that have a dictionary type."""
     try:
-        return [str(field.name) for field in schema if hasattr(field.type, "value_type") and hasattr(field.type, "index_type")]
+        return [
+            str(field.name)
+            for field in schema
+            if hasattr(field.type, "value_type") and hasattr(field.type, "index_type")
+        ]
     except (TypeError, AttributeError):
         return []
 
@@ -62,7 +66,9 @@ def with_dictionaries(frame: pl.DataFrame, names: Collection[str]) -> pl.DataFra
     plain = [
         name
         for name in names
-        if name in frame.columns and frame.schema[name] not in (pl.Categorical, pl.Enum) and not frame.schema[name].is_nested()
+        if name in frame.columns
+        and frame.schema[name] not in (pl.Categorical, pl.Enum)
+        and not frame.schema[name].is_nested()
     ]
     return frame.with_columns(as_dictionary(frame[name]) for name in plain)
 

@@ -124,7 +124,9 @@ class ScaledEncoder(FieldEncoder):
     type = "scaled"
     has_values = True
 
-    def __init__(self, mean: float, deviation: float, counts: Doubles, low: float = -LARGEST, high: float = LARGEST) -> None:
+    def __init__(
+        self, mean: float, deviation: float, counts: Doubles, low: float = -LARGEST, high: float = LARGEST
+    ) -> None:
         self.mean = mean
         self.deviation = deviation
         self.low, self.high = low, high

@@ -19,7 +19,7 @@ from anyfm.data.messages import check_choice, duplicates, input_error
 KINDS = ("categorical", "numeric", "scaled", "log", "tags", "boolean", "datetime", "ignore")
 DATE_PARTS = ("year", "quarter", "month", "week", "day", "weekday", "hour", "minute")
 FORMATS = {
-    "decimal_comma": 'numbers such as 1.281,87',
+    "decimal_comma": "numbers such as 1.281,87",
     "thousands_comma": "numbers such as 1,281.87",
     "clock": "times of day such as 05:31",
     "dmy": "dates with the day first, 31/12/2024",

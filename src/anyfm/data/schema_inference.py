@@ -175,7 +175,9 @@ def infer_schema(
             "a table to learn from must have at least one row, but it has none. Give rows, not a header only"
         )
     fields = tuple(
-        _field(frame[name], given.get(name, {}), min_count, tuple(missing)) for name in frame.columns if name not in (target, weight)
+        _field(frame[name], given.get(name, {}), min_count, tuple(missing))
+        for name in frame.columns
+        if name not in (target, weight)
     )
     for field in fields:
         if field.kind == "ignore" and field.name not in given:
@@ -202,7 +204,10 @@ def _field(series: pl.Series, override: dict[str, Any], min_count: int, missing:
         settings["kind"] = "tags"
     if "kind" in settings:
         found = _format_of(raw, settings)
-        shown_as = [found.get("time_zone") and f"times of day are those of {found['time_zone']}", FORMATS.get(found.get("format", ""))]
+        shown_as = [
+            found.get("time_zone") and f"times of day are those of {found['time_zone']}",
+            FORMATS.get(found.get("format", "")),
+        ]
         settings = {**found, **settings}
         if "reason" not in override:
             settings["reason"] = "; ".join(["set by the user", *(text for text in shown_as if text)])
@@ -287,7 +292,9 @@ def _verdict(raw: pl.Series) -> Verdict:
         reason += f"; times of day are those of {zone}"
         settings = settings if zone == "UTC" else {**settings, "time_zone": zone}
     odd = settings.get("missing", ())
-    n_missing = column.n_missing + int(column.distinct.filter(pl.col("x").is_in(list(odd)))["count"].sum() if odd else 0)
+    n_missing = column.n_missing + int(
+        column.distinct.filter(pl.col("x").is_in(list(odd)))["count"].sum() if odd else 0
+    )
     if n_missing and kind != "ignore":
         words = " and ".join(map(repr, (*column.missing_words, *odd)))
         reason += f"; {_percent(n_missing, column.n_rows)} missing" + (f" (including {words})" if words else "")

@@ -43,7 +43,9 @@ def encoded_values(artifact: Artifact, rows: Rows) -> tuple[tuple[str, ...], ...
     for block in blocks(artifact, rows):
         row, slot = np.nonzero(block.batch.present)
         ids, fields = block.ids[row, slot].tolist(), np.broadcast_to(block.batch.fields, block.ids.shape)[row, slot]
-        known = {id_: value_name(artifact, id_) if encoder is None else str(encoder.feature(id_)[1]) for id_ in set(ids)}
+        known = {
+            id_: value_name(artifact, id_) if encoder is None else str(encoder.feature(id_)[1]) for id_ in set(ids)
+        }
         for field, at, id_ in zip(fields.tolist(), (row + block.start).tolist(), ids, strict=True):
             texts[field][at].append(known[id_])
     return tuple(tuple(map(" | ".join, of_field)) for of_field in texts)

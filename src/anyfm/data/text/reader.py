@@ -251,7 +251,9 @@ def _numbered(
             return max(largest + 1, 1), replace(rows, ids=ids.astype(np.int32)), None, 0
         distinct = np.sort(in_file)
     else:
-        sparse, distinct = is_sparse(ids, n_features) if number_ids and known is None else (False, np.zeros(0, np.uint64))
+        sparse, distinct = (
+            is_sparse(ids, n_features) if number_ids and known is None else (False, np.zeros(0, np.uint64))
+        )
         if known is None and not sparse:
             return n_features, rows, None, 0
     known = distinct if known is None else known
