@@ -36,6 +36,8 @@ WEIGHTS_FILE = "weights.safetensors"
 VOCABULARY_FILE = "vocabulary.parquet"
 _FILES = (MODEL_FILE, WEIGHTS_FILE, VOCABULARY_FILE)
 _RELOAD_SECONDS, _SAVING_SECONDS = 10.0, 1.0
+FEATURE_IDS = "feature_ids"
+"""The name of `Artifact.feature_ids` beside the parameters."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -50,6 +52,8 @@ class Artifact:
     n_features, n_fields : int
     encoder : Encoder, optional
         Turns raw tables into rows; absent for a model of rows that were encoded elsewhere.
+    feature_ids : uint64 array of shape (n_features,), optional
+        The ids in text files of which the model's ids are the numbers, ascending.
     training, metrics, history : mapping
         The settings and rows of the training, metrics by part ("valid"), and the records of the epochs: plain data for
         JSON, without times, so that equal trainings give equal bytes.
@@ -67,6 +71,7 @@ class Artifact:
     n_features: int
     n_fields: int
     encoder: Encoder | None = None
+    feature_ids: NDArray[np.uint64] | None = None
     training: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)
     history: Mapping[str, Any] = field(default_factory=dict)
@@ -84,6 +89,11 @@ class Artifact:
                 raise ArtifactError(got(rule, shape=array.shape, dtype=array.dtype.name))
             if not np.isfinite(array).all():
                 raise ArtifactError(f"the parameter {name} holds a value that is not a finite number")
+        ids = self.feature_ids
+        if ids is not None and (
+            ids.shape != (self.n_features,) or ids.dtype != np.uint64 or (ids[1:] <= ids[:-1]).any()
+        ):
+            raise ArtifactError(got("feature_ids must be ascending uint64, one for each feature", shape=ids.shape))
         encoder = self.encoder
         if encoder is not None and (encoder.n_features, encoder.n_fields) != (self.n_features, self.n_fields):
             rule = f"the encoder must have {self.n_features} features in {self.n_fields} fields"
@@ -219,6 +229,8 @@ def _contents(artifact: Artifact) -> dict[str, bytes]:
     import safetensors.numpy
 
     tensors = {name: np.ascontiguousarray(array) for name, array in artifact.parameters.items()}
+    if artifact.feature_ids is not None:
+        tensors[FEATURE_IDS] = artifact.feature_ids
     contents = {WEIGHTS_FILE: safetensors.numpy.save(tensors)}
     if artifact.encoder is not None:
         from anyfm.data.encoder import write_vocabulary
@@ -376,9 +388,12 @@ def _assemble(directory: Path, document: Mapping[str, Any], contents: dict[str, 
         raise ArtifactError(located(problem, file=str(path), remedy=remedy))
     kind = MODELS[document["model"]]
     try:
+        parameters = safetensors.numpy.load(contents.pop(WEIGHTS_FILE))
+        feature_ids = parameters.pop(FEATURE_IDS, None)
         return Artifact(
             model=kind(kind.settings_type.from_mapping(document["settings"])),
-            parameters=safetensors.numpy.load(contents.pop(WEIGHTS_FILE)),
+            parameters=parameters,
+            feature_ids=feature_ids,
             n_features=document["n_features"],
             n_fields=document["n_fields"],
             encoder=_read_encoder(document["encoder"], contents.get(VOCABULARY_FILE, b"")),

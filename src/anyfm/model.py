@@ -110,9 +110,9 @@ class Model:
     @property
     def training_data(self) -> dict[str, Any]:
         """What is recorded of the training rows: n_rows, n_valid_rows, mean_target and format ("table", "libsvm" or
-        "libffm"), and for text files negative_label, the label of the negative class."""
+        "libffm"), and for text files negative_label and positive_label, the labels of the classes."""
         names = {"rows": "n_rows", "valid_rows": "n_valid_rows"}
-        keys = ("rows", "valid_rows", "mean_target", "format", "negative_label")
+        keys = ("rows", "valid_rows", "mean_target", "format", "negative_label", "positive_label")
         recorded = self.artifact.training
         return {names.get(key, key): recorded[key] for key in keys if key in recorded}
 
@@ -139,7 +139,7 @@ class Model:
         if _is_row(x):
             x = [x]
         if isinstance(x, (list, tuple)) and x and all(isinstance(row, Mapping) for row in x):
-            x = _columns_of(x, encoder.columns)
+            x = columns_of(x, encoder.columns)
         return read_table(x, text_columns=encoder.text_columns, **options)
 
     def read_text(self, source: Source, *, format: str = "auto", labelled: bool = True) -> TextRows:
@@ -181,7 +181,17 @@ class Model:
             n_fields=artifact.n_fields if with_fields else None,
             unseen="drop",
             task=self.task.name if labelled else "regression",
+            labels=self._text_labels if labelled else None,
+            feature_ids=artifact.feature_ids,
         )
+
+    @property
+    def _text_labels(self) -> tuple[float, float] | None:
+        """The labels of the classes in the text that the model was trained on."""
+        recorded = self.artifact.training
+        if not self._is_classification or "negative_label" not in recorded:
+            return None
+        return recorded["negative_label"], recorded.get("positive_label", 1)
 
     def encode(self, x: Any, *, labelled: bool = False) -> Encoded:
         """Encode a table, and count what was unseen and missing.
@@ -252,15 +262,11 @@ class Model:
         """
         encoder = self.artifact.require_encoder()
         try:
-            rows = encoder.encode_one(row)
+            entries = encoder.entries_of(row)
         except InputError:
-            _columns_of([row], encoder.columns)  # names the nearest key, if a key is missing
+            columns_of([row], encoder.columns)  # names the nearest key, if a key is missing
             raise
-        if rows.offsets is None:
-            logit = self._scorer.logit(rows.ids[0], None if rows.values is None else rows.values[0], rows.fields)
-        else:
-            logit = self._scorer.logit(rows.ids, rows.values, rows.fields)
-        return self._response(logit)
+        return self._response(self._scorer.logit(*entries))
 
     def predict_ids(self, ids: Ids, values: Floats | None = None, fields: NDArray[np.int32] | None = None) -> float:
         """`predict` of one row that is encoded already.
@@ -277,6 +283,12 @@ class Model:
         InputError
             An id or field lies outside the model's, or the arrays differ in length.
         """
+        known = self.artifact.feature_ids
+        if known is not None:
+            numbers = np.searchsorted(known, np.asarray(ids).astype(np.uint64))
+            if (numbers == len(known)).any() or (known[numbers] != np.asarray(ids).astype(np.uint64)).any():
+                raise InputError(got("ids must be those of the training file", ids=[int(i) for i in ids]))
+            ids = numbers.astype(np.int32)
         return self._response(self._scorer.logit(ids, values, fields))
 
     @cached_property
@@ -613,7 +625,7 @@ def _is_row(x: Any) -> bool:
     return isinstance(x, Mapping) and any(isinstance(v, (str, bytes)) or not hasattr(v, "__len__") for v in x.values())
 
 
-def _columns_of(rows: Sequence[Mapping[str, Any]], needed: Sequence[str]) -> dict[str, list[Any]]:
+def columns_of(rows: Sequence[Mapping[str, Any]], needed: Sequence[str]) -> dict[str, list[Any]]:
     """Rows as columns.
 
     Raises

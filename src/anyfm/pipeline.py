@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from anyfm.artifact import Artifact
 from anyfm.core.errors import InputError, SettingError, got, located
@@ -31,11 +33,15 @@ from anyfm.data.text.reader import FORMATS as TEXT_FORMATS
 from anyfm.data.text.reader import TextRows, read_text
 from anyfm.model import Model, text_format_of
 from anyfm.models import MODELS, ModelSettings
+from anyfm.models.base import NormalizeSettings
+from anyfm.optim.feature_scales import feature_scales, scaled_rows, unscaled
 from anyfm.training import loop
 from anyfm.training.split import split_by, split_fraction, split_last_of_groups
 
+_log = logging.getLogger(__name__)
+
 if TYPE_CHECKING:
-    from anyfm.data.encoder import Encoded, Encoder
+    from anyfm.data.encoder import Encoder
     from anyfm.data.encoding_report import EncodingReport
     from anyfm.data.readers import Frame
     from anyfm.data.schema import Field, Schema
@@ -46,7 +52,11 @@ if TYPE_CHECKING:
     from anyfm.training.search import Trial
 
 _KEYWORDS = ("target", "model", "preset", "on_data", "callbacks", "checkpoint", "resume")
-_TABLE_ONLY = ("target", "positive", "weight", "fields", "min_count", "n_bins", "header", "column_names", "separator")
+_TABLE_ONLY = (
+    "target", "positive", "weight", "fields", "min_count", "n_bins", "header", "column_names", "separator", "encoding",
+    "missing",
+)  # fmt: skip
+_MAX_NORMALIZED = 100.0
 _TIMES = ("seconds", "rows_per_second", "valid_seconds")
 
 
@@ -91,12 +101,18 @@ class PreparedData:
         "table", "libsvm" or "libffm"; "matrix" for the sparse matrix of an estimator.
     encoder : Encoder, optional
         What encoded a table; None for text files of ids.
-    negative_label : int, optional
-        Of text files of a binary task: 0 or -1, the label of the negative class in the file.
+    negative_label, positive_label : number, optional
+        Of text files of a binary task: the labels of the two classes in the file.
+    label_reason : str
+        Of text files: what the labels are.
+    feature_ids : uint64 array of shape (n_features,), optional
+        Of text files whose ids were numbered: the ids in the file.
     reports : dict of str to EncodingReport or TextReport
         What was unseen and missing in "train" and "valid".
     seconds : dict of str to float
         How long "read" and "encode" took.
+    warnings : tuple of str
+        Columns that may not be what they seem; see `anyfm.data.suspects`.
     """
 
     train: Rows
@@ -106,9 +122,13 @@ class PreparedData:
     task: Task
     format: str
     encoder: Encoder | None = None
-    negative_label: int | None = None
+    negative_label: float | None = None
+    positive_label: float | None = None
+    label_reason: str = ""
+    feature_ids: NDArray[np.uint64] | None = None
     reports: dict[str, EncodingReport | TextReport] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
     @property
     def schema(self) -> Schema | None:
@@ -292,45 +312,50 @@ def _prepare_table(source: Any, data: DataSettings, validation: ValidationSettin
     from anyfm.data.files import FORMATS
     from anyfm.data.readers import read_table
     from anyfm.data.schema_inference import infer_schema
+    from anyfm.data.suspects import suspect_columns
 
     if data.format not in ("table", *FORMATS):
         raise SettingError(unknown_name(data.format, [*FORMATS, *TEXT_FORMATS, "table"], what="format"))
     if data.target is None:
         raise SettingError("target must name the column of the table to predict")
-    options = read_options(data)
+    options = {**read_options(data), "text_columns": _text_columns(data.fields or {})}
     fields = dict(data.fields or {})
-    overrides = fields if validation.order_column is None else {validation.order_column: "ignore", **fields}
-
-    def fit_encode(part: Frame) -> tuple[Encoder, Encoded]:
-        schema = infer_schema(
-            part,
-            target=data.target,
-            weight=data.weight,
-            task=data.task,
-            positive=data.positive,
-            overrides=overrides,
-            min_count=data.min_count,
-        )
-        return Encoder.fit_encode(part, with_n_bins(schema, data.n_bins, fields))
-
+    order = validation.order_column if validation.order_column not in fields else None
+    overrides = fields if order is None else {order: "ignore", **fields}
     clock = _Clock()
     frame = read_table(source, **options)
     training, held_out = frame, None
     if validation.valid is None and (validation.valid_fraction > 0 or validation.valid_last_by is not None):
         training, held_out = _split(frame, data.target, validation, seed=seed)
     clock.add("read")
+    schema = infer_schema(
+        frame,
+        target=data.target,
+        weight=data.weight,
+        task=data.task,
+        positive=data.positive,
+        overrides=overrides,
+        min_count=data.min_count,
+        missing=data.missing,
+    )
+    if order is not None:
+        reason = "its last values are held out for validation; to train on it, give its kind"
+        schema = schema.with_reason(order, reason)
+    schema = with_n_bins(schema, data.n_bins, fields)
     try:
-        encoder, encoded = fit_encode(training)
+        encoder, encoded = Encoder.fit_encode(training, schema)
         clock.add("encode")
         if validation.valid is not None:
-            held_out = read_table(validation.valid, text_columns=encoder.text_columns, **options)
+            options["text_columns"] |= encoder.text_columns
+            held_out = read_table(validation.valid, **options)
             clock.add("read")
         encoded_valid = None if held_out is None else encoder.encode(held_out, labelled=True)
         clock.add("encode")
     except InputError:
         if training is not frame:
-            fit_encode(frame)  # raises again, with the row's number in the table instead of in its part
+            Encoder.fit_encode(frame, schema)  # raises again, with the row's number in the table instead of in its part
         raise
+    _check_two_classes(encoded.rows, schema)
     parts = {"train": encoded} if encoded_valid is None else {"train": encoded, "valid": encoded_valid}
     assert encoder.schema.target is not None
     return PreparedData(
@@ -343,7 +368,22 @@ def _prepare_table(source: Any, data: DataSettings, validation: ValidationSettin
         encoder=encoder,
         reports={name: part.report for name, part in parts.items()},
         seconds=clock.seconds,
+        warnings=suspect_columns(encoder, encoded, encoded_valid),
     )
+
+
+def _text_columns(fields: Mapping[str, Any]) -> set[str]:
+    """The columns whose values the user wants compared as text, so that "007" is no number."""
+    kinds = {name: value if isinstance(value, str) else value.get("kind", "") for name, value in fields.items()}
+    return {name for name, kind in kinds.items() if kind.partition(":")[0] in ("categorical", "tags")}
+
+
+def _check_two_classes(rows: Rows, schema: Schema) -> None:
+    y, target = rows.y, schema.target
+    if target is not None and target.is_classification and y is not None and y.min() == y.max():
+        problem = "the training rows must hold both classes, but the rows that are held out hold all of one"
+        remedy = "Hold out other rows, or fewer."
+        raise InputError(located(problem, column=target.name, remedy=remedy))
 
 
 def read_options(data: DataSettings) -> dict[str, Any]:
@@ -353,6 +393,7 @@ def read_options(data: DataSettings) -> dict[str, Any]:
         "header": None if data.header else False,
         "names": data.column_names,
         "separator": data.separator,
+        "encoding": data.encoding,
     }
 
 
@@ -395,7 +436,7 @@ def _prepare_text(
     dropped and counted."""
     _refuse_table_settings(data, validation)
     clock = _Clock()
-    text = read_text(source, format=format, task=data.task)
+    text = read_text(source, format=format, task=data.task, number_ids=True)
     _check_labels(text, source)
     train, valid = text.rows, None
     reports: dict[str, EncodingReport | TextReport] = {"train": TextReport.of(text)}
@@ -407,10 +448,12 @@ def _prepare_text(
             n_fields=None if format == "libsvm" else text.n_fields,
             unseen="drop",
             task=text.task,
+            labels=(text.negative_label, text.positive_label),
+            feature_ids=text.feature_ids,
         )
         valid, reports["valid"] = held_out.rows, TextReport.of(held_out)
     elif validation.valid_fraction > 0:
-        training, rest = split_fraction(train.n_rows, validation.valid_fraction, seed=seed)
+        training, rest = _split_text(text, validation.valid_fraction, seed=seed)
         train, valid = train.take(training), train.take(rest)
     clock.add("read")
     return PreparedData(
@@ -421,9 +464,22 @@ def _prepare_text(
         task=get_task(text.task),
         format=format,
         negative_label=text.negative_label,
+        positive_label=text.positive_label,
+        label_reason=text.label_reason,
+        feature_ids=text.feature_ids,
         reports=reports,
         seconds=clock.seconds,
     )
+
+
+def _split_text(text: TextRows, fraction: float, *, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Training and validation rows at random; rows of one group (qid) stay together."""
+    if text.group is None:
+        return split_fraction(text.rows.n_rows, fraction, seed=seed)
+    groups, group_of_row = np.unique(text.group, return_inverse=True)
+    _, held = split_fraction(len(groups), fraction, seed=seed)
+    is_held = np.isin(group_of_row, held)
+    return np.flatnonzero(~is_held), np.flatnonzero(is_held)
 
 
 def _refuse_table_settings(data: DataSettings, validation: ValidationSettings) -> None:
@@ -445,7 +501,7 @@ def _check_labels(text: TextRows, source: Any) -> None:
         raise InputError(located("a text file to learn from must hold rows with entries, and has none", file=file))
     if get_task(text.task).is_classification and y.min() == y.max():
         problem = "the labels to learn from must be of two classes, and all are the same"
-        label = 1 if y[0] == 1 else text.negative_label
+        label = text.positive_label if y[0] == 1 else text.negative_label
         remedy = "If it is a number to predict, choose the task 'regression'."
         raise InputError(located(problem, file=file, value=label, remedy=remedy))
 
@@ -494,8 +550,10 @@ def _fit(
             device=training.device,
         )
 
+    data, scales = _scaled(data, settings)
     searching = time.perf_counter()
     trials, valid = _search(make, model, settings, data, training, resumed)
+    data, scales = _scaled(data, settings)
     searching = time.perf_counter() - searching
     record = [trial.to_dict() for trial in trials]
     if checkpoint is not None:
@@ -511,10 +569,11 @@ def _fit(
     )
     artifact = Artifact(
         model=engine.model,
-        parameters=engine.parameters(),
+        parameters=_unscaled(engine, scales),
         n_features=data.n_features,
         n_fields=data.n_fields,
         encoder=data.encoder,
+        feature_ids=data.feature_ids,
         training={**_training_record(data, valid, training), "search": record},
         metrics={"valid": {} if valid is None else loop.evaluate(engine, valid)},
         history=_without_times(history),
@@ -558,6 +617,40 @@ def _search(
     return search(make, candidates, data.train, choosing, training), valid
 
 
+def _scaled(data: PreparedData, settings: ModelSettings) -> tuple[PreparedData, NDArray[np.float32] | None]:
+    """The data with scaled features, and their scales; see `anyfm.optim.feature_scales`."""
+    scales = feature_scales(data.train, data.n_features)
+    if scales is None:
+        return data, None
+    n_scaled, largest = int((scales != 1).sum()), float(scales.max())
+    is_normalized = isinstance(settings, NormalizeSettings) and settings.normalize
+    if is_normalized and largest > _MAX_NORMALIZED:
+        raise InputError(
+            got("normalize divides a row by its length, which one quantity must not dominate", largest_scale=largest)
+            + ". Scale that feature in the data, or train without normalize: its values are then scaled in training."
+        )
+    if is_normalized:
+        return data, None
+    _log.info(
+        "%d features have values of other sizes than the rest, up to %.4g: training scales them", n_scaled, largest
+    )
+    valid = data.valid
+    if valid is not None and valid.values is not None:
+        valid = scaled_rows(valid, scales)
+    elif valid is not None:
+        valid = scaled_rows(replace(valid, values=np.ones(valid.ids.shape, np.float32)), scales)
+    return replace(data, train=scaled_rows(data.train, scales), valid=valid), scales
+
+
+def _unscaled(engine: Engine, scales: NDArray[np.float32] | None) -> dict[str, NDArray[Any]]:
+    """The parameters of the engine, for values as they are in the data."""
+    parameters = engine.parameters()
+    if scales is None:
+        return parameters
+    specs = engine.model.parameter_specs(len(scales), engine.n_fields)
+    return {name: unscaled(array, scales) if specs[name].per_feature else array for name, array in parameters.items()}
+
+
 def _training_record(data: PreparedData, valid: Rows | None, training: TrainingSettings) -> dict[str, Any]:
     """What the artifact says of its training. No times, paths or threads: equal trainings are equal bytes."""
     y = data.train.y
@@ -568,7 +661,8 @@ def _training_record(data: PreparedData, valid: Rows | None, training: TrainingS
         "mean_target": None if y is None else float(np.mean(y, dtype=np.float64)),
         "format": data.format,
     }
-    return record if data.negative_label is None else {**record, "negative_label": data.negative_label}
+    labels = {"negative_label": data.negative_label, "positive_label": data.positive_label}
+    return record if data.negative_label is None else {**record, **labels}
 
 
 def _without_times(history: History) -> dict[str, Any]:

@@ -105,7 +105,8 @@ def test_any_byte_at_any_position_is_read_or_refused():
 def test_the_other_format_is_recognised(refusal):
     assert "choose the format 'libsvm'" in refusal("1 5:0.5 7:1")
     assert "choose the format 'libffm'" in refusal("1 0:5:1 1:7:1", "libsvm")
-    assert "qid" in refusal("1 qid:3 5:1", "libsvm")
+    assert "every row must have a group (qid:), or none" in refusal("1 qid:3 5:1\n1 5:1", "libsvm")
+    assert "expected a feature id" in refusal("1 qid:x 5:1", "libsvm")
 
 
 def test_a_line_of_10_megabytes_is_read_quickly(tmp_path):

@@ -27,7 +27,8 @@ def show_data(output: Output, data: PreparedData, *, memory: str | None) -> None
         show_schema(output, data.encoder, notes=True)
         target = ("target", target_text(data.encoder.schema))
     else:
-        target = ("label", f"{data.negative_label} or 1" if data.task.is_classification else "a number")
+        what = "two classes" if data.task.is_classification else "a number"
+        target = ("label", f"{what}: {data.label_reason}")
     valid = "none" if data.valid is None else f"{data.valid.n_rows:,}"
     facts = [
         target,
@@ -36,6 +37,7 @@ def show_data(output: Output, data: PreparedData, *, memory: str | None) -> None
     ]
     if memory is not None:
         facts.append(("memory", memory))
+    facts += [("warning", warning) for warning in data.warnings]
     names = {"train": "training", "valid": "validation"}
     output.facts(
         [*facts, *((names[part], line) for part, report in data.reports.items() for line in report_lines(report))],
@@ -63,7 +65,8 @@ def target_text(schema: Schema) -> str:
     target = schema.target
     if target is None:
         return "none"
-    return f"{target.name} ({'a number' if target.classes is None else f'positive class: {target.positive!r}'})"
+    what = f"positive class: {target.positive!r}" if target.classes is not None else f"a number: {target.reason}"
+    return f"{target.name} ({what})"
 
 
 def note_report(output: Output, report: Report) -> None:

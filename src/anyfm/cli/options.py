@@ -25,7 +25,7 @@ else:
 
 GENERAL = (DataSettings, ValidationSettings, TrainingSettings)
 _GENERAL_NAMES = {name for kind in GENERAL for name in kind.names()}
-_REPEATED = {"fields": ("--field", "NAME=KIND")}  # a mapping is given item by item
+_REPEATED = {"fields": ("--field", "NAME=KIND[:OPTION]")}  # a mapping is given item by item
 
 
 def option(panel: str, metavar: str | None, help: str, *flags: str) -> Any:
@@ -119,11 +119,22 @@ def name_value_pairs(flag: str, texts: list[str] | None) -> dict[str, str]:
     """Read NAME=VALUE texts."""
     pairs = {}
     for text in texts or []:
-        name, equals, value = text.partition("=")
+        name, equals, value = _divided(text) if flag == "--field" else text.partition("=")
         if not equals or not name.strip():
             raise SettingError(got(f"{flag} must be NAME=VALUE", **{flag.strip("-"): text}))
-        pairs[name.strip()] = value.strip()
+        pairs[name.strip()] = value.lstrip() if flag == "--field" else value.strip()
     return pairs
+
+
+def _divided(text: str) -> tuple[str, str, str]:
+    """A column and its kind: divided at the last "=" before a kind, since a column's name may hold one too."""
+    from anyfm.data.schema import KINDS
+
+    places = [i for i, character in enumerate(text) if character == "="]
+    for place in reversed(places):
+        if text[place + 1 :].strip().partition(":")[0] in KINDS:
+            return text[:place], "=", text[place + 1 :]
+    return text.partition("=")
 
 
 def merged_settings(given: Mapping[str, Any], assignments: list[str] | None, config: Path | None) -> dict[str, Any]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from anyfm.model import Model
     from anyfm.pipeline import TextReport
 
-READING = ("format", "header", "column_names", "separator")
+READING = ("format", "header", "column_names", "separator", "encoding")
 """The settings that say how a file is read."""
 
 

@@ -84,6 +84,8 @@ def predict(
             raise SettingError(unknown_name(column, table.columns, what="column of the data to keep"))
     columns = {column: table[column] for column in keep or []}
     name = "probability" if scorer.task.is_classification else "prediction"
+    while name in columns:
+        name += "_"
     write_table({**columns, name: scorer.predict(rows)}, out)
     seconds = time.perf_counter() - began
     note_report(output, report)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import sys
 import tempfile
@@ -73,6 +74,7 @@ def train(
     from anyfm.artifact import check_can_save
     from anyfm.training.callbacks import Callback, EpochLog, ProgressBar
 
+    logging.getLogger("anyfm.data.suspects").addHandler(logging.NullHandler())  # `show_data` shows these warnings
     settings = merged_settings(settings, assignments, config)
     in_file = {name: settings.pop(name, None) for name in ("model", "preset")}
     preset = preset or in_file["preset"]
@@ -173,6 +175,8 @@ def _result(model: Model, data: PreparedData, out: Path) -> dict[str, Any]:
         "task": data.task.name,
         "format": data.format,
         "negative_label": data.negative_label,
+        "positive_label": data.positive_label,
+        "warnings": list(data.warnings),
         "rows": data.train.n_rows,
         "valid_rows": 0 if data.valid is None else data.valid.n_rows,
         "features": data.n_features,

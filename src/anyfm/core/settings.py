@@ -250,7 +250,9 @@ class DataSettings(Settings):
     positive: Any = setting(None, anything(), "the value of a binary target that is the positive class")
     weight: str | None = setting(None, optional(text()), "the column of row weights")
     fields: Mapping[str, Any] | None = setting(
-        None, optional(mapping()), "kinds of columns by name, where the inferred kind is wrong, such as zip=categorical"
+        None,
+        optional(mapping()),
+        "kinds of columns by name, where the inferred kind is wrong, such as zip=categorical or day=datetime:dmy",
     )
     min_count: int = setting(2, integer(1), "values that occur less often in training share the unseen feature")
     n_bins: int | None = setting(
@@ -263,6 +265,10 @@ class DataSettings(Settings):
     column_names: tuple[str, ...] | None = setting(None, optional(texts()), "column names, separated by commas")
     separator: str | None = setting(
         None, optional(separator()), "what separates columns in a delimited file; \\t for a tab"
+    )
+    encoding: str = setting("utf-8", text(), "encoding of a delimited file, such as cp1252 or utf-16")
+    missing: tuple[str, ...] = setting(
+        (), texts(), "words and numbers that count as missing besides the usual ones, separated by commas"
     )
 
 

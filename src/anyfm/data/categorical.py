@@ -6,6 +6,7 @@ Local id 0 is the unseen feature, shared by values never seen in training and va
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
@@ -17,16 +18,22 @@ from numpy.typing import NDArray
 from anyfm.core.errors import SettingError, got
 from anyfm.data.field_encoder import FIRST, MISSING, MISSING_TEXT, UNSEEN, UNSEEN_TEXT, EncodedColumn, FieldEncoder
 from anyfm.data.messages import input_error
+from anyfm.data.moments import iso_text, local_time
 from anyfm.data.values import (
+    EXACT,
+    FALSE_WORDS,
     KEY_TYPES,
     MISSING_WORDS,
+    TRUE_WORDS,
     WHITESPACE,
     as_basic,
     as_integers,
     as_keys,
     is_list,
     is_text,
+    may_be_number,
     missing_mask,
+    number_in,
     series_of,
 )
 
@@ -112,19 +119,51 @@ class CategoricalEncoder(FieldEncoder):
         return EncodedColumn(ids)
 
     def encode_one(self, value: Any) -> int:
-        try:
-            found = self._lookup.get(value)
-        except TypeError:  # not hashable
-            found = None
-        if found is not None:
-            return found
-        if type(value) is float and value != value:
-            return MISSING
-        if type(value) is str and self.key_type == "text":
-            return self._lookup.get(value.strip(WHITESPACE), UNSEEN)
-        if type(value) is int:
-            return UNSEEN if self.key_type != "text" else self._lookup.get(str(value), UNSEEN)
+        kind = type(value)
+        if kind is str:
+            return self._encode_text(value)
+        if kind in (int, bool) or value is None:
+            return self._encode_integer(value)
+        if kind is float:
+            if value != value:
+                return MISSING
+            if abs(value) < EXACT and (self.key_type != "text" or value == round(value)):
+                return self._encode_integer(int(value)) if self.key_type == "text" else self._lookup.get(value, UNSEEN)
+            if self.key_type == "text" and 1e-3 <= abs(value) < 1e6:  # written alike by Python and by polars
+                return self._lookup.get(repr(value), UNSEEN)
+        elif isinstance(value, datetime.date):
+            if self.key_type != "text":
+                return UNSEEN if value == value else MISSING
+            moment = local_time(value, None) if isinstance(value, datetime.datetime) and value == value else value
+            if kind is datetime.date:
+                return self._lookup.get(moment.isoformat(), UNSEEN)
+            if moment == moment:
+                return self._lookup.get(iso_text(moment), UNSEEN)
         return int(self.encode(series_of(value)).ids[0])
+
+    def _encode_text(self, value: str) -> int:
+        found = self._lookup.get(value)
+        if found is None:
+            found = self._lookup.get(value.strip(WHITESPACE))
+        if found is not None or self.key_type == "text":
+            return UNSEEN if found is None else found
+        if self.key_type == "bool":
+            word = value.strip(WHITESPACE).lower()
+            return self._lookup.get(1 if word in TRUE_WORDS else 0 if word in FALSE_WORDS else word, UNSEEN)
+        number = number_in(value)
+        if number is None:
+            return int(self.encode(series_of(value)).ids[0]) if may_be_number(value) else UNSEEN
+        if isinstance(number, float) and self.key_type == "int" and abs(number) >= EXACT:
+            return int(self.encode(series_of(value)).ids[0])
+        return self._lookup.get(number if self.key_type == "int" else float(number), UNSEEN)
+
+    def _encode_integer(self, value: int | None) -> int:
+        if value is None:
+            return MISSING
+        if self.key_type == "text":
+            word = str(value) if type(value) is int else "true" if value else "false"
+            return self._lookup.get(word, UNSEEN)
+        return self._lookup.get(value if self.key_type != "float" else float(value), UNSEEN)
 
     def labels(self) -> list[Any]:
         values = self.values.to_list()

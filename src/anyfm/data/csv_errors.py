@@ -37,7 +37,7 @@ def explain_failure(file: TextFile, separator: str, width: int, problem: str) ->
                 line=number,
                 column=f"number {cell}",
                 value=raw[max(fault.start - 10, 0) : fault.start + 10],
-                remedy='Give its encoding (such as "latin-1"), or save it as UTF-8.',
+                remedy=f'Give its encoding (such as "latin-1"), or save it as UTF-8. {_guess(raw)}',
             )
     last = 1
     for last, cells in file.records(separator):
@@ -47,6 +47,14 @@ def explain_failure(file: TextFile, separator: str, width: int, problem: str) ->
         remedy = 'Close it with ", or double every " within it.'
         return located("a quoted cell must be closed, but one is not", file=path, line=last, remedy=remedy)
     return located(f"the file cannot be read as a table ({problem.splitlines()[0]})", file=path)
+
+
+def _guess(raw: bytes) -> str:
+    """What a line that is not UTF-8 says in the encoding that it most likely has."""
+    encoding = "cp1252" if not set(raw) & {0x81, 0x8D, 0x8F, 0x90, 0x9D} else "latin-1"
+    at = next(i for i, byte in enumerate(raw) if byte >= 0x80)
+    text = raw[max(at - 10, 0) : at + 10].decode(encoding).strip()
+    return f"In {encoding} it says {text!r}: if that is right, set encoding={encoding}."
 
 
 def _wrong_width(path: str, line: int, n_cells: int, width: int) -> str:

@@ -11,6 +11,7 @@ import io
 import logging
 import re
 from collections.abc import Collection, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,17 @@ import polars as pl
 from anyfm.core.errors import InputError, SettingError, got
 from anyfm.data.csv_errors import drop_blank_lines, explain_failure
 from anyfm.data.messages import check_names, duplicates, input_error
-from anyfm.data.text_file import READ_ERRORS, TextFile
+from anyfm.data.text_file import READ_ERRORS, TextFile, has_leading_zeros
+from anyfm.data.values import LEADING_ZERO
 
 log = logging.getLogger(__name__)
 INFER_ROWS = 10_000
 SNIFFED_LINES = 50
-SEPARATORS = (",", "\t", ";", "|")
+SEPARATORS = (",", "\t", ";", "|", "::")
+UNIT_SEPARATOR = "\x1f"
+"""The character of ASCII between columns; it stands for a separator of several characters while a file is read."""
+MAX_SEPARATOR = 8
+_DECIMAL_COMMA = re.compile(r"[+-]?(\d{1,3}(\.\d{3})+|\d+),\d+")
 _UNPARSED = re.compile(r"could not parse .*\(column number (\d+)\)", re.DOTALL)
 
 
@@ -41,10 +47,12 @@ def read_csv(
     file = TextFile(path, encoding)
     lines = file.first_lines(SNIFFED_LINES)
     separator = separator or _sniffed_separator(file, lines)
-    if len(separator) != 1 or ord(separator) > 127 or separator in '"\r\n':
-        raise SettingError(
-            got("separator must be one ASCII character, and neither quote nor line end", separator=separator)
-        )
+    if not separator.isascii() or set(separator) & set('"\r\n') or len(separator) > MAX_SEPARATOR:
+        rule = f"separator must be one to {MAX_SEPARATOR} ASCII characters, and neither quote nor line end"
+        raise SettingError(got(rule, separator=separator))
+    if len(separator) > 1:
+        file = file.with_separator(separator, UNIT_SEPARATOR)
+        separator, lines = UNIT_SEPARATOR, file.first_lines(SNIFFED_LINES)
     rows = [[cell.strip() for cell in row] for row in _split(file, lines, separator)]
     has_header = _is_header(rows) if header is None else header
     columns = _column_names(path, rows[0], has_header, names)
@@ -58,6 +66,8 @@ def read_csv(
 
 def _split(file: TextFile, lines: list[str], separator: str) -> list[list[str]]:
     """The cells of each record of some lines."""
+    if len(separator) > 1:
+        return [line.split(separator) for line in lines]
     try:
         return [cells for cells in csv.reader(lines, delimiter=separator) if cells]
     except csv.Error as problem:
@@ -72,14 +82,21 @@ def _sniffed_separator(file: TextFile, lines: list[str]) -> str:
         return counts.pop() if len(counts) == 1 else 0
 
     best = max(SEPARATORS, key=in_every_line)
+    if best == "," and in_every_line(";") and all(map(_commas_are_decimal, lines)):
+        return ";"
     return best if in_every_line(best) else max(SEPARATORS, key=lines[0].count)
+
+
+def _commas_are_decimal(line: str) -> bool:
+    """Whether digits stand on both sides of every comma of a line with semicolons."""
+    return all(before[-1:].isdigit() and after[:1].isdigit() for before, after in pairwise(line.split(",")))
 
 
 def _is_number(cell: str) -> bool:
     try:
         float(cell)
     except ValueError:
-        return False
+        return _DECIMAL_COMMA.fullmatch(cell) is not None
     return cell.lower().lstrip("+-") not in ("inf", "nan", "infinity")
 
 
@@ -142,8 +159,20 @@ def _parse(
             infer_rows = None
     if frame.width != len(columns):
         raise InputError(explain_failure(file, separator, len(columns), f"{frame.width} columns"))
+    if frame.height and any(kind.is_numeric() for kind in frame.dtypes) and has_leading_zeros(file, separator):
+        frame = _with_leading_zeros(file, separator, has_header, frame)
     frame.columns = columns
     return frame
+
+
+def _with_leading_zeros(file: TextFile, separator: str, has_header: bool, frame: pl.DataFrame) -> pl.DataFrame:
+    """The table with text for the columns of numbers of which one is written with leading zeros, "007"."""
+    numbers = [i for i, kind in enumerate(frame.dtypes) if kind.is_numeric()]
+    text = pl.read_csv(
+        file.source(), separator=separator, has_header=has_header, infer_schema_length=0, columns=numbers
+    )
+    zeros = [column for column in text.get_columns() if column.str.contains(LEADING_ZERO).any()]
+    return frame.with_columns(column.alias(frame.columns[numbers[text.columns.index(column.name)]]) for column in zeros)
 
 
 def _names_in_polars(file: TextFile, separator: str, columns: list[str]) -> list[str]:

@@ -17,21 +17,30 @@ from numpy.typing import NDArray
 from anyfm.data.categorical import CategoricalEncoder
 from anyfm.data.field_encoder import MISSING, UNSEEN, EncodedColumn, FieldEncoder, weighted_counts
 from anyfm.data.messages import check_choice
+from anyfm.data.moments import local_time, parse_moment
 from anyfm.data.values import (
+    MISSING_WORDS,
     WHITESPACE,
     as_basic,
     as_numbers,
     evaluate,
     is_datetime,
     is_text,
+    may_be_number,
     missing_mask,
+    number_in,
     number_text,
     series_of,
 )
 
 EPOCH_UNITS = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
-FORMATS = ("%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M", "%Y-%m-%d")
+FORMATS = ("%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d")
+"""Read fast; `anyfm.data.moments` reads them too, and others."""
 EARLIEST_SECOND, LATEST_SECOND = 3.1e8, 4.1e9  # of the years 1980 to 2100
+
+
+_MISSING = frozenset(MISSING_WORDS)
+_EPOCH, _SECOND = datetime.datetime(1970, 1, 1), datetime.timedelta(seconds=1)
 
 
 def check_unit(unit: str) -> str:
@@ -52,11 +61,47 @@ def numbers_of(series: pl.Series, unit: str) -> NDArray[np.float64]:
     return numbers
 
 
+def number_of(value: Any, unit: str) -> float | None:
+    """One value as the number that `numbers_of` makes of it, NaN for what is none; None for values to look up there."""
+    kind = type(value)
+    if kind is float or kind is int or kind is bool:
+        if value != value:
+            return None  # missing
+        try:
+            return float(value) / EPOCH_UNITS[unit] if unit else float(value)
+        except OverflowError:
+            return None
+    if kind is str:
+        number = number_in(value)
+        if number is not None:
+            return float(number) / EPOCH_UNITS[unit] if unit else float(number)
+        if value.strip(WHITESPACE) in _MISSING or may_be_number(value):
+            return None
+        moment = parse_moment(value) if unit else None
+        return np.nan if moment is None else seconds_of(moment)
+    moment = moment_of(value)
+    return None if moment is None else seconds_of(moment)
+
+
+def moment_of(value: Any) -> datetime.datetime | None:
+    """A datetime, a date or text of one as a datetime in UTC; None for any other value."""
+    if isinstance(value, datetime.datetime):
+        return local_time(value, None) if value == value else None  # NaT of pandas is a datetime too
+    if isinstance(value, datetime.date):
+        return datetime.datetime(value.year, value.month, value.day)
+    return parse_moment(value) if isinstance(value, str) else None
+
+
+def seconds_of(moment: datetime.datetime) -> float:
+    """Seconds since 1970."""
+    return (moment - _EPOCH) / _SECOND
+
+
 def datetimes_of(series: pl.Series, unit: str) -> pl.Series:
     """A raw column as datetimes in UTC; null where a value is not one."""
     seconds = numbers_of(series, unit)
     readable = np.abs(seconds) < 2.5e11  # years -5952 … 9892
-    datetimes = np.where(readable, seconds * 1e6, 0).round().astype(np.int64).astype("datetime64[us]")
+    datetimes = (np.where(readable, seconds, 0) * 1e6).round().astype(np.int64).astype("datetime64[us]")
     datetimes[~readable] = np.datetime64("NaT")
     return pl.Series(series.name, datetimes)
 
@@ -70,12 +115,19 @@ def number_label(number: float, unit: str) -> str:
 
 
 def read_datetimes(series: pl.Series) -> pl.Series:
-    """Text in ISO 8601 as datetimes in UTC, null for other text: 2024-01-31, 2024-01-31 12:30:00, …T12:30:00Z."""
+    """Text that `anyfm.data.moments` can read as datetimes in UTC, null for other text."""
     text = pl.col("x").str.strip_chars(WHITESPACE)
-    without_zone = text.str.replace(r"(Z|\+00:?00)$", "")
-    attempts = [without_zone.str.to_datetime(format, strict=False, time_unit="us", exact=True) for format in FORMATS]
-    zoned = text.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%#z", strict=False, time_unit="us", time_zone="UTC")
-    return evaluate(series, pl.coalesce(*attempts, zoned.dt.replace_time_zone(None)))
+    attempts = [text.str.to_datetime(format, strict=False, time_unit="us", exact=True) for format in FORMATS]
+    fast = evaluate(series, pl.coalesce(*attempts))
+    rest = (fast.is_null() & series.is_not_null()).arg_true()
+    if len(rest) == 0:
+        return fast
+    distinct = series.gather(rest).unique()
+    read = pl.Series("y", [parse_moment(value) for value in distinct.to_list()], pl.Datetime("us"))
+    found = pl.DataFrame({"x": series.gather(rest)}).join(
+        pl.DataFrame({"x": distinct, "y": read}), on="x", how="left", maintain_order="left"
+    )
+    return fast.scatter(rest, found["y"])
 
 
 def epoch_unit(series: pl.Series) -> str:
@@ -122,8 +174,11 @@ class DatePartEncoder(FieldEncoder):
         return EncodedColumn(np.where(unreadable, np.int32(UNSEEN), self.categories.encode(numbers).ids))
 
     def encode_one(self, value: Any) -> int:
-        if type(value) is datetime.datetime and value.tzinfo is None:
-            return self.categories.encode_one(_part_of(value, self.part))
+        moment = moment_of(value) or _moment_of_number(value, self.unit)
+        if moment is not None:
+            return self.categories.encode_one(_part_of(moment, self.part))
+        if type(value) is str and value.strip(WHITESPACE) not in _MISSING and not _may_be_epoch(value):
+            return UNSEEN
         return MISSING if value is None else int(self.encode(series_of(value)).ids[0])
 
     def labels(self) -> list[Any]:
@@ -145,6 +200,17 @@ def _part(series: pl.Series, part: str, unit: str) -> tuple[pl.Series, NDArray[n
     datetimes = datetimes_of(series, unit)
     numbers = getattr(datetimes.dt, part)().cast(pl.Int64)
     return numbers, datetimes.is_null().to_numpy() & ~missing_mask(as_basic(series))
+
+
+def _may_be_epoch(text: str) -> bool:
+    return number_in(text) is not None or may_be_number(text)
+
+
+def _moment_of_number(value: Any, unit: str) -> datetime.datetime | None:
+    seconds = None if isinstance(value, (list, tuple)) else number_of(value, unit)
+    if seconds is None or not -6e10 < seconds < 2.5e11:
+        return None
+    return _EPOCH + datetime.timedelta(microseconds=round(seconds * 1e6))
 
 
 def _part_of(moment: datetime.datetime, part: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import io
 import logging
 from bisect import bisect_right
@@ -15,9 +16,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from anyfm.core.errors import ArtifactError, InputError, SettingError, got, located
-from anyfm.core.rows import MAX_FEATURES, Floats, Rows
+from anyfm.core.rows import MAX_FEATURES, Floats, Ids, Rows
 from anyfm.data.categorical import CategoricalEncoder
-from anyfm.data.dates import DatePartEncoder, epoch_unit
+from anyfm.data.cleaning import Cleaner
+from anyfm.data.dates import DatePartEncoder, epoch_unit, numbers_of
 from anyfm.data.encoding_report import EncodingReport, FieldReport
 from anyfm.data.field_encoder import MISSING, UNSEEN, EncodedColumn, FieldEncoder
 from anyfm.data.messages import check_choice, input_error, listed, missing_column
@@ -25,10 +27,11 @@ from anyfm.data.numeric import BinEncoder, ScaledEncoder
 from anyfm.data.schema import Field, Schema
 from anyfm.data.tags import TagsEncoder
 from anyfm.data.target import encode_target, encode_weight
-from anyfm.data.values import as_basic, is_datetime, is_text
+from anyfm.data.values import as_basic, as_keys, is_datetime, is_list, is_text, missing_mask, plain_value
 
 log = logging.getLogger(__name__)
 BLOCK_ROWS = 4096
+_PLAIN = frozenset({str, int, float, bool, list, tuple, datetime.datetime, datetime.date, type(None)})
 _FIELD_ENCODERS: dict[str, type[FieldEncoder]] = {
     kind.type: kind for kind in (CategoricalEncoder, TagsEncoder, BinEncoder, ScaledEncoder, DatePartEncoder)
 }
@@ -47,11 +50,22 @@ class Encoded:
 
 @dataclass(frozen=True)
 class EncodedField:
-    """One field of the encoded rows: its name, the column it comes from, and its encoder."""
+    """One field of the encoded rows: its name, the column it comes from, what cleans the values, and its encoder."""
 
     name: str
     column: str
     encoder: FieldEncoder
+    cleaner: Cleaner | None = None
+
+    def encode(self, series: pl.Series) -> EncodedColumn:
+        """The local ids of a raw column."""
+        return self.encoder.encode(series if self.cleaner is None else self.cleaner.column(series))
+
+    def encode_one(self, value: Any) -> Any:
+        """One raw value, encoded as by `FieldEncoder.encode_one`."""
+        if type(value) not in _PLAIN:
+            value = plain_value(value)
+        return self.encoder.encode_one(value if self.cleaner is None else self.cleaner.value(value))
 
 
 class Encoder:
@@ -128,13 +142,16 @@ class Encoder:
         _check_columns(frame, [field.name for field in schema.used], schema, labelled=schema.target is not None)
         if frame.height == 0:
             raise InputError("a table to learn from must have at least one row, but it has none")
-        y, row_weight = _labels(frame, schema, weight)
+        y, row_weight = _labels(frame, schema, weight, fitting=True)
         weights = None if row_weight is None else pl.Series("weight", row_weight).cast(pl.Float64)
         fields: list[EncodedField] = []
         columns: list[EncodedColumn] = []
         for field in schema.used:
-            for name, field_encoder, column in _fit_field(frame[field.name], field, weights):
-                fields.append(EncodedField(name, field.name, field_encoder))
+            cleaner = Cleaner.of(field)
+            series = frame[field.name] if cleaner is None else cleaner.column(frame[field.name])
+            _check_readable(frame[field.name], series, field)
+            for name, field_encoder, column in _fit_field(series, field, weights):
+                fields.append(EncodedField(name, field.name, field_encoder, cleaner))
                 columns.append(column)
         encoder = cls(schema, tuple(fields))
         encoded = encoder._assemble(frame.height, columns, y, row_weight)
@@ -159,7 +176,7 @@ class Encoder:
             raise InputError("the schema has no target, but labelled rows were asked for")
         _check_columns(frame, self.columns, self.schema, labelled=labelled)
         y, weight = _labels(frame, self.schema, None) if labelled else (None, None)
-        columns = [field.encoder.encode(frame[field.column]) for field in self.fields]
+        columns = [field.encode(frame[field.column]) for field in self.fields]
         encoded = self._assemble(frame.height, columns, y, weight)
         encoded.report.log(log)
         return encoded
@@ -201,8 +218,15 @@ class Encoder:
 
     def encode_one(self, row: Mapping[str, Any]) -> Rows:
         """Encode one row, column → value, in tens of microseconds. None is missing; an absent key is an error."""
+        ids, values, fields = self.entries_of(row)
+        if fields is not None:
+            return Rows(ids=ids, offsets=np.array([0, len(ids)], np.int64), values=values, fields=fields)
+        return Rows(ids=ids[None], values=None if values is None else values[None])
+
+    def entries_of(self, row: Mapping[str, Any]) -> tuple[Ids, Floats | None, NDArray[np.int32] | None]:
+        """The entries of one row as `encode_one` has them: ids, values and, where rows are ragged, fields, each (n,)."""
         try:
-            encoded = [field.encoder.encode_one(row[field.column]) for field in self.fields]
+            encoded = [field.encode_one(row[field.column]) for field in self.fields]
         except KeyError:
             absent = [name for name in self.columns if name not in row]
             if not absent:
@@ -215,7 +239,7 @@ class Encoder:
             ) from None
         offsets = self._offsets
         if not self._has_values:
-            return Rows(ids=np.array([[offsets[slot] + local for slot, local in enumerate(encoded)]], np.int32))
+            return np.array([offsets[slot] + local for slot, local in enumerate(encoded)], np.int32), None, None
         ids: list[int] = []
         values: list[float] = []
         fields: list[int] = []
@@ -228,14 +252,8 @@ class Encoder:
             ids.extend(offsets[slot] + i for i in local)
             values.extend(value)
             fields.extend([slot] * len(local))
-        if not self._is_ragged:
-            return Rows(ids=np.array([ids], np.int32), values=np.array([values], np.float32))
-        return Rows(
-            ids=np.array(ids, np.int32),
-            offsets=np.array([0, len(ids)], np.int64),
-            values=np.array(values, np.float32),
-            fields=np.array(fields, np.int32),
-        )
+        stated = np.array(fields, np.int32) if self._is_ragged else None
+        return np.array(ids, np.int32), np.array(values, np.float32), stated
 
     def feature(self, global_id: int) -> tuple[str, Any]:
         """The name of a feature's field, and its value."""
@@ -286,11 +304,14 @@ class Encoder:
             if len(groups) != len(saved["fields"]):
                 raise ArtifactError(got("a vocabulary must have as many fields as its encoder", n=len(groups)))
             fields = []
+            schema = Schema.from_dict(saved["schema"])
+            cleaners = {field.name: Cleaner.of(field) for field in schema.fields}
             for field, group in zip(saved["fields"], groups, strict=True):
                 counts = group["count"].to_numpy().copy()
                 encoder = _FIELD_ENCODERS[field["type"]].from_dict(field, group["value"], counts)
-                fields.append(EncodedField(field["name"], field["column"], encoder))
-            return cls(Schema.from_dict(saved["schema"]), tuple(fields))
+                column = field["column"]
+                fields.append(EncodedField(field["name"], column, encoder, cleaners[column]))
+            return cls(schema, tuple(fields))
         except (KeyError, TypeError, SettingError, pl.exceptions.PolarsError) as problem:
             raise ArtifactError(f"the saved encoder cannot be read: {problem!r}") from problem
 
@@ -311,13 +332,39 @@ def _fit_field(
         is_log = field.kind == "log"
         return [(name, *BinEncoder.fit(series, n_bins=n_bins, log=is_log, min_count=min_count, weight=weight))]
     basic = as_basic(series)
-    unit = "s" if is_datetime(basic) or is_text(basic) else epoch_unit(basic)
+    unit = "s" if is_datetime(basic) else epoch_unit(basic)
     if not field.parts:
         return [(name, *BinEncoder.fit(series, n_bins=n_bins, weight=weight, unit=unit))]
     return [
         (f"{name}.{part}", *DatePartEncoder.fit(series, part=part, unit=unit, min_count=min_count, weight=weight))
         for part in field.parts
     ]
+
+
+def _check_readable(raw: pl.Series, series: pl.Series, field: Field) -> None:
+    """Raise InputError if more than half of a column are not of the kind that it is to be."""
+    if field.kind not in ("numeric", "scaled", "log", "datetime", "boolean") or is_list(series):
+        return
+    basic = as_basic(series)
+    present = ~missing_mask(basic)
+    if field.kind == "boolean":
+        unreadable = present & as_keys(basic, "bool").is_null().to_numpy()
+    elif is_text(basic):
+        unreadable = present & np.isnan(numbers_of(basic, "s" if field.kind == "datetime" else ""))
+    else:
+        return
+    n_unreadable, n_present = int(unreadable.sum()), int(present.sum())
+    if n_unreadable > 0.5 * n_present:
+        row = int(np.argmax(unreadable))
+        options = "datetime:dmy, datetime:mdy" if field.kind == "datetime" else "categorical, numeric:decimal_comma"
+        raise input_error(
+            f"a field of kind {field.kind} must hold such values, but {n_unreadable:,} of {n_present:,} cannot be read "
+            "so; the first",
+            row=row + 1,
+            column=field.name,
+            value=raw[row],
+            remedy=f"Give it another kind or format, such as {options}.",
+        )
 
 
 def _field_report(field: EncodedField, column: EncodedColumn) -> FieldReport:
@@ -340,8 +387,10 @@ def _check_columns(frame: pl.DataFrame, needed: list[str], schema: Schema, *, la
         raise missing_column("target", schema.target.name, frame.columns)
 
 
-def _labels(frame: pl.DataFrame, schema: Schema, weight: Any) -> tuple[Floats | None, Floats | None]:
-    """Target and row weights of a table; `weight` replaces the weight column."""
+def _labels(
+    frame: pl.DataFrame, schema: Schema, weight: Any, *, fitting: bool = False
+) -> tuple[Floats | None, Floats | None]:
+    """Target and row weights of a table; `weight` replaces the weight column, which only training needs."""
     y = None if schema.target is None else encode_target(frame[schema.target.name], schema.target)
     if weight is not None:
         series = weight if isinstance(weight, pl.Series) else pl.Series("weight", np.asarray(weight))
@@ -351,7 +400,10 @@ def _labels(frame: pl.DataFrame, schema: Schema, weight: Any) -> tuple[Floats | 
     if schema.weight is None:
         return y, None
     if schema.weight not in frame.columns:
-        raise missing_column("weight", schema.weight, frame.columns)
+        if fitting:
+            raise missing_column("weight", schema.weight, frame.columns)
+        log.warning("the table has no weight column %r: every row has weight 1", schema.weight)
+        return y, None
     return y, encode_weight(frame[schema.weight])
 
 

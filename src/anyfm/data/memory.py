@@ -6,7 +6,7 @@ The one module that knows the types of pandas and Arrow; it imports neither.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ import polars as pl
 
 from anyfm.core.errors import InputError, got
 from anyfm.data.messages import check_distinct, input_error
+from anyfm.data.values import as_basic, as_text, is_list
 
 log = logging.getLogger(__name__)
 
@@ -31,14 +32,45 @@ def from_memory(source: Any) -> pl.DataFrame:
     if isinstance(source, np.ndarray) and source.ndim == 2:
         return from_mapping({f"x{i}": source[:, i] for i in range(source.shape[1])})
     if hasattr(source, "__arrow_c_stream__") or hasattr(source, "__arrow_c_array__"):
-        check_distinct([str(name) for name in getattr(getattr(source, "schema", None), "names", ())])
-        return pl.DataFrame(source)
+        schema = getattr(source, "schema", None)
+        check_distinct([str(name) for name in getattr(schema, "names", ())])
+        frame = pl.DataFrame(source)
+        return with_dictionaries(frame, _dictionary_names(schema))
     raise InputError(
         got(
             "a table must be a path, a pandas, polars or Arrow table, a mapping of column to values or a 2-D array",
             type=type(source).__name__,
         )
     )
+
+
+def _dictionary_names(schema: Any) -> list[str]:
+    """The columns of an Arrow schema that have a dictionary type."""
+    try:
+        return [
+            str(field.name)
+            for field in schema
+            if hasattr(field.type, "value_type") and hasattr(field.type, "index_type")
+        ]
+    except (TypeError, AttributeError):
+        return []
+
+
+def as_dictionary(series: pl.Series) -> pl.Series:
+    """A column as a dictionary type, which means categorical whatever the values look like."""
+    return as_text(as_basic(series)).cast(pl.Categorical)
+
+
+def with_dictionaries(frame: pl.DataFrame, names: Collection[str]) -> pl.DataFrame:
+    """The table with dictionary types for these columns, of whose values polars made plain ones."""
+    plain = [
+        name
+        for name in names
+        if name in frame.columns
+        and frame.schema[name] not in (pl.Categorical, pl.Enum)
+        and not frame.schema[name].is_nested()
+    ]
+    return frame.with_columns(as_dictionary(frame[name]) for name in plain)
 
 
 def from_mapping(columns: Mapping[Any, Any]) -> pl.DataFrame:
@@ -72,6 +104,8 @@ def _pandas_column(name: str, column: Any) -> pl.Series:
     if getattr(dtype, "name", "") == "category":
         codes = pl.Series(column.cat.codes.to_numpy().astype(np.int64))
         categories = _column(name, column.cat.categories.tolist() or [None])
+        if not is_list(categories) and categories.dtype != pl.Object:
+            categories = as_dictionary(categories)
         return categories.gather(codes.set(codes < 0, None)).rename(name)
     return _column(name, [None if _is_na(value) else value for value in column.tolist()])
 

@@ -16,7 +16,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from anyfm.core.rows import Ids
-from anyfm.data.dates import check_unit, number_label, numbers_of
+from anyfm.data.dates import check_unit, number_label, number_of, numbers_of
 from anyfm.data.field_encoder import (
     FIRST,
     MISSING,
@@ -31,6 +31,7 @@ from anyfm.data.messages import input_error
 from anyfm.data.values import as_basic, missing_mask, series_of
 
 Doubles = NDArray[np.float64]
+LARGEST = float(np.finfo(np.float32).max)
 
 
 class BinEncoder(FieldEncoder):
@@ -89,12 +90,12 @@ class BinEncoder(FieldEncoder):
         return EncodedColumn(self._bin_ids(numbers_of(series, self.unit), missing_mask(as_basic(series))))
 
     def encode_one(self, value: Any) -> int:
-        if not self.unit and (type(value) is float or type(value) is int) and value == value:
-            try:
-                return bisect_right(self._edges, float(value)) + FIRST  # as in a column: an integer is a float64
-            except OverflowError:
-                pass
-        return MISSING if value is None else int(self.encode(series_of(value)).ids[0])
+        if value is None:
+            return MISSING
+        number = number_of(value, self.unit)
+        if number is None:
+            return int(self.encode(series_of(value)).ids[0])
+        return UNSEEN if number != number else bisect_right(self._edges, number) + FIRST  # as in a column: a float64
 
     def labels(self) -> list[Any]:
         text = [number_label(edge, self.unit) for edge in self._edges]
@@ -116,16 +117,19 @@ class BinEncoder(FieldEncoder):
 class ScaledEncoder(FieldEncoder):
     """Encodes a number as the value of one feature: (x − mean) / deviation, both from training.
 
-    Missing is the missing feature with value 1; so is ±∞, which has no standardised value. Text that is not a number
+    A number outside the range of training counts as the end of the range that it is beyond. Missing is the missing feature with value 1; so is ±∞, which has no standardised value. Text that is not a number
     is the unseen feature with value 1.
     """
 
     type = "scaled"
     has_values = True
 
-    def __init__(self, mean: float, deviation: float, counts: Doubles) -> None:
+    def __init__(
+        self, mean: float, deviation: float, counts: Doubles, low: float = -LARGEST, high: float = LARGEST
+    ) -> None:
         self.mean = mean
         self.deviation = deviation
+        self.low, self.high = low, high
         self.counts = counts
 
     @classmethod
@@ -146,7 +150,7 @@ class ScaledEncoder(FieldEncoder):
                 column=series.name,
                 remedy='Use kind = "numeric" (bins).',
             )
-        encoder = cls(mean, deviation if deviation > 0 else 1.0, np.zeros(1 + FIRST))
+        encoder = cls(mean, deviation if deviation > 0 else 1.0, np.zeros(1 + FIRST), *_range(numbers[present]))
         encoded = encoder.encode(series)
         encoder.counts = weighted_counts(encoded.ids, encoder.n_features, row_weight)
         return encoder, encoded
@@ -157,25 +161,33 @@ class ScaledEncoder(FieldEncoder):
         ids[np.isnan(numbers)] = UNSEEN
         ids[missing_mask(as_basic(series)) | np.isinf(numbers)] = MISSING
         is_number = ids == FIRST
-        values = np.where(is_number, (np.where(is_number, numbers, 0.0) - self.mean) / self.deviation, 1.0)
+        clipped = np.clip(np.where(is_number, numbers, self.mean), self.low, self.high)
+        values = np.where(is_number, (clipped - self.mean) / self.deviation, 1.0)
         return EncodedColumn(ids, values.astype(np.float32))
 
     def encode_one(self, value: Any) -> tuple[int, float]:
-        if (type(value) is float or type(value) is int) and abs(value) < 1e300:
-            return FIRST, (value - self.mean) / self.deviation
-        encoded = self.encode(series_of(value))
-        assert encoded.values is not None
-        return int(encoded.ids[0]), float(encoded.values[0])
+        if value is None:
+            return MISSING, 1.0
+        number = number_of(value, "")
+        if number is None or not abs(number) < 1e300:
+            encoded = self.encode(series_of(value))
+            assert encoded.values is not None
+            return int(encoded.ids[0]), float(encoded.values[0])
+        return FIRST, (min(max(number, self.low), self.high) - self.mean) / self.deviation
 
     def labels(self) -> list[Any]:
         return [UNSEEN_TEXT, MISSING_TEXT, f"(x - {self.mean:.6g}) / {self.deviation:.6g}"]
 
     def to_dict(self) -> dict[str, Any]:
-        return {"type": self.type, "mean": self.mean, "deviation": self.deviation}
+        return {"type": self.type, "mean": self.mean, "deviation": self.deviation, "low": self.low, "high": self.high}
 
     @classmethod
     def from_dict(cls, saved: Mapping[str, Any], texts: pl.Series, counts: Doubles) -> ScaledEncoder:
-        return cls(saved["mean"], saved["deviation"], counts)
+        return cls(saved["mean"], saved["deviation"], counts, saved["low"], saved["high"])
+
+
+def _range(numbers: Doubles) -> tuple[float, float]:
+    return float(numbers.min()), float(numbers.max())
 
 
 def _levels(numbers: Doubles, weight: Doubles | None) -> tuple[Doubles, Doubles]:

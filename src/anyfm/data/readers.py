@@ -10,7 +10,7 @@ import polars as pl
 
 from anyfm.core.atomic import replaced_file
 from anyfm.core.stdout import write_stdout
-from anyfm.data.files import FORMATS, SUFFIXES, find_paths, read_files, renamed
+from anyfm.data.files import FORMATS, SUFFIXES, read_files, renamed
 from anyfm.data.memory import from_mapping, from_memory
 from anyfm.data.messages import check_choice, input_error, missing_column
 
@@ -33,8 +33,9 @@ def read_table(
     Parameters
     ----------
     source : str, Path, list of them, DataFrame, Arrow table, mapping or 2-D array
-        A path or a glob (CSV or TSV, plain, .gz or .zst; Parquet; Arrow IPC or Feather; JSON lines); a pandas, polars
-        or pyarrow table (a pandas index is left out); column → values; rows of numbers.
+        A path, a glob or a directory (CSV or TSV, plain or in .gz, .zst, .bz2, .xz or .zip; Parquet; Arrow IPC or
+        Feather; JSON lines or an array; Excel); "-" for standard input; a pandas, polars or pyarrow table (a pandas
+        index is left out); column → values; rows of numbers. Directories named day=2024-01-31 become columns.
     columns : sequence of str, optional
         Only these, in this order.
     header : bool, optional
@@ -43,8 +44,9 @@ def read_table(
     names : sequence of str, optional
         Names for the columns, in place of the header or of column_1, column_2, …
     separator : str, optional
-        Between the columns of a text file; by default detected among comma, tab, semicolon and bar.
-    format : {"auto", "csv", "tsv", "parquet", "ipc", "jsonl"}
+        Between the columns of a text file, one character or several; by default detected among comma, tab, semicolon,
+        bar and "::".
+    format : {"auto", "csv", "tsv", "parquet", "ipc", "jsonl", "xlsx"}
         By default detected from the name, or else from the first bytes.
     text_columns : collection of str
         Columns of text files to read as text even if they look like numbers ("007").
@@ -67,7 +69,7 @@ def read_table(
             "text_columns": text_columns,
             "encoding": encoding,
         }
-        frame = read_files(find_paths(source), format, columns, options)
+        frame = read_files(source, format, columns, options)
     else:
         frame = renamed(from_memory(source), names)
     if columns is None:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from anyfm.core.errors import SettingError, got
 from anyfm.core.html import html_table
@@ -17,12 +18,31 @@ from anyfm.data.messages import check_choice, duplicates, input_error
 
 KINDS = ("categorical", "numeric", "scaled", "log", "tags", "boolean", "datetime", "ignore")
 DATE_PARTS = ("year", "quarter", "month", "week", "day", "weekday", "hour", "minute")
+FORMATS = {
+    "decimal_comma": "numbers such as 1.281,87",
+    "thousands_comma": "numbers such as 1,281.87",
+    "clock": "times of day such as 05:31",
+    "dmy": "dates with the day first, 31/12/2024",
+    "mdy": "dates with the month first, 12/31/2024",
+    "yyyymmdd": "dates of digits alone, 20241231, perhaps with hour, minute and second",
+    "yymmddhh": "dates and hours of digits alone, 24123117",
+    "yyyymm": "months of digits alone, 202412",
+    "list": "lists such as ['a', 'b'] or [\"a\", \"b\"]",
+}
+"""How the text of a column is written, where its kind alone does not say it."""
+DATE_FORMATS = ("dmy", "mdy", "yyyymmdd", "yymmddhh", "yyyymm")
+NUMBER_FORMATS = ("decimal_comma", "thousands_comma", "clock")
 N_BINS = 32
 MIN_COUNT = 2
 """With 2, values seen once train the unseen feature; with 1 nothing would train it, and its weight would stay 0."""
 
 _text = Rule("text", lambda value: isinstance(value, str), str)
 _separator = Rule("a separator of at least one character", lambda value: isinstance(value, str) and value != "", str)
+_words = Rule(
+    "a sequence of words",
+    lambda value: isinstance(value, (tuple, list)) and all(isinstance(word, str) for word in value),
+    lambda text: tuple(text.split(",")),
+)
 _parts = Rule(
     "some of " + ", ".join(DATE_PARTS),
     lambda value: isinstance(value, (tuple, list)) and set(value) <= set(DATE_PARTS) and len(set(value)) == len(value),
@@ -52,6 +72,12 @@ class Field(Settings):
         Values seen less often in training share the unseen feature.
     parts : tuple of str
         Parts of a datetime, each a separate field named "column.part".
+    format : str
+        How text is written, one of `FORMATS`; empty where the kind says it.
+    missing : tuple of str
+        Words and numbers that count as missing, besides `anyfm.data.values.MISSING_WORDS`.
+    time_zone : str, optional
+        Of a datetime: times with a zone become the time of day there; by default that of UTC.
     """
 
     name: str = setting("", _text, "the column")
@@ -61,13 +87,23 @@ class Field(Settings):
     separator: str | None = setting(None, optional(_separator), "between the tags of a text column")
     min_count: int = setting(MIN_COUNT, integer(1), "values seen less often share the unseen feature")
     parts: tuple[str, ...] = setting((), _parts, "parts of a datetime that become fields")
+    format: str = setting("", choice("", *FORMATS), "how text is written")
+    missing: tuple[str, ...] = setting((), _words, "words that count as missing")
+    time_zone: str | None = setting(None, optional(_text), "the zone of the time of day")
 
     def __post_init__(self) -> None:
         check_choice("kind", self.kind, KINDS)
         super().__post_init__()
         object.__setattr__(self, "parts", tuple(self.parts))
+        object.__setattr__(self, "missing", tuple(self.missing))
         if self.parts and self.kind != "datetime":
             raise SettingError(got("parts belong to a field of kind datetime", name=self.name, kind=self.kind))
+        if self.time_zone is not None:
+            try:
+                ZoneInfo(self.time_zone)
+            except (ZoneInfoNotFoundError, ValueError):
+                rule = "time_zone must be the name of a time zone, such as Europe/Berlin"
+                raise SettingError(got(rule, time_zone=self.time_zone)) from None
 
     def __repr__(self) -> str:
         return (
@@ -96,6 +132,8 @@ class Target:
     positive : value, optional
         The class encoded as 1.
     reason : str
+    format : str
+        How text is written, as in `Field`.
     """
 
     name: str
@@ -103,6 +141,7 @@ class Target:
     classes: tuple[Any, Any] | None = None
     positive: Any = None
     reason: str = ""
+    format: str = ""
 
     @property
     def is_classification(self) -> bool:
@@ -133,6 +172,11 @@ class Schema:
     def used(self) -> tuple[Field, ...]:
         """The fields that are not ignored."""
         return tuple(field for field in self.fields if field.kind != "ignore")
+
+    def with_reason(self, column: str, reason: str) -> Schema:
+        """The schema with another reason for the kind of one column."""
+        fields = (dataclasses.replace(each, reason=reason) if each.name == column else each for each in self.fields)
+        return dataclasses.replace(self, fields=tuple(fields))
 
     def to_dict(self) -> dict[str, Any]:
         """The schema in plain values, ready for JSON."""
@@ -192,8 +236,37 @@ def schema_from_toml(path: str | Path) -> dict[str, dict[str, Any]]:
     return check_overrides(fields)
 
 
+def settings_of_kind(text: str) -> dict[str, Any]:
+    """The settings of a field from "kind" or "kind:option".
+
+    The option is the separator of tags (``tags:" "``), a format (``datetime:dmy``), parts (``datetime:hour,weekday``),
+    a time zone (``datetime:Europe/Berlin``) or the number of bins (``numeric:8``).
+    """
+    kind, colon, option = text.partition(":")
+    if not colon:
+        return {"kind": kind}
+    bare = option.strip("\"'") if len(option) > 1 else option
+    if kind == "tags" and option != "list":
+        return {"kind": kind, "separator": {"\\t": "\t", "tab": "\t"}.get(bare, bare)}
+    if option in FORMATS:
+        return {"kind": kind, "format": option}
+    if kind == "datetime" and set(option.split(",")) <= set(DATE_PARTS):
+        return {"kind": kind, "parts": tuple(option.split(","))}
+    if kind == "datetime":
+        return {"kind": kind, "time_zone": option}
+    if option.isdecimal():
+        return {"kind": kind, "n_bins": int(option)}
+    raise SettingError(
+        got(
+            "the option of a kind must be a separator (of tags), a number of bins, a part, a time zone or one of "
+            + ", ".join(FORMATS),
+            kind=text,
+        )
+    )
+
+
 def check_overrides(given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Check overrides of inferred fields and return each as a mapping of settings; a string is a kind.
+    """Check overrides of inferred fields and return each as a mapping of settings; a string is read by `settings_of_kind`.
 
     Raises
     ------
@@ -203,7 +276,7 @@ def check_overrides(given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     known = sorted({item.name for item in dataclasses.fields(Field)} - {"name", "reason"})
     overrides = {}
     for name, value in given.items():
-        settings = {"kind": value} if isinstance(value, str) else value
+        settings = settings_of_kind(value) if isinstance(value, str) else value
         if not isinstance(settings, Mapping):
             raise SettingError(got(f"the override of field {name!r} must be a kind or a mapping", override=settings))
         for setting_name in settings:

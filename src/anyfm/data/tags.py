@@ -58,8 +58,10 @@ class TagsEncoder(FieldEncoder):
         return _averaged(self.categories.encode(tags).ids, lengths)
 
     def encode_one(self, value: Any) -> tuple[list[int], list[float]]:
-        if type(value) is str and self.separator is not None:
-            items = value.split(self.separator)
+        if type(value) is str:
+            items = [value] if self.separator is None else value.split(self.separator)
+        elif value is None:
+            return [MISSING], [1.0]
         elif type(value) in (list, tuple):
             items = value
         else:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from anyfm.core.errors import InputError, shown
 from anyfm.core.rows import Floats
 from anyfm.core.task import get_task
+from anyfm.data.cleaning import Cleaner, number_text_of
 from anyfm.data.messages import input_error
 from anyfm.data.schema import Target
 from anyfm.data.values import as_basic, as_numbers, as_text, is_list, missing_mask, series_of
@@ -35,6 +36,9 @@ def infer_target(series: pl.Series, *, task: str = "auto", positive: Any = None)
     if len(series) == 0:
         raise input_error("a target needs at least one row", column=series.name)
     distinct = as_text(series).unique().sort()
+    format = _number_format(distinct)
+    if format:
+        series = Cleaner(format).column(series)
     is_number = not np.isnan(as_numbers(series)).any()
     if task == "auto":
         task = "regression" if len(distinct) > 2 and is_number else "binary"
@@ -47,7 +51,7 @@ def infer_target(series: pl.Series, *, task: str = "auto", positive: Any = None)
         )
     if not get_task(task).is_classification:
         _check_numbers(series)
-        return Target(name=series.name, task=task, reason=f"{len(distinct):,} distinct numbers: {task}")
+        return Target(name=series.name, task=task, reason=f"{len(distinct):,} distinct numbers: {task}", format=format)
     if len(distinct) > 2:
         raise _too_many_values(series, distinct)
     low, high = distinct.to_list()
@@ -62,6 +66,25 @@ def infer_target(series: pl.Series, *, task: str = "auto", positive: Any = None)
         positive=chosen,
         reason=f"two values: {task}; {chosen!r} is positive ({why}), {percent:.3g}% of rows",
     )
+
+
+def _number_format(distinct: pl.Series) -> str:
+    """The format in which all of more than two texts are numbers with commas; empty if there is none."""
+    if len(distinct) <= 2 or not distinct.str.contains(",", literal=True).any():
+        return ""
+    texts = distinct.to_list()
+    return next(
+        (
+            format
+            for format in ("thousands_comma", "decimal_comma")
+            if all(number_text_of(text, format) is not None or _is_plain(text) for text in texts)
+        ),
+        "",
+    )
+
+
+def _is_plain(text: str) -> bool:
+    return text.strip().replace(".", "", 1).lstrip("+-").isdecimal()
 
 
 def _positive_class(column: str, low: str, high: str, positive: Any, *, is_number: bool) -> tuple[str, str]:
@@ -87,6 +110,8 @@ def encode_target(series: pl.Series, target: Target) -> Floats:
     """
     series = as_basic(series)
     _check_present(series)
+    if target.format:
+        series = Cleaner(target.format).column(series)
     if not target.is_classification:
         return _check_numbers(series).astype(np.float32)
     assert target.classes is not None
@@ -170,5 +195,7 @@ def _too_many_values(series: pl.Series, distinct: pl.Series) -> InputError:
         row=third + 1,
         column=series.name,
         value=series[third],
-        remedy='Turn it into two values, or, if it is a number to predict, use task = "regression".',
+        remedy="A model tells two classes apart: train one for each class against the rest (a column such as "
+        f"{series.name} == {shown(distinct[0], width=30)}), or, if it is a number to predict, use "
+        'task = "regression".',
     )

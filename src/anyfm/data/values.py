@@ -9,7 +9,10 @@ Three rules hold everywhere:
 
 from __future__ import annotations
 
+import datetime
+import decimal
 import math
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -19,9 +22,19 @@ from numpy.typing import NDArray
 
 from anyfm.data.messages import input_error
 
-MISSING_WORDS = ("", "NA", "N/A", "n/a", "na", "NaN", "nan", "NULL", "Null", "null", "?")
-"""Text that counts as a missing value. It becomes the feature <missing>, so no information is lost."""
+MISSING_WORDS = (
+    # pandas, Python and JSON; R; Spark and Hive
+    "", "NA", "N/A", "n/a", "na", "NaN", "nan", "-NaN", "-nan", "NaT", "None", "<NA>", "#NA", "NULL", "Null", "null",
+    "NA_integer_", "NA_real_", "NA_character_", "<null>", "(null)", "?",
+    # MySQL's export, and its date of zeros; Excel's errors; the C library of Windows
+    "\\N", "0000-00-00", "0000-00-00 00:00:00", "#N/A", "#N/A N/A", "#VALUE!", "#REF!", "#DIV/0!", "#NUM!", "#NAME?",
+    "#NULL!", "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN",
+)  # fmt: skip
+"""Text that counts as a missing value, as pandas, Spark, MySQL, Excel and R write it. It becomes the feature <missing>,
+so no information is lost."""
 
+LEADING_ZERO = r"^\s*[+-]?0\d+\s*$"
+"""Whole numbers written with zeros in front are codes."""
 WHITESPACE = " \t\r\n"
 EXACT = 2.0**53
 """Whole floats below this are exact integers."""
@@ -30,6 +43,8 @@ KEY_TYPES: dict[str, pl.DataType] = {"int": pl.Int64(), "float": pl.Float64(), "
 TRUE_WORDS = ("true", "t", "yes", "y", "on", "1", "1.0")
 FALSE_WORDS = ("false", "f", "no", "n", "off", "0", "0.0")
 
+_NUMBER = re.compile(r"[+-]?\d+(\.\d+(?:[eE][+-]?\d+)?|[eE][+-]?\d+)?", re.ASCII)
+_UNUSUAL_NUMBER = re.compile(r"[\d.+\-e_]+|[+-]?(?:inf|infinity|nan)", re.ASCII | re.IGNORECASE)
 _x = pl.col("x")
 _stripped = _x.str.strip_chars(WHITESPACE)
 
@@ -75,7 +90,7 @@ def as_basic(series: pl.Series) -> pl.Series:
     kind = series.dtype
     if kind in (pl.Int64, pl.Float64, pl.String, pl.Boolean, pl.Date) or is_list(series):
         return series
-    if kind.is_integer():
+    if kind.is_integer() or (kind.is_decimal() and kind.scale == 0):  # type: ignore[attr-defined]
         whole = evaluate(series, _x.cast(pl.Int64, strict=False))
         return whole if whole.null_count() == series.null_count() else evaluate(series, _x.cast(pl.String))
     conversion = _CONVERSIONS.get(kind.base_type())
@@ -178,10 +193,47 @@ def _exact(x: pl.Expr) -> pl.Expr:
     return pl.when(is_exact).then(x).otherwise(None).cast(pl.Int64, strict=False)
 
 
+def number_in(text: str) -> float | int | None:
+    """The number that text holds in its usual form; None for any other text."""
+    found = _NUMBER.fullmatch(text)
+    if found is None:
+        found = _NUMBER.fullmatch(text := text.strip(WHITESPACE))
+    if found is None:
+        return None
+    return float(text) if found[1] or len(text) > 18 else int(text)
+
+
+def may_be_number(text: str) -> bool:
+    """Whether text that `number_in` does not know may be a number to polars: "1.", ".5", "inf"."""
+    return _UNUSUAL_NUMBER.fullmatch(text.strip(WHITESPACE)) is not None
+
+
+def plain_value(value: Any) -> Any:
+    """A scalar of NumPy, Decimal, time or duration as the number or datetime that a column of it would hold."""
+    if isinstance(value, np.datetime64):
+        if np.isnat(value):
+            return None
+        return value.item() if np.datetime_data(value.dtype)[0] == "D" else value.astype("datetime64[us]").item()
+    if isinstance(value, np.float32):
+        return float(str(value))  # 0.1f means 0.1, as in a column
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, decimal.Decimal) and value.is_finite():
+        return int(value) if value == value.to_integral_value() else float(value)
+    if isinstance(value, datetime.timedelta) and value == value:
+        return value.total_seconds()
+    if isinstance(value, datetime.time):
+        return value.hour * 3600 + value.minute * 60 + (value.second * 1_000_000 + value.microsecond) / 1e6
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, (set, frozenset)):
+        return list(value)
+    return value
+
+
 def series_of(value: Any) -> pl.Series:
     """A series of one raw Python value, for the rare values that the fast path of an encoder does not know."""
-    if isinstance(value, np.generic):
-        value = value.item()
+    value = plain_value(value)
     if isinstance(value, (list, tuple, set, frozenset, np.ndarray)):
         value = [item for item in value if item is not None]
         value = value if len({type(item) for item in value}) <= 1 else [str(item) for item in value]

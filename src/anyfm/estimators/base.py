@@ -17,15 +17,23 @@ from anyfm.core.errors import InputError, SettingError, got
 from anyfm.core.rows import Floats, Rows
 from anyfm.core.settings import DataSettings, TrainingSettings, ValidationSettings, parse_settings
 from anyfm.core.task import TASKS, Task
-from anyfm.estimators.inputs import encode_table, frame_of, is_frame, is_sparse, matrix_rows
+from anyfm.estimators.inputs import (
+    encode_table,
+    frame_of,
+    is_frame,
+    is_list_of_rows,
+    is_sparse,
+    matrix_rows,
+    schema_of,
+)
 from anyfm.estimators.keyed import ByFieldAndValue
-from anyfm.model import Model
+from anyfm.model import Model, columns_of
 from anyfm.models import MODELS
 from anyfm.pipeline import PreparedData, fit
 from anyfm.training.split import split_fraction
 
 if TYPE_CHECKING:
-    from anyfm.data.encoder import Encoder
+    from anyfm.data.encoder import Encoded, Encoder
     from anyfm.data.readers import Frame
     from anyfm.explain.contributions import Contributions
     from anyfm.training.history import History
@@ -65,13 +73,13 @@ class TableEstimator(BaseEstimator):  # type: ignore[misc]
         y: ArrayLike,
         sample_weight: ArrayLike | None = None,
         *,
-        eval_set: tuple[Any, ...] | None = None,
+        eval_set: tuple[Any, ...] | list[tuple[Any, ...]] | None = None,
     ) -> E:
         """Train on a table.
 
         Parameters
         ----------
-        X : pandas, polars or Arrow table, array, or sparse matrix of shape (n_samples, n_features)
+        X : pandas, polars or Arrow table, list of mappings, array, or sparse matrix of shape (n_samples, n_features)
             The columns of a table may hold text, numbers, booleans, times and lists. In an array, floats are numbers,
             and whole numbers what they look like: codes or numbers. In a sparse matrix, every column is a feature and
             its entries are the values of that feature.
@@ -79,8 +87,8 @@ class TableEstimator(BaseEstimator):  # type: ignore[misc]
             Two classes, or numbers.
         sample_weight : array of shape (n_samples,), optional
             Weight 3 counts as three copies of the row, weight 0 as none.
-        eval_set : tuple (X, y) or (X, y, sample_weight), optional
-            Rows to choose the best epoch by. Without them, `valid_fraction` of the rows is held out at random (by
+        eval_set : tuple (X, y) or (X, y, sample_weight), or list of such tuples, optional
+            Rows to choose the best epoch by; of several sets the last. Without them, `valid_fraction` of the rows is held out at random (by
             class for a classifier), unless there are fewer than 1000: then training runs all `epochs`.
 
         Returns
@@ -101,10 +109,13 @@ class TableEstimator(BaseEstimator):  # type: ignore[misc]
             train, valid = self._split(data, validation.valid_fraction, seed=values["seed"])
         else:
             train, valid = data, self._checked_eval_set(eval_set)
-        rows, encoder = self._fit_encoded(train, table, target=str(getattr(y, "name", None) or "y"))
+        rows, encoder, valid_rows, warnings = self._encoded(
+            data, train, valid, table, target=str(getattr(y, "name", None) or "y")
+        )
         prepared = PreparedData(
             train=rows,
-            valid=None if valid is None else self._rows(valid.X, encoder).labelled(self._coded(valid.y), valid.weight),
+            valid=valid_rows,
+            warnings=warnings,
             n_features=self.n_features_in_ if encoder is None else encoder.n_features,
             n_fields=1 if encoder is None else encoder.n_fields,
             task=self._task,
@@ -194,6 +205,8 @@ class TableEstimator(BaseEstimator):  # type: ignore[misc]
     def _checked_table(self, X: Any, *, reset: bool) -> Any:
         """X as a polars frame, an array or CSR, of as many columns, and with the names, as in training."""
         least = 2 if reset else 1
+        if is_list_of_rows(X):
+            X = frame_of(columns_of(X, () if reset else self.model_.artifact.require_encoder().columns))
         if is_sparse(X):
             if MODELS[self._model].needs_fields:
                 raise InputError(
@@ -210,6 +223,8 @@ class TableEstimator(BaseEstimator):  # type: ignore[misc]
         return frame
 
     def _checked_eval_set(self, eval_set: Any) -> _Data:
+        if isinstance(eval_set, list) and eval_set and all(isinstance(each, tuple) for each in eval_set):
+            eval_set = eval_set[-1]  # as XGBoost does, where several are given
         if not isinstance(eval_set, (tuple, list)) or len(eval_set) not in (2, 3):
             raise InputError(got("eval_set must be (X, y) or (X, y, sample_weight)", eval_set=type(eval_set).__name__))
         X, y, *weight = eval_set
@@ -229,16 +244,39 @@ class TableEstimator(BaseEstimator):  # type: ignore[misc]
         training, held_out = split_fraction(len(data.y), fraction, seed=seed, stratify=stratify)
         return data.take(training), data.take(held_out)
 
-    def _fit_encoded(self, train: _Data, table: DataSettings, *, target: str) -> tuple[Rows, Encoder | None]:
-        """The training rows, and the encoder fitted to them; no encoder for a sparse matrix."""
-        y = self._coded(train.y)
-        if not is_sparse(train.X):
-            classes = getattr(self, "classes_", None)
-            rows, encoder = encode_table(train.X, train.y, train.weight, table, target=target, classes=classes)
-            return rows.labelled(y, train.weight), encoder
-        if table.fields:
-            raise SettingError(got("fields must be none for a sparse matrix", fields=table.fields))
-        return matrix_rows(train.X).labelled(y, train.weight), None
+    def _encoded(
+        self, data: _Data, train: _Data, valid: _Data | None, table: DataSettings, *, target: str
+    ) -> tuple[Rows, Encoder | None, Rows | None, tuple[str, ...]]:
+        """Training rows, encoder (none for a sparse matrix), validation rows, and warnings.
+
+        The kinds of columns are decided on all rows of `data`; values and bins are learned from the training rows.
+        """
+        y, y_valid = self._coded(train.y), None if valid is None else self._coded(valid.y)
+        if is_sparse(train.X):
+            if table.fields:
+                raise SettingError(got("fields must be none for a sparse matrix", fields=table.fields))
+            held_out = None if valid is None or y_valid is None else self._rows(valid.X, None)
+            if held_out is not None and valid is not None and y_valid is not None:
+                held_out = held_out.labelled(y_valid, valid.weight)
+            return matrix_rows(train.X).labelled(y, train.weight), None, held_out, ()
+        from anyfm.data.suspects import suspect_columns
+
+        schema = schema_of(data.X, frame_of(data.X), table)
+        classes = getattr(self, "classes_", None)
+        encoded, encoder = encode_table(train.X, train.y, train.weight, schema, target=target, classes=classes)
+        rows = encoded.rows.labelled(y, train.weight)
+        encoded = dataclasses.replace(encoded, rows=rows)
+        if valid is None or y_valid is None:
+            return rows, encoder, None, suspect_columns(encoder, encoded, None)
+        held = self._encode(valid.X, encoder)
+        warnings = suspect_columns(encoder, encoded, held)
+        return rows, encoder, held.rows.labelled(y_valid, valid.weight), warnings
+
+    def _encode(self, X: Any, encoder: Encoder) -> Encoded:
+        if is_sparse(X):
+            raise InputError("a model of a table takes a table or an array, got a sparse matrix. Use its toarray()")
+        names = [field.name for field in encoder.schema.fields]
+        return encoder.encode(frame_of(X, names), labelled=False)
 
     def _rows(self, X: Any, encoder: Encoder | None) -> Rows:
         """Rows of what `_checked_table` gave."""
@@ -246,10 +284,7 @@ class TableEstimator(BaseEstimator):  # type: ignore[misc]
             if is_frame(X):
                 raise InputError("a model of a sparse matrix takes a sparse matrix or an array, got a table")
             return matrix_rows(X)
-        if is_sparse(X):
-            raise InputError("a model of a table takes a table or an array, got a sparse matrix. Use its toarray()")
-        names = [field.name for field in encoder.schema.fields]
-        return encoder.encode(frame_of(X, names), labelled=False).rows
+        return self._encode(X, encoder).rows
 
     # ---- parameters and scores
 

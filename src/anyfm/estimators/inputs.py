@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from anyfm.core.settings import DataSettings
 from anyfm.pipeline import with_n_bins
 
 if TYPE_CHECKING:
-    from anyfm.data.encoder import Encoder
+    from anyfm.data.encoder import Encoded, Encoder
     from anyfm.data.readers import Frame
     from anyfm.data.schema import Schema
 
@@ -91,14 +91,8 @@ def _quantities(X: Any, frame: Frame) -> dict[str, Any]:
 
 
 def encode_table(
-    X: Any,
-    y: NDArray[Any],
-    weight: Floats | None,
-    data: DataSettings,
-    *,
-    target: str,
-    classes: NDArray[Any] | None,
-) -> tuple[Rows, Encoder]:
+    X: Any, y: NDArray[Any], weight: Floats | None, schema: Schema, *, target: str, classes: NDArray[Any] | None
+) -> tuple[Encoded, Encoder]:
     """Fit an encoder to training rows, and encode them.
 
     Parameters
@@ -106,8 +100,8 @@ def encode_table(
     X : data frame or array of shape (n_rows, n_columns)
     y : array of shape (n_rows,)
     weight : float32 array of shape (n_rows,), optional
-    data : DataSettings
-        See `schema_of`.
+    schema : Schema
+        Of all rows, those held out included; see `schema_of`.
     target : str
         The name of y in the schema; underscores are appended if a column has that name.
     classes : array of shape (2,), optional
@@ -119,7 +113,6 @@ def encode_table(
     from anyfm.data.target import infer_target
 
     frame = frame_of(X)
-    schema = schema_of(X, frame, data)
     while target in frame.columns:
         target += "_"
     column = read_table({target: y})[target]
@@ -128,7 +121,12 @@ def encode_table(
     else:
         found = infer_target(column, task="binary", positive=classes[1])
     encoder, encoded = Encoder.fit_encode(frame.with_columns(column), replace(schema, target=found), weight=weight)
-    return encoded.rows, encoder
+    return encoded, encoder
+
+
+def is_list_of_rows(X: Any) -> bool:
+    """Whether X is a list of rows, each a mapping of column name to value."""
+    return isinstance(X, (list, tuple)) and len(X) > 0 and all(isinstance(row, Mapping) for row in X)
 
 
 def matrix_rows(X: Any) -> Rows:

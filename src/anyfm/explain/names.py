@@ -28,7 +28,7 @@ def value_name(artifact: Artifact, feature: int) -> str:
     """What a feature's value is called: its text in the encoder, with rounded edges if it is a bin; or its id."""
     encoder = artifact.encoder
     if encoder is None:
-        return f"id {feature}"
+        return f"id {feature if artifact.feature_ids is None else artifact.feature_ids[feature]}"
     field = int(np.searchsorted(encoder.field_offsets, feature, side="right")) - 1
     name = str(encoder.field_values(field)[feature - int(encoder.field_offsets[field])])
     if encoder.fields[field].encoder.type != "bins":
@@ -43,7 +43,9 @@ def encoded_values(artifact: Artifact, rows: Rows) -> tuple[tuple[str, ...], ...
     for block in blocks(artifact, rows):
         row, slot = np.nonzero(block.batch.present)
         ids, fields = block.ids[row, slot].tolist(), np.broadcast_to(block.batch.fields, block.ids.shape)[row, slot]
-        known = {id_: f"id {id_}" if encoder is None else str(encoder.feature(id_)[1]) for id_ in set(ids)}
+        known = {
+            id_: value_name(artifact, id_) if encoder is None else str(encoder.feature(id_)[1]) for id_ in set(ids)
+        }
         for field, at, id_ in zip(fields.tolist(), (row + block.start).tolist(), ids, strict=True):
             texts[field][at].append(known[id_])
     return tuple(tuple(map(" | ".join, of_field)) for of_field in texts)

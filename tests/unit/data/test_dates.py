@@ -60,9 +60,10 @@ class TestParts:
         encoder = fitted([datetime.date(2024, 1, 31), datetime.date(2024, 2, 1)], parts=["day"])
         assert encoder.encode_one({"ts": NOON}).ids.tolist() == encoder.encode_one({"ts": "2024-01-31"}).ids.tolist()
 
-    def test_time_zones_are_converted_to_utc(self):
+    def test_hours_are_those_of_the_zone_of_the_column(self):
         zoned = pl.Series([NOON, NOON]).dt.replace_time_zone("America/New_York")
-        assert fitted(zoned, parts=["hour"]).field_values("ts.hour")[2:] == [17]
+        assert fitted(zoned, parts=["hour"]).field_values("ts.hour")[2:] == [12]
+        assert fitted(zoned, parts=["hour"], time_zone="UTC").field_values("ts.hour")[2:] == [17]
 
 
 class TestBinsOfTimes:

@@ -110,7 +110,9 @@ class TestOverrides:
 
     def test_the_separator_of_tags_is_found(self):
         assert verdict(["a;b", "b;c", "c"] * N, overrides={"x": "tags"}).separator == ";"
-        assert verdict(["a", "b", "c"] * N, overrides={"x": "tags"}).separator == "|"
+        assert verdict(["a b", "b", "c a"] * N, overrides={"x": "tags"}).separator == " "
+        with pytest.raises(InputError, match=r"none of .* occurs in this column \(column 'x', value 'a'\).*x=tags"):
+            verdict(["a", "b", "c"] * N, overrides={"x": "tags"})
 
     @pytest.mark.parametrize(
         ("overrides", "message"),
@@ -118,7 +120,7 @@ class TestOverrides:
             ({"x": "category"}, "field 'x': kind must be one of categorical.* Did you mean 'categorical'"),
             (
                 {"x": {"bins": 3}},
-                "a setting of field 'x' must be one of kind, min_count, n_bins.* Did you mean 'n_bins'",
+                "a setting of field 'x' must be one of format, kind, min_count, missing, n_bins.* Did you mean 'n_bins'",
             ),
             ({"x": {"n_bins": 1}}, "field 'x': n_bins must be an integer from 2"),
             ({"x": {"parts": ["era"]}}, "field 'x': parts must be some of year, quarter"),

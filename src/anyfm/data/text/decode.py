@@ -21,13 +21,16 @@ def labels_in_file(text: TextRows) -> Floats:
     """The labels as they are in the file, float32 of shape (n_rows,)."""
     y = text.rows.y
     assert y is not None
-    return np.where(y == 1, 1, text.negative_label).astype(np.float32) if _is_classification(text) else y
+    if not _is_classification(text):
+        return y
+    return np.where(y == 1, text.positive_label, text.negative_label).astype(np.float32)
 
 
 def columns_of_ids(text: TextRows, *, is_libffm: bool) -> dict[str, Any]:
     """The label and the ids: one column per slot for rows of fixed width, otherwise columns of lists."""
     rows, labels = text.rows, labels_in_file(text)
-    columns: dict[str, Any] = {"label": labels.astype(np.int8) if _is_classification(text) else labels}
+    is_whole = _is_classification(text) and bool((labels == np.round(labels)).all())
+    columns: dict[str, Any] = {"label": labels.astype(np.int64) if is_whole else labels}
     if rows.offsets is not None:
         for name, array in (("fields", rows.fields), ("ids", rows.ids), ("values", rows.values)):
             if array is not None:

@@ -9,10 +9,10 @@ The grammar, for both formats::
     blanks  = one or more spaces and tabs
     entry   = id ":" value                         libsvm
             | field ":" id ":" value               libffm
-    id, field = decimal digits                     counted from 0, at most 2147483646
+    id, field = decimal digits                     counted from 0; ids are below 2^64, fields at most 2147483646
     label, value = [+|-] digits [. digits] [(e|E) [+|-] digits]    or with no digits on one side of the point
 
-In libsvm files a "#" starts a comment that runs to the end of the line. There are no comments in libffm files.
+In libsvm files "qid:" and digits may follow the label: the group of the row. A "#" starts a comment that runs to the end of the line. There are no comments in libffm files.
 
 Labels and values become the nearest float32; one too large for that is an error, one too small becomes 0. "nan", "inf"
 and hexadecimal numbers are errors. Legal, and preserved: entries in any order, an id several times in a row, several
@@ -27,7 +27,7 @@ import glob
 import logging
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,7 @@ from anyfm.core.task import TASKS, get_task
 from anyfm.core.threads import thread_count
 from anyfm.data.files import find_paths
 from anyfm.data.messages import check_choice, input_error
+from anyfm.data.text.renumber import FeatureIds, Renumbered, is_sparse, with_numbers
 
 _log = logging.getLogger(__name__)
 
@@ -72,8 +73,14 @@ class TextRows:
         As given, or one more than the largest id and field; n_fields is 1 for libsvm.
     task : str
         "binary" (y holds 0 and 1) or "regression".
-    negative_label : int
-        For binary tasks, the label of the negative class in the file: 0, or -1, which became 0 in y.
+    label_reason : str
+        Why it is this task.
+    negative_label, positive_label : number
+        For binary tasks, the labels of the two classes in the file, such as 0 and 1, -1 and 1, or 1 and 2.
+    feature_ids : uint64 array of shape (n_features,), optional
+        The ids of the file, ascending, where the ids of `rows` are their numbers instead.
+    group : int64 array of shape (n_rows,), optional
+        The ``qid`` of each row.
     n_unseen : int
         Entries dropped because their id or field lies beyond n_features or n_fields.
     n_blank_lines : int
@@ -86,10 +93,14 @@ class TextRows:
     n_features: int
     n_fields: int
     task: str
-    negative_label: int
+    negative_label: float
     n_unseen: int
     n_blank_lines: int
     n_shared_ids: int
+    positive_label: float = 1
+    label_reason: str = ""
+    feature_ids: FeatureIds | None = None
+    group: NDArray[np.int64] | None = None
 
     def __repr__(self) -> str:
         return (
@@ -125,6 +136,9 @@ def read_text(
     n_fields: int | None = None,
     unseen: str = "refuse",
     task: str = "auto",
+    labels: tuple[float, float] | None = None,
+    feature_ids: FeatureIds | None = None,
+    number_ids: bool = False,
     n_threads: int = 0,
 ) -> TextRows:
     """Read libsvm or libffm text files; the grammar is at the top of this module.
@@ -141,8 +155,13 @@ def read_text(
         What happens to entries beyond n_features and n_fields: "refuse" makes them an error, which is right for
         training; "drop" leaves them out of their rows and counts them, which is right for scoring with a model.
     task : str
-        "binary" allows the labels 0 and 1, or -1 and 1; "regression" any number. "auto" is binary if the labels
-        are those of one of the two pairs.
+        "binary" allows two different whole numbers; "regression" any number. "auto" is binary if there are two.
+    labels : tuple of two numbers, optional
+        The labels of the negative and the positive class, where they are known already.
+    feature_ids : uint64 array of shape (n_features,), optional
+        The ids of training, ascending, where ids became their numbers: other ids are dropped.
+    number_ids : bool
+        Whether ids become numbers where a few are spread over a wide range, or where they have more than 31 bits.
     n_threads : int
         0 means all cores of this process. The result does not depend on it.
 
@@ -167,37 +186,124 @@ def read_text(
     format = source_format(source, format)
     _names(source)
     paths = list(map(str, find_paths(source)))
+    is_wide = feature_ids is not None
+    own_labels = labels is not None and labels not in ((0, 1), (-1, 1))
     grammar = _Grammar(
         is_libffm=format == "libffm",
-        is_binary=task != "auto" and get_task(task).is_classification,
+        is_binary=task != "auto" and get_task(task).is_classification and not own_labels,
         drop_unseen=unseen == "drop",
-        max_id=(n_features or MAX_FEATURES) - 1,
+        max_id=MAX_FEATURES - 1 if is_wide else (n_features or MAX_FEATURES) - 1,
         max_field=(n_fields or MAX_FEATURES) - 1,
     )
-    parser = grammar.parser(thread_count(n_threads))
-    for path in paths:
+    n_threads = thread_count(n_threads)
+    refused: InputError | None = None
+    rewrite = Renumbered(format) if is_wide and int(feature_ids[-1]) >= MAX_FEATURES else None  # type: ignore[index]
+    while True:
         try:
-            _feed(parser, path, grammar)
-        except OSError as error:
-            raise input_error(f"the file cannot be read: {error.strerror or error}", file=path) from error
-    found = parser.finish()
-    task, negative_label = _task(task, found["labels"], paths)
+            found = _parse(paths, grammar, n_threads, rewrite)
+            break
+        except _Fault as fault:
+            if rewrite is None and (fault.is_group or (fault.is_large_id and (number_ids or is_wide))):
+                rewrite = Renumbered(format)
+            elif grammar.is_binary and fault.part == "label" and labels is None and fault.is_number:
+                grammar = replace(grammar, is_binary=False)
+                refused = fault.error
+            else:
+                raise fault.error from None
+    task, negative, positive, reason = _labels(task, found, labels, paths)
+    if refused is not None and task == "regression":
+        raise refused
     y = found["y"]
-    if negative_label == -1:
-        np.maximum(y, 0, out=y)
-        _log.info("the labels -1 and 1 were read as 0 and 1")
+    if task != "regression":
+        y = (y == np.float32(positive)).astype(np.float32)
     if found["n_dropped"]:
         _log.info("%d entries with unseen ids or fields were dropped", found["n_dropped"])
+    rows = _rows(found, y, with_fields=grammar.is_libffm)
+    n_features, rows, feature_ids, n_unknown = _numbered(
+        rows, rewrite, n_features or found["max_id"] + 1, feature_ids, number_ids=number_ids
+    )
     return TextRows(
-        rows=_rows(found, y, with_fields=grammar.is_libffm),
-        n_features=n_features or found["max_id"] + 1,
+        rows=rows,
+        n_features=n_features,
         n_fields=(n_fields or found["max_field"] + 1) if grammar.is_libffm else 1,
         task=task,
-        negative_label=negative_label,
-        n_unseen=found["n_dropped"],
+        negative_label=negative,
+        positive_label=positive,
+        label_reason=reason,
+        n_unseen=found["n_dropped"] + n_unknown,
         n_blank_lines=found["n_blank_lines"],
         n_shared_ids=found["n_shared_ids"],
+        feature_ids=feature_ids,
+        group=_group(rewrite, rows.n_rows, paths),
     )
+
+
+def _numbered(
+    rows: Rows, rewrite: Renumbered | None, n_features: int, known: FeatureIds | None, *, number_ids: bool
+) -> tuple[int, Rows, FeatureIds | None, int]:
+    """n_features, the rows with numbers for ids, the ids in order of their numbers, and how many entries were left out."""
+    ids = rows.ids
+    if rewrite is not None:
+        in_file = rewrite.ids()
+        ids = in_file[rows.ids] if len(in_file) else rows.ids
+        largest = int(in_file.max(initial=np.uint64(0)))
+        if known is None and largest < MAX_FEATURES and not (number_ids and is_sparse(ids, largest + 1)[0]):
+            return max(largest + 1, 1), replace(rows, ids=ids.astype(np.int32)), None, 0
+        distinct = np.sort(in_file)
+    else:
+        sparse, distinct = (
+            is_sparse(ids, n_features) if number_ids and known is None else (False, np.zeros(0, np.uint64))
+        )
+        if known is None and not sparse:
+            return n_features, rows, None, 0
+    known = distinct if known is None else known
+    rows, n_unknown = with_numbers(rows, ids, known)
+    _log.info("%d ids of the text files are numbered", len(known))
+    return len(known), rows, known, n_unknown
+
+
+def _group(rewrite: Renumbered | None, n_rows: int, paths: list[str]) -> NDArray[np.int64] | None:
+    if rewrite is None or not rewrite.groups:
+        return None
+    if len(rewrite.groups) != n_rows:
+        rule = f"every row must have a group (qid:), or none, but {len(rewrite.groups)} of {n_rows} rows have one"
+        raise input_error(rule, file=paths[0])
+    return np.array(rewrite.groups, np.int64)
+
+
+class _Fault(Exception):
+    """What the parser refuses: the part of the line, the bytes there, and the error in words."""
+
+    def __init__(self, part: str, found: bytes, error: InputError) -> None:
+        self.part, self.found, self.error = part, found, error
+
+    @property
+    def is_group(self) -> bool:
+        return self.found.startswith(b"qid:")
+
+    @property
+    def is_large_id(self) -> bool:
+        return self.part == "id" and self.found.partition(b":")[0].isdigit() and len(self.found) > 9
+
+    @property
+    def is_number(self) -> bool:
+        try:
+            return bool(np.isfinite(float(self.found)))
+        except ValueError:
+            return False
+
+
+def _parse(paths: list[str], grammar: _Grammar, n_threads: int, rewrite: Renumbered | None) -> dict[str, Any]:
+    if rewrite is not None:
+        grammar = replace(grammar, max_id=MAX_FEATURES - 1)
+    parser = grammar.parser(n_threads)
+    for path in paths:
+        try:
+            _feed(parser, path, grammar, rewrite)
+        except OSError as error:
+            raise input_error(f"the file cannot be read: {error.strerror or error}", file=path) from error
+    found: dict[str, Any] = parser.finish()
+    return found
 
 
 def _names(source: Source) -> list[str]:
@@ -228,11 +334,11 @@ class _Grammar:
         )
 
     def refuse(self, fault: tuple[str, int, int, bytes] | None, path: str) -> None:
-        """Raise InputError for a fault of the parser: the part of the line, line, column, and the bytes there."""
+        """Raise _Fault for a fault of the parser: the part of the line, line, column, and the bytes there."""
         if fault is not None:
             part, line, column, found = fault
             text = found.decode("utf-8", "backslashreplace")
-            raise input_error(
+            error = input_error(
                 f"expected {self._expected(part)}" + ("" if text else ", but the line ends"),
                 file=path,
                 line=line,
@@ -240,6 +346,7 @@ class _Grammar:
                 value=text or None,
                 remedy=self._remedy(part, found),
             )
+            raise _Fault(part, found, error)
 
     def _expected(self, part: str) -> str:
         end = "and then a blank or the end of the line"
@@ -260,15 +367,14 @@ class _Grammar:
             return "Entries of libffm are field:id:value. If this is a libsvm file, choose the format 'libsvm'."
         if not self.is_libffm and part == "value" and b":" in found:
             return "Entries of libsvm are id:value. If this is a libffm file, choose the format 'libffm'."
-        if found.startswith(b"qid:"):
-            return "Ranking groups (qid) are not supported: remove them."
         return "Leave entries whose value is missing out of the row." if part == "value" else None
 
 
-def _feed(parser: Any, path: str, grammar: _Grammar) -> None:
+def _feed(parser: Any, path: str, grammar: _Grammar, rewrite: Renumbered | None) -> None:
     """Pass a file to the parser, block by block, so that memory stays small and Ctrl-C works."""
     buffer = bytearray(_BLOCK_BYTES)
     block = np.frombuffer(buffer, np.uint8)
+    begun = b""  # the line that a block ends with, where text is rewritten
     with open(path, "rb", buffering=0) as file:
         n = file.readinto(buffer)
         for magic, name in _COMPRESSED.items():
@@ -276,22 +382,51 @@ def _feed(parser: Any, path: str, grammar: _Grammar) -> None:
                 raise input_error(f"the file is compressed ({name})", file=path, remedy="Decompress it first.")
         start = len(codecs.BOM_UTF8) if buffer.startswith(codecs.BOM_UTF8) else 0
         while n:
-            grammar.refuse(parser.feed(block[start:n]), path)
+            if rewrite is None:
+                grammar.refuse(parser.feed(block[start:n]), path)
+            else:
+                whole, newline, rest = bytes(buffer[start:n]).rpartition(b"\n")
+                if newline:
+                    text = rewrite(begun + whole + newline)
+                    grammar.refuse(parser.feed(np.frombuffer(text, np.uint8)), path)
+                    begun = b""
+                begun += rest
             n, start = file.readinto(buffer), 0
+    if rewrite is not None and begun:
+        grammar.refuse(parser.feed(np.frombuffer(rewrite(begun), np.uint8)), path)
     grammar.refuse(parser.end_file(), path)
 
 
-def _task(task: str, labels: list[tuple[int, int, float] | None], paths: list[str]) -> tuple[str, int]:
-    """The task, and the label of the negative class.
+def _labels(
+    task: str, found: dict[str, Any], known: tuple[float, float] | None, paths: list[str]
+) -> tuple[str, float, float, str]:
+    """The task, the labels of the negative and of the positive class, and the reason in words.
 
     Parameters
     ----------
-    labels : list of three (file, line, value) or None
-        Where 0, -1 and labels other than 0, 1 and -1 first occur.
+    found : dict
+        Of which "labels" are three (file, line, value) or None: where 0, -1 and other labels than 0, 1 and -1 first
+        occur.
     """
-    zero, minus_one, other = labels
-    if task == "regression" or (task == "auto" and other is not None):
-        return "regression", 0
+    zero, minus_one, other = found["labels"]
+    if task == "regression":
+        return "regression", 0, 1, "as asked"
+    if known is not None and known not in ((0, 1), (-1, 1)):
+        strange = ~np.isin(found["y"], np.array(known, np.float32))
+        if strange.any():
+            row = int(np.argmax(strange))
+            rule = f"a label must be {known[0]:g} or {known[1]:g}, as in training"
+            raise input_error(rule, file=paths[0], row=row + 1, value=float(found["y"][row]))
+        return "binary", *known, "as in training"
+    if other is not None:
+        distinct = np.unique(found["y"])
+        if len(distinct) == 2 and (distinct == np.round(distinct)).all():
+            low, high = map(int, distinct.tolist())
+            return "binary", low, high, f"{low} or {high}; {high} is positive"
+        reason = f"{len(distinct):,} distinct labels"
+        if len(distinct) <= 20 and (distinct == np.round(distinct)).all():
+            reason += ". If they are classes, train one model for each class against the rest, with labels 0 and 1"
+        return "regression", 0, 1, reason
     if zero is not None and minus_one is not None:
         file, line, value = max(zero, minus_one)
         raise input_error(
@@ -301,7 +436,10 @@ def _task(task: str, labels: list[tuple[int, int, float] | None], paths: list[st
             value=int(value),
             remedy="If they are numbers to predict, choose the task 'regression'.",
         )
-    return "binary", -1 if minus_one is not None else 0
+    negative = -1 if minus_one is not None else 0
+    if negative:
+        _log.info("the labels -1 and 1 were read as 0 and 1")
+    return "binary", negative, 1, f"{negative} or 1"
 
 
 def _rows(found: dict[str, Any], y: NDArray[np.float32], *, with_fields: bool) -> Rows:

@@ -257,7 +257,10 @@ def test_ids_with_several_fields_are_legal_and_counted(written, text, n_shared):
         ("-1 +1", "binary", [0, 1], -1),
         ("-1 -1", "binary", [0, 0], -1),
         ("1 1.0", "binary", [1, 1], 0),
-        ("1 2", "regression", [1, 2], 0),
+        ("1 2", "binary", [0, 1], 1),
+        ("7 3 7", "binary", [1, 0, 1], 3),
+        ("1 2 3", "regression", [1, 2, 3], 0),
+        (".5 1.5", "regression", [0.5, 1.5], 0),
         ("-1 0 1 .5", "regression", [-1, 0, 1, 0.5], 0),
     ],
 )
@@ -285,7 +288,7 @@ def test_labels_0_and_minus_1_together_are_refused(written, task):
 
 def test_other_labels_are_refused_for_a_binary_task(written):
     with pytest.raises(InputError, match=r"label, 0, 1 or -1.* line 2, column 1, value '2'.*regression"):
-        read_text(written("0\n2\n"), task="binary")
+        read_text(written("0\n2\n3\n"), task="binary")
 
 
 # --- unseen ids and fields ----------------------------------------------------------------------------------------
