@@ -135,6 +135,18 @@ def test_training_gives_the_same_bytes_again(engine: str, trial: Trial) -> None:
     assert same(outcome(trial).parameters, again.parameters)
 
 
+@pytest.mark.parametrize("case", ["linear", "fm-8", "ffm-4", "afm-5-3", "deepfm"])
+def test_training_gives_the_same_bytes_on_more_threads_than_the_kernels_use(case: str) -> None:
+    """Native kernels divide the features among eight threads at most."""
+    train = random_rows("shared", 4500, weighted=True)
+    states = []
+    for n_threads in (1, 16):
+        made = prepared("native", make_model(case), train, n_threads=n_threads)
+        run_epoch(made, train, 1, at_most=200)
+        states.append(made.state())
+    assert same(*states)
+
+
 # ---- training
 
 
@@ -299,7 +311,7 @@ def test_epochs_after_load_state_are_the_same_bytes(
     saved = straight.state()
     copied = {name: array.copy() for name, array in saved.items()}
 
-    resumed = build(engine, model, n_threads=1 if ANY_N_THREADS[engine] else 2)
+    resumed = build(engine, model, n_threads=2 if ANY_N_THREADS[engine] else 1)
     resumed.prepare(random_rows(kind, 100, seed=8, task=task), seed=98)  # forgotten by the next call
     resumed.prepare(train, seed=99)
     resumed.load_state(saved)
