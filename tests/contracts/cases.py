@@ -80,6 +80,10 @@ ANY_N_THREADS = {"native": True, "torch": False}
 N_THREADS = {"native": (1, 2, 3, 8), "torch": (1, 2)}
 
 
+def has_linear_terms(case: str) -> bool:
+    return getattr(make_model(case).settings, "linear", True) is not False
+
+
 def of_every_model(*, engine: str | None = None) -> pytest.MarkDecorator:
     """Parametrize a test by `engine` and `case`: every model that the engine trains."""
     pairs = [(name, case) for name in ENGINES if engine in (None, name) for case in CASES_OF[name]]

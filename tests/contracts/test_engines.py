@@ -19,6 +19,7 @@ from tests.random_rows import (
     N_FEATURES,
     N_FIELDS,
     as_ragged,
+    entries,
     few_value_rows,
     learnable_rows,
     random_parameters,
@@ -33,6 +34,7 @@ from .cases import (
     N_THREADS,
     build,
     finite_differences,
+    has_linear_terms,
     has_setting,
     is_per_feature,
     make_model,
@@ -241,7 +243,7 @@ def test_a_step_of_one_row_moves_every_vector_against_its_gradient(
         made.step(train, np.array([i]))
         after = made.parameters()
         for name, spec in model.parameter_specs(N_FEATURES, N_FIELDS).items():
-            if not is_per_feature(spec) or (name == "linear" and model.settings.to_dict().get("linear") is False):
+            if not is_per_feature(spec) or (name == "linear" and not has_linear_terms(case)):
                 continue
             width = spec.shape[-1] if len(spec.shape) > 1 else 1
             moved = (before[name].astype(np.float64) - after[name]).reshape(-1, width)
@@ -361,6 +363,60 @@ def test_rows_of_weight_zero_teach_nothing(engine: str, case: str, kind: str, ta
     before = made.parameters()
     assert made.step(data, np.arange(64, 128)) == 0
     assert same(before, made.parameters())
+
+
+@of_every_model()
+def test_a_weight_counts_in_the_gradient(engine: str, case: str) -> None:
+    """Half of the rows have feature 0, of which targets of 1 weigh more; the others feature 1, where those of 0 do."""
+    ids, y = np.meshgrid(np.arange(2, dtype=np.int32), np.arange(2, dtype=np.float32))
+    ids, y = np.tile(ids.ravel(), 100), np.tile(y.ravel(), 100)
+    cells = np.stack([ids, np.full(400, 2, np.int32)], axis=1)
+    train = Rows(ids=cells, y=y, weight=np.where(ids != y, 4, 1).astype(np.float32))
+    made = trained(engine, make_model(case), train, epochs=4, n_features=3, n_fields=2)
+    logits = made.logits(Rows(ids=np.array([[0, 2], [1, 2]], np.int32)))
+    if has_linear_terms(case):
+        assert logits[0] > 0.3
+        assert logits[1] < -0.3
+    else:
+        assert logits[0] > logits[1]
+
+
+@of_every_model()
+@pytest.mark.parametrize("kind", ["values", "ragged-values"])
+def test_a_step_changes_the_features_of_its_rows_only(engine: str, case: str, kind: str) -> None:
+    train = random_rows(kind, 300)
+    made = trained(engine, make_model(case), train, epochs=1)
+    order = np.array([i for i in range(300) if 0 not in entries(train, i)[0]])[:20]
+    seen = np.unique(train.take(order).ids)
+    before = made.parameters()
+    made.step(train, order)
+    after = made.parameters()
+    specs = made.model.parameter_specs(N_FEATURES, N_FIELDS)
+    rest = np.setdiff1d(np.arange(N_FEATURES), seen)
+    assert 0 in rest
+    for name in (name for name, spec in specs.items() if is_per_feature(spec)):
+        assert before[name][rest].tobytes() == after[name][rest].tobytes(), name
+    assert not same(before, after)
+
+
+@pytest.mark.parametrize("case", ["afm-5-3", "deepfm-sigmoid"])
+def test_dropout_differs_from_epoch_to_epoch(engine: str, case: str) -> None:
+    """The loss of the same rows with the same parameters: learning rates are next to nothing."""
+    train, sizes = learnable_rows(300, seed=0), {"n_features": 24, "n_fields": 4}
+    still = dict.fromkeys(("learning_rate", "mlp_learning_rate", "attention_learning_rate"), 1e-12)
+    still = {name: value for name, value in still.items() if has_setting(case, name)}
+    losses = {}
+    for dropout in (0.0, 0.5):
+        changes = {"dropout": dropout, "init_scale": 5, "l2_factors": 0.0}
+        state = trained(engine, make_model(case, **changes), train, epochs=3, **sizes).state()
+        made = prepared(engine, make_model(case, **changes, **still), train, **sizes)
+        made.load_state(state)
+        losses[dropout] = []
+        for epoch in (4, 5, 6):
+            made.begin_epoch(epoch)
+            losses[dropout].append(made.step(train, np.arange(8)))
+    assert losses[0.0] == pytest.approx([losses[0.0][0]] * 3, rel=1e-6)
+    assert min(abs(np.diff(losses[0.5]))) > 1e-3
 
 
 @of_every_model()
