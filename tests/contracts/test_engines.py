@@ -242,6 +242,8 @@ def test_a_step_of_one_row_moves_every_vector_against_its_gradient(
         before = made.parameters()
         made.step(train, np.array([i]))
         after = made.parameters()
+        if has_linear_terms(case):
+            assert (before["bias"] - after["bias"]) * finite_differences(model, before, row, "bias") > 0
         for name, spec in model.parameter_specs(N_FEATURES, N_FIELDS).items():
             if not is_per_feature(spec) or (name == "linear" and not has_linear_terms(case)):
                 continue
@@ -419,14 +421,21 @@ def test_dropout_differs_from_epoch_to_epoch(engine: str, case: str) -> None:
     assert min(abs(np.diff(losses[0.5]))) > 1e-3
 
 
-@of_every_model()
-@pytest.mark.parametrize("task", TASKS)
-def test_weights_are_copies_to_the_statistics_of_training(engine: str, case: str, task: str) -> None:
+@pytest.mark.parametrize(
+    ("engine", "case", "kind", "task"),
+    [
+        (engine, *combination)
+        for engine in ENGINES
+        for combination in pairwise(CASES_OF[engine], ("values", "ragged-values"), TASKS)
+    ],
+    indirect=["engine"],
+)
+def test_weights_are_copies_to_the_statistics_of_training(engine: str, case: str, kind: str, task: str) -> None:
     """Counts, scale and base rate of rows of weight n are those of n copies: training starts from the same parameters.
 
     Steps differ: Adagrad adds up the square of a threefold gradient, or three squares.
     """
-    weighted = random_rows("values", task=task, weighted=True)
+    weighted = random_rows(kind, task=task, weighted=True)
     assert weighted.y is not None
     assert weighted.weight is not None
     copies = weighted.take(np.repeat(np.arange(weighted.n_rows), weighted.weight.astype(np.int64)))
@@ -482,10 +491,16 @@ def test_values_of_one_are_the_same_as_none(engine: str, case: str) -> None:
 
 
 @of_every_model()
-def test_a_feature_never_trained_has_no_factors(engine: str, case: str) -> None:
+@pytest.mark.parametrize("absent", [True, False])
+def test_a_feature_never_trained_has_no_factors(engine: str, case: str, absent: bool) -> None:
+    """It is in no row, or in rows of weight 0 only."""
     train = random_rows("fixed", 100)
-    without = replace(train, ids=np.where(train.ids == 3, 4, train.ids).astype(np.int32))
-    found = trained(engine, make_model(case), without).parameters()
+    has_it = (train.ids == 3).any(axis=1)
+    assert train.y is not None
+    data = replace(train, ids=np.where(train.ids == 3, 4, train.ids).astype(np.int32))
+    if not absent:
+        data = train.labelled(train.y, np.where(has_it, 0, 1).astype(np.float32))
+    found = trained(engine, make_model(case), data).parameters()
     for name in found.keys() & {"linear", "factors", "field_factors"}:
         assert not found[name][3].any() or (case == "ffm-libffm" and name == "field_factors")  # libffm draws them all
         assert found[name][4].any() or name == "linear"
