@@ -1,6 +1,6 @@
-# make demo   builds, then walks the whole way on real data
+# make demo   builds, then runs the main job on real data
 # make test   builds, then runs all tests
-# make lint   ruff, mypy, clang-format
+# make lint   ruff, mypy, import-linter, clang-format
 # make bench  speed beside the peers that are installed
 PYTHON ?= python3
 VENV := .venv
@@ -31,7 +31,7 @@ demo: $(VENV)/.built
 	$(BIN)/anyfm demo
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadscope
 
 # The native tests under AddressSanitizer and UndefinedBehaviorSanitizer, in every build of the kernels that runs here.
 SANITIZED := build/sanitized
@@ -53,6 +53,7 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 	$(CLANG_FORMAT) --dry-run -Werror $(NATIVE)
 
 format: $(VENV)/.dev

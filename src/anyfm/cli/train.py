@@ -101,7 +101,7 @@ def _show_result(output: Output, model: Model, out: Path) -> None:
     from anyfm.training.history import STOP_REASONS
 
     history, seconds = model.history, model.seconds
-    times = [f"{name} {seconds_text(seconds[name])}" for name in ("read", "encode", "train") if seconds[name]]
+    times = [f"{name} {seconds_text(seconds[name])}" for name in ("read", "encode", "search", "train") if seconds[name]]
     output.facts(
         [
             ("model", model.name),
@@ -111,10 +111,23 @@ def _show_result(output: Output, model: Model, out: Path) -> None:
                 f"{history.best_epoch} of {history.n_epochs} ({STOP_REASONS[history.stop_reason or 'epochs']})",
             ),
             *metric_facts(model.metrics),
+            *_search_facts(model),
             ("time", f"{', '.join(times)} ({model.rows_per_second:,.0f} rows/s)"),
             ("saved to", str(out)),
         ]
     )
+
+
+def _search_facts(model: Model) -> list[tuple[str, str]]:
+    """What the search for settings tried, the best first."""
+    trials = sorted(model.artifact.training.get("search", ()), key=lambda trial: trial["loss"] or float("inf"))
+    facts: list[tuple[str, str]] = []
+    for trial in trials:
+        settings = settings_text(trial["settings"]) if trial["settings"] else "defaults"
+        loss = "diverged" if trial["loss"] is None else f"loss {trial['loss']:.5f}"
+        chosen = ", chosen" if trial["chosen"] else ""
+        facts.append(("search" if not facts else "", f"{settings}: {loss}, {trial['n_epochs']} epochs{chosen}"))
+    return facts
 
 
 def _result(model: Model, data: PreparedData, out: Path) -> dict[str, Any]:

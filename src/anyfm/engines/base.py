@@ -201,10 +201,15 @@ class GradientEngine(Engine):
     def _prior(self, spec: ParameterSpec, statistics: TrainingStatistics) -> Any:
         assert spec.prior is not None
         prior: Prior = spec.prior(statistics)
+        precision, fixed = [prior.start] * self.n_fields, False
+        if spec.l2 is not None:
+            precision, fixed = [spec.l2] * self.n_fields, True
+        elif spec.l2_per_occurrence is not None:
+            precision, fixed = (spec.l2_per_occurrence * statistics.mean_counts(self.n_fields)).tolist(), True
         return kernels.Prior(
-            precision=[prior.start if spec.l2 is None else spec.l2] * self.n_fields,
+            precision=precision,
             expected=prior.expected,
-            strength=prior.strength if spec.l2 is None else np.inf,
+            strength=np.inf if fixed else prior.strength,
             lower=prior.lower,
             upper=prior.upper,
             fraction=prior.fraction,

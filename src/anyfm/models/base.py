@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +21,14 @@ from anyfm.optim.initial import Normal
 from anyfm.optim.optimizers import Adagrad, Adam
 from anyfm.optim.priors import factor_prior
 
+A = TypeVar("A", bound="AutomaticFactorSettings")
+
 LEARNING_RATE = "Adagrad's learning rate, divided by the Euclidean norm of a mean row"
 L2_LINEAR = "L2 penalty of each linear weight in the summed loss; none: estimated for each field"
+L2_PER_OCCURRENCE = (
+    "L2 penalty of each factor, divided by the mean count of its field's features, in place of an estimated penalty; "
+    "none: l2_factors"
+)
 L2_FACTORS = "L2 penalty of each factor in the summed loss; none: estimated for each field"
 INIT_SCALE = "standard deviation of the factors' initial values, relative to their prior"
 NORMALIZE = "divide the values of each row by their Euclidean norm"
@@ -45,7 +51,24 @@ class FactorSettings(ModelSettings):
 
     n_factors: int = setting(16, integer(1, 256), "length of each feature's latent vector")
     l2_factors: float | None = setting(None, optional(real(0)), L2_FACTORS)
+    l2_per_occurrence: float | None = setting(None, optional(real(0, above=True)), L2_PER_OCCURRENCE)
     init_scale: float = setting(0.1, real(0), INIT_SCALE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AutomaticFactorSettings(FactorSettings):
+    """Settings of a model whose number of factors follows the number of fields."""
+
+    n_factors: int | None = setting(  # type: ignore[assignment]
+        None,
+        optional(integer(1, 256)),
+        "length of each feature's latent vector; none: 32 for up to 8 fields, 16 for up to 11, 8 from 12 on",
+    )
+
+    def resolve(self: A, n_fields: int) -> A:
+        """These settings with n_factors decided: in a row of few fields each pair has to carry more."""
+        automatic = 32 if n_fields <= 8 else 16 if n_fields <= 11 else 8
+        return replace(self, n_factors=automatic) if self.n_factors is None else self
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,6 +156,10 @@ class BaseModel(ABC):
         """The parameters as a kernel that only scores has them."""
         return parameters
 
+    def candidates(self, n_fields: int) -> Sequence[Mapping[str, Any]]:
+        """Settings worth trying beside the defaults, which a search on validation rows chooses from."""
+        return ()
+
     def floats_per_row(self, n_slots: int, n_fields: int) -> int:
         """How many values `logits` lays out for the pairs of a row: what bounds the memory of a batch. 0: few."""
         return 0
@@ -180,19 +207,35 @@ class BaseModel(ABC):
 
 def factor_specs(n_features: int, settings: FactorSettings, *, target_power: float = 0.5) -> dict[str, ParameterSpec]:
     """Bias, linear weights and one latent vector per feature."""
-    prior = factor_prior(settings.n_factors)
+    n_factors = settings.n_factors
+    prior = factor_prior(n_factors)
     return {
         **bias_and_linear(n_features, l2=settings.l2_linear),
         "factors": ParameterSpec(
-            (n_features, settings.n_factors),
+            (n_features, n_factors),
             Adagrad(accumulator=0.1),
             per_feature=True,
-            initial=Normal(lambda s: settings.init_scale * prior(s).initial_std(settings.n_factors)),
+            initial=Normal(lambda s: settings.init_scale * prior(s).initial_std(n_factors)),
             prior=prior,
             l2=settings.l2_factors,
+            l2_per_occurrence=settings.l2_per_occurrence,
             target_power=target_power,
         ),
     }
+
+
+def factor_candidates(n_factors: int) -> Sequence[Mapping[str, Any]]:
+    """What a search tries for a model of factors beside its defaults.
+
+    A faster learning rate, more or fewer factors, and penalties in proportion to how often a field's values occur:
+    where the curvature that the estimated penalties are based on says little, one of these does better.
+    """
+    return (
+        {"learning_rate": 1.0},
+        {"n_factors": 32 if n_factors < 32 else 8},
+        {"l2_per_occurrence": 0.1},
+        {"l2_per_occurrence": 0.03, "learning_rate": 1.0, "n_factors": 32},
+    )
 
 
 def linear_part(batch: Batch) -> Array:

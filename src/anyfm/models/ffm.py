@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from anyfm.core.settings import choice, flag, integer, optional, real, setting
 from anyfm.core.task import Array
-from anyfm.models.base import INIT_SCALE, BaseModel, NormalizeSettings, linear_part
+from anyfm.models.base import INIT_SCALE, L2_PER_OCCURRENCE, BaseModel, NormalizeSettings, linear_part
 from anyfm.models.batch import Batch
 from anyfm.models.pairs import Doubles, PairTerms
 from anyfm.models.parameters import ParameterSpec, bias_and_linear
@@ -35,6 +35,7 @@ class FFMSettings(NormalizeSettings):
     l2_factors: float | None = setting(
         None, optional(real(0)), "L2 penalty of each factor; none: estimated for each pair of fields"
     )
+    l2_per_occurrence: float | None = setting(None, optional(real(0, above=True)), L2_PER_OCCURRENCE)
     init_scale: float = setting(0.1, real(0), INIT_SCALE)
     linear: bool = setting(True, flag(), "whether the model has a bias and linear terms")
     optimizer: str = setting(
@@ -92,6 +93,7 @@ class FFM(BaseModel):
                 initial=FieldUniform(width, centred=not libffm, unseen=libffm),
                 prior=field_factor_prior,
                 l2=max(l2, _NO_PENALTY) if libffm and l2 is not None else l2,
+                l2_per_occurrence=settings.l2_per_occurrence,
                 target_power=0.5,
             ),
         }
@@ -109,6 +111,16 @@ class FFM(BaseModel):
 
     def resolve(self, n_fields: int) -> FFM:
         return FFM(replace(self.settings, n_factors=self._n_factors(n_fields)))
+
+    def candidates(self, n_fields: int) -> Sequence[Mapping[str, Any]]:
+        if self._is_libffm:
+            return ()
+        return (
+            {"learning_rate": 1.0},
+            {"l2_per_occurrence": 0.1},
+            {"l2_per_occurrence": 0.01},
+            {"l2_per_occurrence": 0.003},
+        )
 
     def kernel_options(self) -> dict[str, Any]:
         names = ("n_factors", "normalize", "linear")

@@ -32,6 +32,8 @@ class ParameterSpec:
         The prior of a per-feature parameter's precision.
     l2 : float, optional
         The precision, fixed: the L2 penalty of each value in the summed loss. None: estimated for each field.
+    l2_per_occurrence : float, optional
+        The precision, fixed for each field at this times the mean count of its features.
     target_power : float
         A model of a target that is s times as large has parameters that are s ** target_power times as large.
     unit : function of the training statistics, optional
@@ -44,6 +46,7 @@ class ParameterSpec:
     initial: Initial = ZEROS
     prior: PriorOf | None = None
     l2: float | None = None
+    l2_per_occurrence: float | None = None
     target_power: float = 0.0
     unit: StatisticOf | None = None
 

@@ -58,12 +58,16 @@ def linear_prior(statistics: TrainingStatistics) -> Prior:
 
 
 def factor_prior(n_factors: int) -> PriorOf:
-    """The prior of a feature's one vector: λ = n_factors √(m (m − 1) / 2), so that the sum over a row's pairs has a
-    prior variance of the same order whatever m is."""
+    """The prior of a feature's one vector: λ = √(8 n_factors m (m − 1) / 2).
+
+    The sum over a row's m (m − 1) / 2 inner products has a prior variance of n_factors m (m − 1) / 2 / λ², which is
+    then 1/8 whatever the number of fields and of factors. If λ were proportional to n_factors, more factors would mean
+    a narrower prior, under which all factors can vanish.
+    """
 
     def prior(statistics: TrainingStatistics) -> Prior:
         m = statistics.squared_norm
-        start = n_factors * float(np.sqrt(max(m * (m - 1) / 2, 1.0)))
+        start = float(np.sqrt(8 * n_factors * max(m * (m - 1) / 2, 1.0)))
         return Prior(start=start, expected=start, lower=start / 100, upper=start * 10, fraction=0.95)
 
     return prior

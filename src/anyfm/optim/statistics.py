@@ -49,6 +49,13 @@ class TrainingStatistics:
     one_feature_per_field: bool
     target: TargetStatistics
 
+    def mean_counts(self, n_fields: int) -> NDArray[np.float64]:
+        """The mean count of each field's features that occur, at least 1, shape (n_fields,)."""
+        occurs = self.counts > 0
+        n_features = np.bincount(self.field_of[occurs], minlength=n_fields)
+        totals = np.bincount(self.field_of[occurs], weights=self.counts[occurs], minlength=n_fields)
+        return np.maximum(totals / np.maximum(n_features, 1), 1.0)
+
     def learning_rate(self, learning_rate: float) -> float:
         """The learning rate of per-feature parameters, relative to the norm of a mean row."""
         return learning_rate / float(np.sqrt(max(self.squared_norm, 1.0)))

@@ -23,7 +23,7 @@ VARIANTS = {
         {"hidden_layer_sizes": (6,), "activation": "tanh"},
     ],
 }
-CASES = [(name, settings) for name in MODELS for settings in ({}, *VARIANTS[name])]
+CASES = [(name, settings) for name in MODELS for settings in ({}, *VARIANTS.get(name, ()))]
 
 
 def model(name: str, **settings: object) -> BaseModel:
