@@ -159,7 +159,7 @@ def gathered(model: BaseModel, parameters: Mapping[str, NDArray[Any]], data: Row
 
 
 def finite_differences(
-    model: BaseModel, parameters: Mapping[str, NDArray[Any]], row: Rows, name: str
+    model: BaseModel, parameters: Mapping[str, NDArray[Any]], row: Rows, name: str, *, step: float = 1e-5
 ) -> NDArray[np.float64]:
     """The derivatives of one row's weighted loss by one parameter array, by central differences; the array's shape."""
     batch = gathered(model, parameters, row)
@@ -169,11 +169,11 @@ def finite_differences(
     unweighted = replace(row, weight=None)
     for index in np.ndindex(array.shape):
         at, losses = array[index], []
-        for moved in (at + 1e-5, at - 1e-5):
+        for moved in (at + step, at - step):
             array[index] = moved
             losses.append(mean_loss(model.logits(batch), unweighted, model.settings.task))
         array[index] = at
-        gradient[index] = weight * (losses[0] - losses[1]) / 2e-5
+        gradient[index] = weight * (losses[0] - losses[1]) / (2 * step)
     if not is_per_feature(model.parameter_specs(len(parameters["linear"]), N_FIELDS)[name]):
         return gradient
     of_features = np.zeros(parameters[name].shape)

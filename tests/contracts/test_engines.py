@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from anyfm.core.errors import InputError, SettingError
 from anyfm.core.rows import Rows
 from anyfm.engines.base import State
-from anyfm.models import MODELS, specification_logits
+from anyfm.models import MODELS, BaseModel, specification_logits
 from tests.random_rows import (
     KINDS,
     N_FEATURES,
@@ -214,6 +214,14 @@ FREE_OF_PENALTY = {
     "dropout": 0.0,
     "shrinkage": 0.0,
 }
+
+
+def has_kink(model: BaseModel, parameters: State, row: Rows, name: str, gradient: NDArray[np.float64]) -> bool:
+    """Whether a relu switches nearby, where float32 may see the other slope: differences of longer steps differ."""
+    longer = finite_differences(model, parameters, row, name, step=1e-4).reshape(gradient.shape)
+    return not np.allclose(longer, gradient, rtol=1e-3, atol=1e-3 * np.abs(gradient).max())
+
+
 DIRECTION_CASES = [
     (engine, *combination)
     for engine in ENGINES
@@ -252,8 +260,12 @@ def test_a_step_of_one_row_moves_every_vector_against_its_gradient(
             gradient = finite_differences(model, before, row, name).reshape(-1, width)
             lengths = [np.linalg.norm(vectors, axis=1, keepdims=True) for vectors in (moved, gradient)]
             large = (lengths[0] > 1e-4).ravel() & (lengths[1] > 1e-4).ravel()
-            direction = (moved / np.maximum(lengths[0], 1e-30), gradient / np.maximum(lengths[1], 1e-30))
-            np.testing.assert_allclose(direction[0][large], direction[1][large], atol=5e-3, err_msg=name)
+            found, expected = (
+                vectors[large] / length[large] for vectors, length in zip((moved, gradient), lengths, strict=True)
+            )
+            if not np.allclose(found, expected, atol=5e-3) and has_kink(model, before, row, name, gradient):
+                continue
+            np.testing.assert_allclose(found, expected, atol=5e-3, err_msg=name)
             assert (lengths[0] < 1e-6).ravel()[lengths[1].ravel() == 0].all(), name
             checked += large.sum()
         if checked > 10:
@@ -276,7 +288,7 @@ def loss_after(engine: str, case: str, *, epochs: int) -> float:
 @pytest.mark.parametrize(
     "case",
     [
-        pytest.param(case, marks=LONG_VECTORS if case in ("fm-37", "fm-256") else ())
+        pytest.param(case, marks=LONG_VECTORS if case == "fm-256" else ())
         for case in CROSSING
         if case in CASES_OF["native"]
     ],
