@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from anyfm.core.errors import InputError, SettingError
 from anyfm.core.rows import Rows
 from anyfm.engines.base import State
-from anyfm.models import MODELS, specification_logits
+from anyfm.models import MODELS, BaseModel, specification_logits
 from tests.random_rows import (
     KINDS,
     N_FEATURES,
     N_FIELDS,
     as_ragged,
+    entries,
     few_value_rows,
     learnable_rows,
     random_parameters,
@@ -33,6 +34,7 @@ from .cases import (
     N_THREADS,
     build,
     finite_differences,
+    has_linear_terms,
     has_setting,
     is_per_feature,
     make_model,
@@ -135,6 +137,18 @@ def test_training_gives_the_same_bytes_again(engine: str, trial: Trial) -> None:
     assert same(outcome(trial).parameters, again.parameters)
 
 
+@pytest.mark.parametrize("case", ["linear", "fm-8", "ffm-4", "afm-5-3", "deepfm"])
+def test_training_gives_the_same_bytes_on_more_threads_than_the_kernels_use(case: str) -> None:
+    """Native kernels divide the features among eight threads at most."""
+    train = random_rows("shared", 4500, weighted=True)
+    states = []
+    for n_threads in (1, 16):
+        made = prepared("native", make_model(case), train, n_threads=n_threads)
+        run_epoch(made, train, 1, at_most=200)
+        states.append(made.state())
+    assert same(*states)
+
+
 # ---- training
 
 
@@ -200,6 +214,14 @@ FREE_OF_PENALTY = {
     "dropout": 0.0,
     "shrinkage": 0.0,
 }
+
+
+def has_kink(model: BaseModel, parameters: State, row: Rows, name: str, gradient: NDArray[np.float64]) -> bool:
+    """Whether a relu switches nearby, where float32 may see the other slope: differences of shorter steps differ."""
+    shorter = finite_differences(model, parameters, row, name, step=1e-7).reshape(gradient.shape)
+    return not np.allclose(shorter, gradient, rtol=1e-3, atol=1e-3 * np.abs(gradient).max())
+
+
 DIRECTION_CASES = [
     (engine, *combination)
     for engine in ENGINES
@@ -228,16 +250,22 @@ def test_a_step_of_one_row_moves_every_vector_against_its_gradient(
         before = made.parameters()
         made.step(train, np.array([i]))
         after = made.parameters()
+        if has_linear_terms(case):
+            assert (before["bias"] - after["bias"]) * finite_differences(model, before, row, "bias") > 0
         for name, spec in model.parameter_specs(N_FEATURES, N_FIELDS).items():
-            if not is_per_feature(spec) or (name == "linear" and model.settings.to_dict().get("linear") is False):
+            if not is_per_feature(spec) or (name == "linear" and not has_linear_terms(case)):
                 continue
             width = spec.shape[-1] if len(spec.shape) > 1 else 1
             moved = (before[name].astype(np.float64) - after[name]).reshape(-1, width)
             gradient = finite_differences(model, before, row, name).reshape(-1, width)
             lengths = [np.linalg.norm(vectors, axis=1, keepdims=True) for vectors in (moved, gradient)]
             large = (lengths[0] > 1e-4).ravel() & (lengths[1] > 1e-4).ravel()
-            direction = (moved / np.maximum(lengths[0], 1e-30), gradient / np.maximum(lengths[1], 1e-30))
-            np.testing.assert_allclose(direction[0][large], direction[1][large], atol=5e-3, err_msg=name)
+            found, expected = (
+                vectors[large] / length[large] for vectors, length in zip((moved, gradient), lengths, strict=True)
+            )
+            if not np.allclose(found, expected, atol=5e-3) and has_kink(model, before, row, name, gradient):
+                continue
+            np.testing.assert_allclose(found, expected, atol=5e-3, err_msg=name)
             assert (lengths[0] < 1e-6).ravel()[lengths[1].ravel() == 0].all(), name
             checked += large.sum()
         if checked > 10:
@@ -260,7 +288,7 @@ def loss_after(engine: str, case: str, *, epochs: int) -> float:
 @pytest.mark.parametrize(
     "case",
     [
-        pytest.param(case, marks=LONG_VECTORS if case in ("fm-37", "fm-256") else ())
+        pytest.param(case, marks=LONG_VECTORS if case == "fm-256" else ())
         for case in CROSSING
         if case in CASES_OF["native"]
     ],
@@ -299,7 +327,7 @@ def test_epochs_after_load_state_are_the_same_bytes(
     saved = straight.state()
     copied = {name: array.copy() for name, array in saved.items()}
 
-    resumed = build(engine, model, n_threads=1 if ANY_N_THREADS[engine] else 2)
+    resumed = build(engine, model, n_threads=2 if ANY_N_THREADS[engine] else 1)
     resumed.prepare(random_rows(kind, 100, seed=8, task=task), seed=98)  # forgotten by the next call
     resumed.prepare(train, seed=99)
     resumed.load_state(saved)
@@ -352,13 +380,74 @@ def test_rows_of_weight_zero_teach_nothing(engine: str, case: str, kind: str, ta
 
 
 @of_every_model()
-@pytest.mark.parametrize("task", TASKS)
-def test_weights_are_copies_to_the_statistics_of_training(engine: str, case: str, task: str) -> None:
+def test_a_weight_counts_in_the_gradient(engine: str, case: str) -> None:
+    """Half of the rows have feature 0, of which targets of 1 weigh more; the others feature 1, where those of 0 do."""
+    ids, y = np.meshgrid(np.arange(2, dtype=np.int32), np.arange(2, dtype=np.float32))
+    ids, y = np.tile(ids.ravel(), 100), np.tile(y.ravel(), 100)
+    cells = np.stack([ids, np.full(400, 2, np.int32)], axis=1)
+    train = Rows(ids=cells, y=y, weight=np.where(ids != y, 4, 1).astype(np.float32))
+    made = trained(engine, make_model(case), train, epochs=4, n_features=3, n_fields=2)
+    logits = made.logits(Rows(ids=np.array([[0, 2], [1, 2]], np.int32)))
+    if has_linear_terms(case):
+        assert logits[0] > 0.3
+        assert logits[1] < -0.3
+    else:
+        assert logits[0] > logits[1]
+
+
+@of_every_model()
+@pytest.mark.parametrize("kind", ["values", "ragged-values"])
+def test_a_step_changes_the_features_of_its_rows_only(engine: str, case: str, kind: str) -> None:
+    train = random_rows(kind, 300)
+    made = trained(engine, make_model(case), train, epochs=1)
+    order = np.array([i for i in range(300) if 0 not in entries(train, i)[0]])[:20]
+    seen = np.unique(train.take(order).ids)
+    before = made.parameters()
+    made.step(train, order)
+    after = made.parameters()
+    specs = made.model.parameter_specs(N_FEATURES, N_FIELDS)
+    rest = np.setdiff1d(np.arange(N_FEATURES), seen)
+    assert 0 in rest
+    for name in (name for name, spec in specs.items() if is_per_feature(spec)):
+        assert before[name][rest].tobytes() == after[name][rest].tobytes(), name
+    assert not same(before, after)
+
+
+@pytest.mark.parametrize("case", ["afm-5-3", "deepfm-sigmoid"])
+def test_dropout_differs_from_epoch_to_epoch(engine: str, case: str) -> None:
+    """The loss of the same rows with the same parameters: learning rates are next to nothing."""
+    train, sizes = learnable_rows(300, seed=0), {"n_features": 24, "n_fields": 4}
+    still = dict.fromkeys(("learning_rate", "mlp_learning_rate", "attention_learning_rate"), 1e-12)
+    still = {name: value for name, value in still.items() if has_setting(case, name)}
+    losses = {}
+    for dropout in (0.0, 0.5):
+        changes = {"dropout": dropout, "init_scale": 5, "l2_factors": 0.0}
+        state = trained(engine, make_model(case, **changes), train, epochs=3, **sizes).state()
+        made = prepared(engine, make_model(case, **changes, **still), train, **sizes)
+        made.load_state(state)
+        losses[dropout] = []
+        for epoch in (4, 5, 6):
+            made.begin_epoch(epoch)
+            losses[dropout].append(made.step(train, np.arange(8)))
+    assert losses[0.0] == pytest.approx([losses[0.0][0]] * 3, rel=1e-6)
+    assert min(abs(np.diff(losses[0.5]))) > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("engine", "case", "kind", "task"),
+    [
+        (engine, *combination)
+        for engine in ENGINES
+        for combination in pairwise(CASES_OF[engine], ("values", "ragged-values"), TASKS)
+    ],
+    indirect=["engine"],
+)
+def test_weights_are_copies_to_the_statistics_of_training(engine: str, case: str, kind: str, task: str) -> None:
     """Counts, scale and base rate of rows of weight n are those of n copies: training starts from the same parameters.
 
     Steps differ: Adagrad adds up the square of a threefold gradient, or three squares.
     """
-    weighted = random_rows("values", task=task, weighted=True)
+    weighted = random_rows(kind, task=task, weighted=True)
     assert weighted.y is not None
     assert weighted.weight is not None
     copies = weighted.take(np.repeat(np.arange(weighted.n_rows), weighted.weight.astype(np.int64)))
@@ -414,10 +503,16 @@ def test_values_of_one_are_the_same_as_none(engine: str, case: str) -> None:
 
 
 @of_every_model()
-def test_a_feature_never_trained_has_no_factors(engine: str, case: str) -> None:
+@pytest.mark.parametrize("absent", [True, False])
+def test_a_feature_never_trained_has_no_factors(engine: str, case: str, absent: bool) -> None:
+    """It is in no row, or in rows of weight 0 only."""
     train = random_rows("fixed", 100)
-    without = replace(train, ids=np.where(train.ids == 3, 4, train.ids).astype(np.int32))
-    found = trained(engine, make_model(case), without).parameters()
+    has_it = (train.ids == 3).any(axis=1)
+    assert train.y is not None
+    data = replace(train, ids=np.where(train.ids == 3, 4, train.ids).astype(np.int32))
+    if not absent:
+        data = train.labelled(train.y, np.where(has_it, 0, 1).astype(np.float32))
+    found = trained(engine, make_model(case), data).parameters()
     for name in found.keys() & {"linear", "factors", "field_factors"}:
         assert not found[name][3].any() or (case == "ffm-libffm" and name == "field_factors")  # libffm draws them all
         assert found[name][4].any() or name == "linear"

@@ -10,7 +10,7 @@ from anyfm.core.rows import Rows
 from anyfm.models import specification_logits
 from tests.random_rows import N_FEATURES, N_FIELDS, random_parameters, random_rows
 
-from .cases import ALL_CASES, make_model, scorer
+from .cases import ALL_CASES, has_linear_terms, make_model, scorer
 
 BY_FIELD = [case for case in ALL_CASES if make_model(case).needs_fields and case != "deepfm-none"]
 
@@ -41,7 +41,7 @@ def test_parameters_that_are_not_finite_show(case: str) -> None:
     """Of AFM's attention they do not: its relu takes what is not a number for 0."""
     model, data = make_model(case), random_rows("fixed", 3)
     for name in drawn(case):
-        if name.startswith("attention_") or (name == "linear" and model.settings.to_dict().get("linear") is False):
+        if name.startswith("attention_") or (name == "linear" and not has_linear_terms(case)):
             continue
         parameters = drawn(case)
         parameters[name][:] = np.nan
