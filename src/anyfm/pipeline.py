@@ -553,7 +553,6 @@ def _fit(
     data, scales = _scaled(data, settings)
     searching = time.perf_counter()
     trials, valid = _search(make, model, settings, data, training, resumed)
-    data, scales = _scaled(data, settings)
     searching = time.perf_counter() - searching
     record = [trial.to_dict() for trial in trials]
     if checkpoint is not None:
