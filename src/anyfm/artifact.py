@@ -205,14 +205,14 @@ def _write_files(artifact: Artifact, directory: Path) -> None:
         "files": {name: _fingerprint(directory / name) for name in written},
     }
     document["sha256"] = _document_checksum(document)
-    _write(directory / MODEL_FILE, _serialised(document))
+    _write(directory / MODEL_FILE, _serialized(document))
 
 
 def _write(path: Path, content: bytes) -> None:
     path.write_bytes(content)
 
 
-def _serialised(document: Mapping[str, Any]) -> bytes:
+def _serialized(document: Mapping[str, Any]) -> bytes:
     text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False, default=_plain)
     return (text + "\n").encode("utf-8", "surrogatepass")
 
@@ -229,7 +229,7 @@ def _plain(value: Any) -> Any:
 def _document_checksum(document: Mapping[str, Any]) -> str:
     """The checksum of model.json: of its content without the checksum itself, which is part of the file."""
     content = {key: value for key, value in document.items() if key != "sha256"}
-    return hashlib.sha256(_serialised(content)).hexdigest()
+    return hashlib.sha256(_serialized(content)).hexdigest()
 
 
 def _fingerprint(path: Path) -> dict[str, Any]:

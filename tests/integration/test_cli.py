@@ -375,8 +375,8 @@ class TestDemo:
         models = json_of(result)["models"]
         assert models["fm"]["auc"] > models["linear"]["auc"] + 0.003
         assert models["fm"]["logloss"] < models["linear"]["logloss"] - 0.003
-        neighbours = next(line for line in result.stderr.splitlines() if line.strip().startswith("Star Wars"))
-        assert "Empire Strikes Back" in neighbours or "Return of the Jedi" in neighbours
+        neighbors = next(line for line in result.stderr.splitlines() if line.strip().startswith("Star Wars"))
+        assert "Empire Strikes Back" in neighbors or "Return of the Jedi" in neighbors
 
 
 def test_a_download_that_is_not_the_expected_file_is_refused(tmp_path):

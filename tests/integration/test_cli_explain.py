@@ -111,7 +111,7 @@ def test_report_writes_one_page_of_all_models(folder, tmp_path):
         (["explain", "fm", "clicks.parquet", "--field", "ages"], "Did you mean age?"),
         (["explain", "fm", "clicks.parquet", "--field", "age", "--row", "1"], "cannot be combined"),
         (["inspect", "fm", "--nearest", "gender"], "--nearest must be FIELD=VALUE"),
-        (["inspect", "fm", "--nearest", "gender=W"], "has not learnt this value"),
+        (["inspect", "fm", "--nearest", "gender=W"], "has not learned this value"),
         (["inspect", "linear", "--nearest", "gender=F"], "a model with factors"),
         (["report", "fm"], "at least one model"),
         (["report", "fm", "new.csv", "--out", "x.html"], "click"),
@@ -136,17 +136,17 @@ def test_explain_reads_text_of_ids_too(tmp_path):
     assert "of tables" in anyfm("report", tmp_path / "m", tmp_path / "tr.ffm", status=2).output
 
 
-def test_a_model_of_ids_gives_its_factors_and_neighbours_by_id(tmp_path):
+def test_a_model_of_ids_gives_its_factors_and_neighbors_by_id(tmp_path):
     lines = [f"{i % 2} 0:{i % 3}:1 1:{3 + i % 4}:0.5" for i in range(60)]
     (tmp_path / "tr.ffm").write_text("\n".join(lines) + "\n", encoding="utf-8")
     anyfm("train", tmp_path / "tr.ffm", "--model", "ffm", "--out", tmp_path / "m", "--epochs", 2)
     factors = tmp_path / "factors.parquet"
     asked = ("inspect", tmp_path / "m", "--nearest", "id=4", "--factors", factors, "--json")
     nearest = json_of(anyfm(*asked))["nearest"]
-    assert {neighbour["value"] for neighbour in nearest} == {"0", "1", "2", "3", "5", "6"}
+    assert {neighbor["value"] for neighbor in nearest} == {"0", "1", "2", "3", "5", "6"}
     frame = pl.read_parquet(factors)
     assert frame.columns[:3] == ["id", "linear", "toward"]
     assert frame["id"].to_list() == [number for number in range(7) for _ in range(2)]
     assert frame["toward"].to_list() == ["field 1", "field 2"] * 7
-    learnt = library.load(tmp_path / "m").artifact.parameters["field_factors"].reshape(14, -1)
-    assert frame["factor_1"].to_numpy() == pytest.approx(learnt[:, 0])
+    learned = library.load(tmp_path / "m").artifact.parameters["field_factors"].reshape(14, -1)
+    assert frame["factor_1"].to_numpy() == pytest.approx(learned[:, 0])

@@ -553,7 +553,7 @@ def test_more_than_two_classes_are_refused() -> None:
         ({"n_bins": 1}, "n_bins must be none or an integer"),
         ({"min_count": 0}, "min_count must be an integer"),
         ({"patience": 0}, "patience must be"),
-        ({"fields": {"x0": "colour"}}, "kind must be one of"),
+        ({"fields": {"x0": "color"}}, "kind must be one of"),
         ({"fields": {"town": "numeric"}}, "'town'"),
         ({"random_state": "luck"}, "luck"),
         ({"random_state": -1}, "seed must be"),

@@ -29,7 +29,7 @@ def nearest_values(
     n : int
         At most this number of values.
     min_count : int
-        Values that occur less often in training are left out: their factors have learnt little.
+        Values that occur less often in training are left out: their factors have learned little.
 
     Returns
     -------
@@ -84,4 +84,4 @@ def _index(values: Sequence[Any], field: str, value: Any) -> int:
     similar = difflib.get_close_matches(str(value), texts, n=3, cutoff=0.5)
     similar += [text for text in texts if str(value).lower() in text.lower() and text not in similar]
     hint = f". Similar values: {', '.join(similar[:3])}" if similar else ""
-    raise InputError(located("the model has not learnt this value", column=field, value=value) + hint)
+    raise InputError(located("the model has not learned this value", column=field, value=value) + hint)

@@ -39,7 +39,7 @@ class Summary:
     importance : PermutationImportance, optional
         None without targets.
     field_pair_weights : array of shape (F, F), optional
-        The learnt weights of pairs of fields, of a model that has them; see `PairTerms.field_pair_weights`.
+        The learned weights of pairs of fields, of a model that has them; see `PairTerms.field_pair_weights`.
     mlp_absolute : array of shape (F,), optional
         The mean absolute integrated gradient of each field, of a model with a multilayer perceptron.
     total : array of shape (P,), optional

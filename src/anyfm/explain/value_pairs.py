@@ -101,8 +101,8 @@ def value_pairs(
     logits = np.zeros(rows.n_rows)
     for block in blocks(artifact, rows):
         assert block.vectors is not None
-        centred = block.vectors - block.spread(strengths.means)
-        interaction = block.slot_pairs(centred, centred)
+        centered = block.vectors - block.spread(strengths.means)
+        interaction = block.slot_pairs(centered, centered)
         logits[block.start : block.stop] = artifact.model.logits(block.batch)
         for (first, second), of_pair in zip(pairs, parts, strict=True):
             of_pair.append(_entries(block, interaction, first, second))

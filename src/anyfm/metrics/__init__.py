@@ -14,7 +14,7 @@ from anyfm.metrics.row_metrics import (
     logloss,
     mae,
     mean_loss,
-    normalised_entropy,
+    normalized_entropy,
     r2,
     rmse,
 )
@@ -34,7 +34,7 @@ __all__ = [
     "logloss",
     "mae",
     "mean_loss",
-    "normalised_entropy",
+    "normalized_entropy",
     "present_rows",
     "probability",
     "r2",

@@ -90,7 +90,7 @@ class FFM(BaseModel):
                 (n_features, n_fields, n_factors),
                 Adagrad(accumulator=1.0 if libffm else 0.1),
                 per_feature=True,
-                initial=FieldUniform(width, centred=not libffm, unseen=libffm),
+                initial=FieldUniform(width, centered=not libffm, unseen=libffm),
                 prior=field_factor_prior,
                 l2=max(l2, _NO_PENALTY) if libffm and l2 is not None else l2,
                 l2_per_occurrence=settings.l2_per_occurrence,

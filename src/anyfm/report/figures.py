@@ -11,7 +11,7 @@ from anyfm.explain.partial_dependence import PartialDependence
 from anyfm.explain.value_pairs import ValuePair
 from anyfm.models.pairs import Doubles
 from anyfm.report import charts
-from anyfm.report.charts import COLOURS, N_BARS, NEGATIVE, POSITIVE, Figure, axis, numbers, text
+from anyfm.report.charts import COLORS, N_BARS, NEGATIVE, POSITIVE, Figure, axis, numbers, text
 from anyfm.report.evaluation import ErrorsByValue
 from anyfm.report.measurement import MeasuredModel, Measurement
 
@@ -75,7 +75,7 @@ def _learning_curves(measurement: Measurement) -> Figure | None:
     losses: dict[str, list[float]] = {"training": [], "validation": []}
     for index, model in enumerate(measurement.models):
         records = model.artifact.history.get("records", [])
-        colour, name = COLOURS[index % len(COLOURS)], text(model.name)
+        color, name = COLORS[index % len(COLORS)], text(model.name)
         epochs = [record["epoch"] for record in records]
         for what, key, width in (("training", "train_loss", 1), ("validation", valid_key, 3)):
             if not records or key not in records[0]:
@@ -88,7 +88,7 @@ def _learning_curves(measurement: Measurement) -> Figure | None:
                     "x": epochs,
                     "y": values,
                     "mode": "lines+markers" if len(epochs) < 3 else "lines",
-                    "line": {"color": colour, "width": width, "dash": "dot" if what == "training" else "solid"},
+                    "line": {"color": color, "width": width, "dash": "dot" if what == "training" else "solid"},
                     "name": f"{name}, {what}",
                     "hovertemplate": f"{name}, {what}<br>epoch %{{x}}: %{{y:.4f}}<extra></extra>",
                 }
@@ -100,7 +100,7 @@ def _learning_curves(measurement: Measurement) -> Figure | None:
                     "x": [best],
                     "y": [traces[-1]["y"][best - 1]],
                     "mode": "markers",
-                    "marker": {"color": colour, "size": 10, "symbol": "circle-open", "line": {"width": 2}},
+                    "marker": {"color": color, "size": 10, "symbol": "circle-open", "line": {"width": 2}},
                     "hovertemplate": f"{name}: best epoch %{{x}}, %{{y:.4f}}<extra></extra>",
                 }
             )
@@ -295,10 +295,10 @@ def _partial_dependence(effect: PartialDependence) -> Figure:
 def _errors(
     errors: ErrorsByValue, chosen: Any, title: str, values: Doubles, margin: Doubles, reference: float
 ) -> Figure:
-    centre, half = values[chosen], margin[chosen]
+    center, half = values[chosen], margin[chosen]
     return charts.dots(
         [errors.names[i] for i in chosen],
-        [(title, centre, centre - half, centre + half)],
+        [(title, center, center - half, center + half)],
         title,
         line_at=reference,
         details=[

@@ -25,8 +25,8 @@ _PLOT_HEIGHT, _CAPTION_HEIGHT, _LINE_HEIGHT, _LINE_LENGTH = 340, 70, 22, 70  # p
 METRICS: dict[str, tuple[str, str, bool | None]] = {
     "logloss": ("logloss", "mean −ln of the probability of the observed class; lower is better", False),
     "auc": ("AUC", "probability that a positive row scores above a negative one; higher is better", True),
-    "normalised_entropy": (
-        "normalised entropy",
+    "normalized_entropy": (
+        "normalized entropy",
         "logloss divided by that of always predicting the mean; below 1 is better than that",
         False,
     ),

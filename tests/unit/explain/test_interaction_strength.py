@@ -95,7 +95,7 @@ def made():
     return ad_clicks(60_000, seed=0)
 
 
-def learnt(made, model):
+def learned(made, model):
     trained = train(made.columns, "click", model=model, epochs=15)
     given = trained.artifact.encoder.encode(read_table(made.columns), labelled=True).rows
     return trained.artifact, sample(given, 30_000)
@@ -103,7 +103,7 @@ def learnt(made, model):
 
 @pytest.fixture(scope="module", params=["fm", "ffm", "afm"])
 def planted(request, made):
-    return learnt(made, request.param)
+    return learned(made, request.param)
 
 
 def concordance(found, truth):
@@ -137,7 +137,7 @@ def test_the_planted_pairs_are_found(planted, made):
 
 
 def test_the_planted_pairs_are_found_in_both_halves_of_deepfm(made):
-    artifact_, given = learnt(made, "deepfm")
+    artifact_, given = learned(made, "deepfm")
     found = strengths(artifact_, given)
     whole = total_interaction(artifact_, given, found.field_pairs)
     # A perceptron makes a little of every pair.

@@ -30,7 +30,7 @@ def artifact():
             directions = {"a": (2, 0), "b": (3, 0.3), "c": (-1, 0), "d": (1, 0.01), "<unseen>": (5, 0)}
             factors[feature] = directions.get(value, (0, 0))
         else:
-            factors[feature] = (1, 0)  # another field's values are no neighbours
+            factors[feature] = (1, 0)  # another field's values are no neighbors
     parameters = {
         "bias": np.zeros(1, np.float32),
         "linear": np.zeros(encoder.n_features, np.float32),

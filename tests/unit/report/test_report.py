@@ -289,7 +289,7 @@ def test_tabs_hover_rows_and_theme_work(clicks):
     assert result["themes"]
 
 
-def test_the_colour_bar_of_a_map_of_many_fields_is_in_sight(folder):
+def test_the_color_bar_of_a_map_of_many_fields_is_in_sight(folder):
     made = criteo_like(600, seed=0)
     artifact = train(made.columns, "click", epochs=1, n_factors=4).artifact
     assert artifact.n_fields == 39
