@@ -87,8 +87,11 @@ class Artifact:
         """The encoder, or an ArtifactError that says why there is none."""
         if self.encoder is None:
             raise ArtifactError(
-                "this model was trained on rows that were already encoded, so it cannot read a raw table. Give it "
-                "encoded rows, or a libsvm or libffm file of the same ids"
+                f"this model was trained on a {self.training['format']} file, so it cannot read a table. Give it a "
+                f"{self.training['format']} file with the same ids"
+                if self.training.get("format") in ("libsvm", "libffm")
+                else "this model was trained on encoded rows, so it cannot read a table. Give it encoded rows with the "
+                "same ids"
             )
         return self.encoder
 
@@ -247,9 +250,8 @@ def _read_document(directory: Path) -> dict[str, Any]:
     path = directory / MODEL_FILE
     if not path.is_file():
         left = leftovers(directory.absolute())
-        problem = "there is no anyfm model here" if directory.is_dir() else "there is no such model directory"
         remedy = f"An interrupted save left the earlier model whole as {left[0]}: rename it back." if left else None
-        raise ArtifactError(located(problem, file=str(directory), remedy=remedy))
+        raise ArtifactError(located(f"{str(directory)!r} is not a model directory", remedy=remedy))
     try:
         document = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:

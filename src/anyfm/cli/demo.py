@@ -185,14 +185,14 @@ def _show_learned(output: Output, example: Example, test: Frame, out: Path) -> N
 
     model: Model = load(out / "fm")
     field_name, values = example.neighbors_of
-    output.text(f"\nThe nearest values of {field_name} by the factors of the FM, with cosines:")
+    output.text(f"\nThe values of {field_name} most similar by the cosine of the FM's factors:")
     for value in values:
         nearest = model.nearest(field_name, value, n=_N_NEIGHBORS, min_count=_MIN_COUNT)
         output.text(f"  {value}: " + ", ".join(f"{other} {cosine:.2f}" for other, cosine in nearest))
     row = test.row(0, named=True)
     truth = row.pop(example.target)
     listed = ", ".join(f"{name}={value}" for name, value in row.items())
-    output.text(f"\nThe FM's score of the first test row is {model.predict_one(row):.3f}; the truth is {truth}:")
+    output.text(f"\nThe first test row: predicted {model.predict_one(row):.3f}, target {truth}")
     output.text(f"  {listed}")
 
 
@@ -216,18 +216,24 @@ def _show_attention(output: Output) -> list[dict[str, Any]]:
     pairs: list[dict[str, Any]] = []
     for pair in model.summarize(clicks.columns).pairs().to_dicts():
         fields = [pair["field"], pair["other_field"]]
-        measured = {"attention": pair["attention"], "strength": pair["interaction"], "true": true[frozenset(fields)]}
+        measured = {
+            "attention": pair["attention"],
+            "strength": pair["interaction_strength"],
+            "true": true[frozenset(fields)],
+        }
         pairs.append({"fields": fields, **measured})
-    output.text(f"\nWhich pairs of fields does AFM attend to? On {_N_GENERATED:,} generated clicks the truth is known:")
+    output.text(
+        f"\nWhich pairs of fields does AFM attend to? On {_N_GENERATED:,} generated rows the true effects are known:"
+    )
     rows = [
         (" × ".join(pair["fields"]), f"{pair['attention']:.1%}", f"{pair['strength']:.2f}", f"{pair['true']:.2f}")
         for rank, pair in enumerate(pairs)
         if rank < _N_STRONGEST or set(pair["fields"]) == _WITHOUT_EFFECT
     ]
-    numbers = ("attention", "strength", "true strength")
+    numbers = ("attention", "interaction strength", "true strength")
     output.table(("pair of fields", *numbers), rows, numbers=numbers)
     output.text(
         f"Attention: mean weight of the pair in a row; {1 / len(pairs):.1%} if all {len(pairs)} pairs had the same. "
-        "Strength: standard deviation of what the pair adds to the logit."
+        "Interaction strength: standard deviation over rows of the part of the logit that depends on both fields together."
     )
     return pairs

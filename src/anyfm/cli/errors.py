@@ -10,7 +10,7 @@ from typing import Any
 
 import typer
 
-from anyfm.core.errors import AnyfmError
+from anyfm.core.errors import AnyfmError, DivergenceError, SettingError
 
 FAILED = 2
 INTERRUPTED = 130  # 128 + SIGINT, as in shells
@@ -31,6 +31,10 @@ def plain_errors() -> Iterator[None]:
         yield
         sys.stdout.flush()  # so that a closed pipe is noticed here and not at exit
         return
+    except (SettingError, DivergenceError) as error:
+        from anyfm.cli.options import in_options
+
+        text = f"error: {in_options(str(error))}"
     except AnyfmError as error:
         text = f"error: {error}"
     except _UsageError as error:

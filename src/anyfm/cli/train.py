@@ -18,11 +18,15 @@ from anyfm.cli.options import (
     with_options,
 )
 from anyfm.cli.output import Output, metric_facts, seconds_text, settings_text
+from anyfm.core.errors import SettingError
 from anyfm.models import MODELS
 
 if TYPE_CHECKING:
     from anyfm.model import Model
     from anyfm.pipeline import PreparedData
+
+_SHOWN_BYTES = 10**9
+"""The memory of training is shown from this size on."""
 
 
 @with_options(*general_options(), *model_options())
@@ -33,7 +37,8 @@ def train(
     out: Annotated[Path, option("Output", "DIR", "The directory to save the model in.")],
     model: Annotated[str | None, option("Model", "|".join(MODELS), "The model to train. Default: fm.")] = None,
     preset: Annotated[
-        str | None, option("Model", "NAME", "Named settings. libffm: an ffm with the defaults of the program libffm.")
+        str | None,
+        option("Model", "NAME", "Named settings. libffm: FFM as the program libffm trains it, with its defaults."),
     ] = None,
     assignments: Annotated[
         list[str] | None, option("Model", "NAME=VALUE", "Any setting by name, for scripts; may be repeated.", "--set")
@@ -52,9 +57,10 @@ def train(
 ) -> None:
     """Train a model on a table, and save it.
 
-    The kind of every column is inferred and shown with the reason; --field overrides it. A tenth of the rows is held
-    out at random to choose the best epoch, unless --valid, --valid-by or --valid-fraction says otherwise. A libsvm or
-    libffm file needs no --target: its rows start with the label. `anyfm models` shows which values a setting takes.
+    The kind of every column is inferred and shown with the reason; --field overrides it. Each value of a column is a
+    feature, with one weight and, in all models but linear, vectors of factors. By default a tenth of the rows is held
+    out at random to choose the best epoch (--valid, --valid-by, --valid-fraction). A libsvm or libffm file needs no
+    --target: each line starts with the label. `anyfm models` lists the values that a setting can have.
 
     Examples:
     anyfm train clicks.parquet --target click --out model
@@ -64,6 +70,7 @@ def train(
     """
     from anyfm import pipeline
     from anyfm.artifact import refuse_to_replace
+    from anyfm.model import text_format_of
     from anyfm.training.callbacks import ProgressBar
 
     settings = merged_settings(settings, assignments, config)
@@ -73,13 +80,19 @@ def train(
     model = model or in_file["model"] or of_preset
     refuse_settings_of_other_models(model, settings)
     refuse_to_replace(out, overwrite=True)  # before training instead of after it
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if not settings.get("target") and text_format_of(data, settings.get("format", "auto")) is None:
+        if settings.get("format", "auto") == "auto":
+            raise SettingError("--target is required for a table (for libsvm or libffm text, give its --format)")
     output = Output(as_json=as_json)
     prepared: list[PreparedData] = []
 
     def on_data(found: PreparedData) -> None:
         prepared.append(found)
         own = {each.name: settings[each.name] for each in model_options() if each.name in settings}
-        memory = pipeline.memory_text(model, own, preset=preset, n_features=found.n_features, n_fields=found.n_fields)
+        memory = pipeline.memory_text(
+            model, own, preset=preset, n_features=found.n_features, n_fields=found.n_fields, at_least=_SHOWN_BYTES
+        )
         show_data(output, found, memory=memory)
 
     trained = pipeline.train(
@@ -105,12 +118,12 @@ def _show_result(output: Output, model: Model, out: Path) -> None:
     output.facts(
         [
             ("model", model.name),
-            ("settings", settings_text(model.settings.to_dict())),
+            ("settings", settings_text(model.settings.to_dict(), type(model.settings))),
             (
                 "best epoch",
                 f"{history.best_epoch} of {history.n_epochs} ({STOP_REASONS[history.stop_reason or 'epochs']})",
             ),
-            *metric_facts(model.metrics),
+            *metric_facts(model.metrics, rows="validation "),
             ("time", f"{', '.join(times)} ({model.rows_per_second:,.0f} rows/s)"),
             ("saved to", str(out)),
         ]

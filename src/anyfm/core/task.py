@@ -162,7 +162,8 @@ class Regression(Task):
 
 
 TASKS: Mapping[str, Task] = {task.name: task for task in (Binary(), Regression())}
-METRIC_NAMES = tuple(name for task in TASKS.values() for name in task.metrics)
+MONITORED_METRICS = tuple(name for task in TASKS.values() for name in task.metrics if name != "calibration_ratio")
+"""The metrics that early stopping can monitor: of a calibration ratio, neither more nor less is better."""
 
 
 def get_task(name: str) -> Task:

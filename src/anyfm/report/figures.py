@@ -40,7 +40,7 @@ def _of_model(measurement: Measurement, model: MeasuredModel) -> Iterator[tuple[
     if len(strengths.field_pairs):
         interaction = strengths.matrix(summary.interaction)
         total = summary.main + np.nansum(interaction, axis=1)
-        yield "heat", charts.heat_map(names, interaction, total, "interaction")
+        yield "heat", charts.heat_map(names, interaction, total, "interaction strength")
         if summary.field_pair_weights is not None:
             yield "weights", charts.heat_map(names, summary.field_pair_weights, total, "weight")
         if strengths.attention is not None:
@@ -236,10 +236,10 @@ def _pairs(model: MeasuredModel, unit: str) -> Figure:
     order = np.argsort(-np.nan_to_num(summary.interaction, nan=-np.inf), kind="stable")[:N_BARS]
     first, second = strengths.field_pairs.first[order], strengths.field_pairs.second[order]
     labels = [f"{summary.field_names[i]} × {summary.field_names[j]}" for i, j in zip(first, second, strict=True)]
-    other = ("mean absolute term", strengths.pair_absolute[order])
+    other = ("mean absolute contribution", strengths.pair_absolute[order])
     if summary.total is not None:
         other = ("pair terms alone", strengths.interaction[order])
-    return charts.bars(labels, [("interaction", summary.interaction[order]), other], unit)
+    return charts.bars(labels, [("interaction strength", summary.interaction[order]), other], unit)
 
 
 def _value_pairs(pairs: list[ValuePair], source: str) -> Figure:
@@ -258,11 +258,11 @@ def _value_pairs(pairs: list[ValuePair], source: str) -> Figure:
     observed = ("observed", numbers_of("observed"), numbers_of("lower"), numbers_of("upper"))
     return charts.dots(
         labels,
-        [(source, numbers_of("effect"), None, None), observed],
+        [(source, numbers_of("interaction"), None, None), observed],
         "interaction",
         line_at=0.0,
         details=[f"{pair.n_rows:,} rows" for pair in pairs],
-        hollow=[not pair.is_confirmed for pair in pairs],
+        hollow=[not pair.has_same_sign for pair in pairs],
     )
 
 
@@ -277,7 +277,7 @@ def _partial_dependence(effect: PartialDependence) -> Figure:
         "x": numbers(effect.effect),
         "marker": {"color": [POSITIVE if value >= 0 else NEGATIVE for value in effect.effect.tolist()]},
         "customdata": [f"{text(value, length=80)}{count}" for value, count in zip(effect.values, counts, strict=True)],
-        "hovertemplate": "%{customdata}<br>effect %{x:+.3f}<extra></extra>",
+        "hovertemplate": "%{customdata}<br>change %{x:+.3f}<extra></extra>",
     }
     y_axis = {
         "tickmode": "array",
@@ -288,7 +288,7 @@ def _partial_dependence(effect: PartialDependence) -> Figure:
         "zeroline": False,
     }
     height = max(170, 100 + 17 * len(places))
-    layout = {"xaxis": axis("effect on the mean score"), "yaxis": y_axis, "height": height, "bargap": 0.2}
+    layout = {"xaxis": axis("change of the mean logit"), "yaxis": y_axis, "height": height, "bargap": 0.2}
     return {"data": [trace], "layout": layout}
 
 
