@@ -39,8 +39,10 @@ if TYPE_CHECKING:
     from anyfm.data.encoding_report import EncodingReport
     from anyfm.data.readers import Frame
     from anyfm.data.schema import Field, Schema
+    from anyfm.engines.base import Engine
     from anyfm.training.callbacks import Callback
     from anyfm.training.history import History
+    from anyfm.training.search import Trial
 
 _KEYWORDS = ("target", "model", "preset", "on_data", "callbacks", "checkpoint", "resume")
 _TABLE_ONLY = ("target", "positive", "weight", "fields", "min_count", "n_bins", "header", "column_names", "separator")
@@ -489,18 +491,26 @@ def _fit(
     if checkpoint is not None:
         callbacks = [*callbacks, Checkpointer(checkpoint)]
     _check_fields(model, data.format)
-    engine = make_engine(
-        MODELS[model](replace(settings, task=data.task.name)),
-        n_features=data.n_features,
-        n_fields=data.n_fields,
-        n_threads=training.n_threads,
-        engine=training.engine,
-        device=training.device,
-    )
+    settings = replace(settings, task=data.task.name)
+
+    def make(changed: Mapping[str, Any]) -> Engine:
+        return make_engine(
+            MODELS[model](replace(settings, **changed)),
+            n_features=data.n_features,
+            n_fields=data.n_fields,
+            n_threads=training.n_threads,
+            engine=training.engine,
+            device=training.device,
+        )
+
+    searching = time.perf_counter()
+    trials, valid = _search(make, model, settings, data, training)
+    searching = time.perf_counter() - searching
+    engine = make(next((trial.settings for trial in trials if trial.chosen), {}))
     history = loop.fit(
         engine,
         data.train,
-        data.valid,
+        valid,
         training,
         callbacks=callbacks,
         resume=resume_from(checkpoint) if resume and checkpoint is not None else None,
@@ -511,25 +521,53 @@ def _fit(
         n_features=data.n_features,
         n_fields=data.n_fields,
         encoder=data.encoder,
-        training=_training_record(data, training),
-        metrics={"valid": {} if data.valid is None else loop.evaluate(engine, data.valid)},
+        training={**_training_record(data, valid, training), "search": [trial.to_dict() for trial in trials]},
+        metrics={"valid": {} if valid is None else loop.evaluate(engine, valid)},
         history=_without_times(history),
     )
     seconds = {
         **data.seconds,
+        "search": searching if trials else 0.0,
         "train": float(sum(record["seconds"] for record in history.records)),
         "total": time.perf_counter() - began,
     }
     return Model(artifact, n_threads=training.n_threads, history=history, seconds=seconds)
 
 
-def _training_record(data: PreparedData, training: TrainingSettings) -> dict[str, Any]:
+def _search(
+    make: Callable[[Mapping[str, Any]], Engine],
+    model: str,
+    settings: ModelSettings,
+    data: PreparedData,
+    training: TrainingSettings,
+) -> tuple[list[Trial], Rows | None]:
+    """Choose settings on validation rows, and the validation rows for epochs and metrics.
+
+    Where there are many, the rows that settings are chosen on are other ones. A setting that is not at its default is
+    not searched.
+    """
+    from anyfm.training.search import SPLIT_ROWS, search
+
+    kind, valid = MODELS[model], data.valid
+    defaults = kind.settings_type().to_dict()
+    fixed = {name for name, value in settings.to_dict().items() if name != "task" and value != defaults[name]}
+    candidates = [each for each in kind(settings).candidates(data.n_fields) if not fixed & set(each)]
+    if not training.search or valid is None or not candidates:
+        return [], valid
+    choosing = valid
+    if valid.n_rows >= SPLIT_ROWS:
+        rest, half = split_fraction(valid.n_rows, 0.5, seed=training.seed)
+        choosing, valid = valid.take(half), valid.take(rest)
+    return search(make, candidates, data.train, choosing, training), valid
+
+
+def _training_record(data: PreparedData, valid: Rows | None, training: TrainingSettings) -> dict[str, Any]:
     """What the artifact says of its training. No times, paths or threads: equal trainings are equal bytes."""
     y = data.train.y
     record = {
         **{name: value for name, value in training.to_dict().items() if name not in NOT_RECORDED},
         "rows": data.train.n_rows,
-        "valid_rows": 0 if data.valid is None else data.valid.n_rows,
+        "valid_rows": 0 if valid is None else valid.n_rows,
         "mean_target": None if y is None else float(np.mean(y, dtype=np.float64)),
         "format": data.format,
     }

@@ -550,7 +550,7 @@ def test_more_than_two_classes_are_refused() -> None:
         ({"valid_fraction": 1.0}, "valid_fraction must be a number of at least 0 and below 1"),
         ({"valid_fraction": None}, "valid_fraction must be"),
         ({"valid_fraction": "some"}, "valid_fraction must be"),
-        ({"n_bins": 1}, "n_bins must be none or an integer"),
+        ({"n_bins": 1}, "n_bins must be auto or an integer"),
         ({"min_count": 0}, "min_count must be an integer"),
         ({"patience": 0}, "patience must be"),
         ({"fields": {"x0": "color"}}, "kind must be one of"),

@@ -234,6 +234,6 @@ def _show_attention(output: Output) -> list[dict[str, Any]]:
     output.table(("pair of fields", *numbers), rows, numbers=numbers)
     output.text(
         f"Attention: mean weight of the pair in a row; {1 / len(pairs):.1%} if all {len(pairs)} pairs had the same. "
-        "Interaction strength: standard deviation over rows of the part of the logit that depends on both fields together."
+        "Interaction strength: standard deviation over rows of the part of the logit that depends on both fields."
     )
     return pairs

@@ -221,6 +221,6 @@ def _show_value_pairs(output: Output, pairs: list[ValuePair], *, of_fm: bool) ->
     output.text("interaction: contribution of the pair to the logit, beyond the main effects of both values.")
     if pairs[0].lower is not None:
         output.text(
-            "95 % interval: of the interaction estimated from the rows with this pair, all other terms held fixed; same "
-            "sign: whether all of it has the sign of the model's interaction."
+            "95 % interval: of the interaction estimated from the rows with this pair, all other terms held fixed. "
+            "same sign: whether all of it has the sign of the model's interaction."
         )

@@ -76,7 +76,7 @@ def _show_model(output: Output, model: Model) -> dict[str, Any]:
             reads,
             ("task", model.task.name),
             ("settings", settings_text({k: v for k, v in settings.items() if k != "task"}, type(model.settings))),
-            ("training", settings_text(artifact.training)),
+            ("training", settings_text({name: value for name, value in artifact.training.items() if name != "search"})),
             ("size", f"{artifact.n_features:,} features in {artifact.n_fields} fields, {n_parameters:,} parameters"),
             ("best epoch", f"{history.best_epoch} of {history.n_epochs}"),
             ("written by", f"anyfm {artifact.anyfm_version}"),

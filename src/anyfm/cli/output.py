@@ -60,7 +60,7 @@ class Output:
         title: str | None = None,
         notes: bool = False,
     ) -> None:
-        """Write a table. The columns of `numbers` are aligned to the right and not cut; their long titles take two lines."""
+        """Write a table. The columns of `numbers` are aligned to the right and not cut; long titles take two lines."""
         from rich.box import SIMPLE_HEAD
         from rich.table import Table
         from rich.text import Text

@@ -81,9 +81,9 @@ def train(
     refuse_settings_of_other_models(model, settings)
     refuse_to_replace(out, overwrite=True)  # before training instead of after it
     out.parent.mkdir(parents=True, exist_ok=True)
-    if not settings.get("target") and text_format_of(data, settings.get("format", "auto")) is None:
-        if settings.get("format", "auto") == "auto":
-            raise SettingError("--target is required for a table (for libsvm or libffm text, give its --format)")
+    is_auto = settings.get("format", "auto") == "auto"
+    if not settings.get("target") and is_auto and text_format_of(data) is None:
+        raise SettingError("--target is required for a table (for libsvm or libffm text, give its --format)")
     output = Output(as_json=as_json)
     prepared: list[PreparedData] = []
 
@@ -114,7 +114,7 @@ def _show_result(output: Output, model: Model, out: Path) -> None:
     from anyfm.training.history import STOP_REASONS
 
     history, seconds = model.history, model.seconds
-    times = [f"{name} {seconds_text(seconds[name])}" for name in ("read", "encode", "train") if seconds[name]]
+    times = [f"{name} {seconds_text(seconds[name])}" for name in ("read", "encode", "search", "train") if seconds[name]]
     output.facts(
         [
             ("model", model.name),
@@ -124,10 +124,23 @@ def _show_result(output: Output, model: Model, out: Path) -> None:
                 f"{history.best_epoch} of {history.n_epochs} ({STOP_REASONS[history.stop_reason or 'epochs']})",
             ),
             *metric_facts(model.metrics, rows="validation "),
+            *_search_facts(model),
             ("time", f"{', '.join(times)} ({model.rows_per_second:,.0f} rows/s)"),
             ("saved to", str(out)),
         ]
     )
+
+
+def _search_facts(model: Model) -> list[tuple[str, str]]:
+    """What the search for settings tried, the best first."""
+    trials = sorted(model.artifact.training.get("search", ()), key=lambda trial: trial["loss"] or float("inf"))
+    facts: list[tuple[str, str]] = []
+    for trial in trials:
+        settings = settings_text(trial["settings"], type(model.settings)) if trial["settings"] else "defaults"
+        loss = "diverged" if trial["loss"] is None else f"loss {trial['loss']:.5f}"
+        chosen = ", chosen" if trial["chosen"] else ""
+        facts.append(("search" if not facts else "", f"{settings}: {loss}, {trial['n_epochs']} epochs{chosen}"))
+    return facts
 
 
 def _result(model: Model, data: PreparedData, out: Path) -> dict[str, Any]:

@@ -313,8 +313,11 @@ class TrainingSettings(Settings):
 
     group = "Training"
 
-    epochs: int = setting(50, integer(1, 100_000), "maximum number of passes over the training rows")
-    patience: int = setting(5, integer(1), "stop after this many epochs without a better validation metric")
+    epochs: int = setting(200, integer(1, 100_000), "maximum number of passes over the training rows")
+    search: bool = setting(
+        True, flag(), "whether to choose settings that are not set among the model's candidates, on validation rows"
+    )
+    patience: int = setting(10, integer(1), "stop after this many epochs without a better validation metric")
     monitor: str = setting(
         "loss",
         choice("loss", *MONITORED_METRICS, metavar="METRIC"),

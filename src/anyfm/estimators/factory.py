@@ -39,6 +39,8 @@ def parameters_of(model: type[BaseModel]) -> list[Parameter]:
         if parameter.name == "seed":
             found += [next(one for one in data if one.name == name) for name in _OF_DATA]
             found.append(_random_state(parameter))
+        elif parameter.name == "search":  # off: scikit-learn has searches of its own, which would nest this one
+            found.append(dataclasses.replace(parameter, default=False))
         else:
             found.append(parameter)
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,6 +93,14 @@ class AFM(BaseModel):
         They sum to 1 over the row, or are all 0 where it has no pair; a pair with padding or a value of 0 has 0.
         """
         return self._weights(batch, self._products(batch))
+
+    def candidates(self, n_fields: int) -> Sequence[Mapping[str, Any]]:
+        return (
+            {"l2_attention": 0.001},
+            {"learning_rate": 1.0},
+            {"n_factors": 32 if n_fields <= 8 else 8},
+            {"l2_per_occurrence": 0.1},
+        )
 
     def kernel_options(self) -> dict[str, Any]:
         return {name: getattr(self.settings, name) for name in ("n_factors", "attention_factors", "normalize")}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,8 @@ from anyfm.models.parameters import ParameterSpec, bias_and_linear
 from anyfm.optim.initial import Normal
 from anyfm.optim.optimizers import Adagrad, Adam
 from anyfm.optim.priors import factor_prior
+
+A = TypeVar("A", bound="AutomaticFactorSettings")
 
 LEARNING_RATE = "Adagrad's learning rate, scaled by 1 / the root mean square norm of a row"
 L2_LINEAR = "L2 penalty per linear weight in the summed loss; auto: estimated for each field"
@@ -51,6 +53,23 @@ class FactorSettings(ModelSettings):
     l2_factors: float | None = setting(None, automatic(real(0)), L2_FACTORS)
     l2_per_occurrence: float | None = setting(None, optional(real(0, above=True)), L2_PER_OCCURRENCE)
     init_scale: float = setting(0.1, real(0), INIT_SCALE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AutomaticFactorSettings(FactorSettings):
+    """Settings of a model whose number of factors follows the number of fields."""
+
+    n_factors: int | None = setting(  # type: ignore[assignment]
+        None,
+        automatic(integer(1, 256)),
+        "number of factors: the length of the vector of each value; auto: 32 for up to 8 fields, 16 for up to 11, "
+        "otherwise 8",
+    )
+
+    def resolve(self: A, n_fields: int) -> A:
+        """These settings with n_factors decided: in a row of few fields each pair has to carry more."""
+        automatic = 32 if n_fields <= 8 else 16 if n_fields <= 11 else 8
+        return replace(self, n_factors=automatic) if self.n_factors is None else self
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,20 +208,35 @@ class BaseModel(ABC):
 
 def factor_specs(n_features: int, settings: FactorSettings, *, target_power: float = 0.5) -> dict[str, ParameterSpec]:
     """Bias, linear weights and one latent vector per feature."""
-    prior = factor_prior(settings.n_factors)
+    n_factors = settings.n_factors
+    prior = factor_prior(n_factors)
     return {
         **bias_and_linear(n_features, l2=settings.l2_linear),
         "factors": ParameterSpec(
-            (n_features, settings.n_factors),
+            (n_features, n_factors),
             Adagrad(accumulator=0.1),
             per_feature=True,
-            initial=Normal(lambda s: settings.init_scale * prior(s).initial_std(settings.n_factors)),
+            initial=Normal(lambda s: settings.init_scale * prior(s).initial_std(n_factors)),
             prior=prior,
             l2=settings.l2_factors,
             l2_per_occurrence=settings.l2_per_occurrence,
             target_power=target_power,
         ),
     }
+
+
+def factor_candidates(n_factors: int) -> Sequence[Mapping[str, Any]]:
+    """What a search tries for a model of factors beside its defaults.
+
+    A faster learning rate, more or fewer factors, and penalties in proportion to how often a field's values occur:
+    where the curvature that the estimated penalties are based on says little, one of these does better.
+    """
+    return (
+        {"learning_rate": 1.0},
+        {"n_factors": 32 if n_factors < 32 else 8},
+        {"l2_per_occurrence": 0.1},
+        {"l2_per_occurrence": 0.03, "learning_rate": 1.0, "n_factors": 32},
+    )
 
 
 def linear_part(batch: Batch) -> Array:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -145,6 +145,14 @@ class DeepFM(BaseModel):
     def mlp(self, parameters: Mapping[str, NDArray[Any]]) -> MLP | None:
         layers = self._folded_layers(parameters)
         return MLP(layers, parameters["output_weights"], self.settings.activation) if layers else None
+
+    def candidates(self, n_fields: int) -> Sequence[Mapping[str, Any]]:
+        resolved = self.resolve(n_fields).settings.hidden_layer_sizes
+        return (
+            {"hidden_layer_sizes": (64, 32) if resolved == (256, 128) else (256, 128)},
+            {"learning_rate": 1.0},
+            {"l2_per_occurrence": 0.1},
+        )
 
     def kernel_options(self) -> dict[str, Any]:
         names = ("n_factors", "activation", "batch_size", "shrinkage")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -29,8 +29,8 @@ class FFMSettings(NormalizeSettings):
     n_factors: int | None = setting(
         None,
         automatic(integer(1, 256)),
-        "number of factors: the length of each vector, of which a value has one per field; auto: 64 / the number of "
-        "fields, from 4 to 16",
+        "number of factors: the length of each vector, of which a value has one per field; auto: 64 divided by the "
+        "number of fields, from 4 to 16",
     )
     l2_factors: float | None = setting(
         None, automatic(real(0)), "L2 penalty per factor in the summed loss; auto: estimated for each pair of fields"
@@ -41,8 +41,8 @@ class FFMSettings(NormalizeSettings):
     optimizer: str = setting(
         "adagrad",
         choice("adagrad", "libffm"),
-        "adagrad: Adagrad with one accumulator per vector. libffm: the rule of the program libffm, with one accumulator "
-        "per factor, l2_factors in the gradient of each row and initial factors from U(0, 1) / √n_factors",
+        "adagrad: Adagrad with one accumulator per vector. libffm: the rule of the program libffm, with one "
+        "accumulator per factor, l2_factors in the gradient of each row and initial factors from U(0, 1) / √n_factors",
     )
 
 
@@ -111,6 +111,16 @@ class FFM(BaseModel):
 
     def resolve(self, n_fields: int) -> FFM:
         return FFM(replace(self.settings, n_factors=self._n_factors(n_fields)))
+
+    def candidates(self, n_fields: int) -> Sequence[Mapping[str, Any]]:
+        if self._is_libffm:
+            return ()
+        return (
+            {"learning_rate": 1.0},
+            {"l2_per_occurrence": 0.1},
+            {"l2_per_occurrence": 0.01},
+            {"l2_per_occurrence": 0.003},
+        )
 
     def kernel_options(self) -> dict[str, Any]:
         names = ("n_factors", "normalize", "linear")

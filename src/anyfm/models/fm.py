@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from anyfm.core.task import Array
-from anyfm.models.base import BaseModel, FactorSettings, NormalizeSettings, factor_specs, linear_part
+from anyfm.models.base import (
+    AutomaticFactorSettings,
+    BaseModel,
+    NormalizeSettings,
+    factor_candidates,
+    factor_specs,
+    linear_part,
+)
 from anyfm.models.batch import Batch
 from anyfm.models.pairs import InnerProducts
 from anyfm.models.parameters import ParameterSpec
 
 
 @dataclass(frozen=True, kw_only=True)
-class FMSettings(NormalizeSettings, FactorSettings):
+class FMSettings(NormalizeSettings, AutomaticFactorSettings):
     """Settings of the factorization machine."""
 
 
@@ -39,7 +47,13 @@ class FM(BaseModel):
     kernel = "fm"
 
     def parameter_specs(self, n_features: int, n_fields: int) -> dict[str, ParameterSpec]:
-        return factor_specs(n_features, self.settings)
+        return factor_specs(n_features, self.settings.resolve(n_fields))
+
+    def resolve(self, n_fields: int) -> FM:
+        return FM(self.settings.resolve(n_fields))
+
+    def candidates(self, n_fields: int) -> Sequence[Mapping[str, Any]]:
+        return factor_candidates(self.settings.resolve(n_fields).n_factors)
 
     def pair_terms(self) -> InnerProducts:
         return InnerProducts(self.settings.n_factors)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,14 @@ from numpy.typing import NDArray
 
 from anyfm.core.settings import real, setting
 from anyfm.core.task import Array
-from anyfm.models.base import BaseModel, FactorSettings, NormalizeSettings, factor_specs, linear_part
+from anyfm.models.base import (
+    AutomaticFactorSettings,
+    BaseModel,
+    NormalizeSettings,
+    factor_candidates,
+    factor_specs,
+    linear_part,
+)
 from anyfm.models.batch import Batch
 from anyfm.models.pairs import Doubles, InnerProducts
 from anyfm.models.parameters import ParameterSpec
@@ -20,7 +27,7 @@ from anyfm.optim.optimizers import Adam
 
 
 @dataclass(frozen=True, kw_only=True)
-class FwFMSettings(NormalizeSettings, FactorSettings):
+class FwFMSettings(NormalizeSettings, AutomaticFactorSettings):
     """Settings of the field-weighted factorization machine."""
 
     pair_learning_rate: float = setting(
@@ -55,9 +62,15 @@ class FwFM(BaseModel):
         adam = Adam(self.settings.pair_learning_rate, l2=self.settings.l2_pairs, center=1.0)
         n_pairs = n_fields * (n_fields + 1) // 2
         return {
-            **factor_specs(n_features, self.settings),
+            **factor_specs(n_features, self.settings.resolve(n_fields)),
             "field_weights": ParameterSpec((n_pairs,), adam, initial=Constant(1.0)),
         }
+
+    def resolve(self, n_fields: int) -> FwFM:
+        return FwFM(self.settings.resolve(n_fields))
+
+    def candidates(self, n_fields: int) -> Sequence[Mapping[str, Any]]:
+        return factor_candidates(self.settings.resolve(n_fields).n_factors)
 
     def pair_terms(self) -> FieldWeightedProducts:
         return FieldWeightedProducts(self.settings.n_factors)
@@ -78,7 +91,8 @@ class FieldWeightedProducts(InnerProducts):
 
     def form(self, batch: Batch, one: Doubles, other: Doubles) -> Doubles:
         weights = _matrix(batch.parameters["field_weights"])
-        return super().form(batch, one, other) * weights[batch.fields[:, :, None], batch.fields[:, None, :]]
+        pairs = super().form(batch, one, other)
+        return np.asarray(pairs * weights[batch.fields[:, :, None], batch.fields[:, None, :]])
 
     def field_pair_weights(self, parameters: Mapping[str, NDArray[Any]], n_fields: int) -> Doubles:
         return np.asarray(_matrix(parameters["field_weights"]), np.float64)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from anyfm.core.task import Array
 from anyfm.models.base import BaseModel, NormalizeSettings, linear_part
@@ -35,6 +37,9 @@ class Linear(BaseModel):
 
     def logits(self, batch: Batch) -> Array:
         return linear_part(batch)
+
+    def candidates(self, n_fields: int) -> Sequence[Mapping[str, Any]]:
+        return ({"learning_rate": 1.0},)
 
     def kernel_options(self) -> dict[str, bool]:
         return {"normalize": self.settings.normalize}

@@ -12,8 +12,8 @@ from anyfm.models.afm import AFM
 from anyfm.models.base import BaseModel
 from anyfm.models.deepfm import DeepFM
 from anyfm.models.ffm import FFM
-from anyfm.models.fwfm import FwFM
 from anyfm.models.fm import FM
+from anyfm.models.fwfm import FwFM
 from anyfm.models.linear import Linear
 
 ENTRY_POINTS = "anyfm.models"

@@ -60,9 +60,9 @@ def linear_prior(statistics: TrainingStatistics) -> Prior:
 def factor_prior(n_factors: int) -> PriorOf:
     """The prior of a feature's one vector: λ = √(8 n_factors m (m − 1) / 2).
 
-    The sum over a row's m (m − 1) / 2 pairs of inner products has a prior variance of n_factors m (m − 1) / 2 / λ², which
-    is then 1/8 whatever the number of fields and of factors. With λ in proportion to n_factors, as in earlier versions,
-    more factors meant a narrower prior, and with 32 factors of two fields all factors vanished.
+    The sum over a row's m (m − 1) / 2 inner products has a prior variance of n_factors m (m − 1) / 2 / λ², which is
+    then 1/8 whatever the number of fields and of factors. If λ were proportional to n_factors, more factors would mean
+    a narrower prior, under which all factors can vanish.
     """
 
     def prior(statistics: TrainingStatistics) -> Prior:

@@ -204,12 +204,12 @@ def test_attention_stands_beside_the_term_it_weighs():
     frame = found.table().filter(kind="pair")
     assert frame.height == 5 * len(found.field_pairs)
     assert (frame["attention"] * frame["unweighted"]).to_numpy() == pytest.approx(frame["contribution"].to_numpy())
-    one = frame.filter(row=2, field="field 1", other_field="field 3").row(0, named=True)
+    one = frame.filter(row=2, field="field_0", other_field="field_2").row(0, named=True)
     assert one["unweighted"] == pytest.approx((factors[ids[1, 0]] * factors[ids[1, 2]]) @ projection)
-    term = next(term for term in found.terms(1) if term.fields == ("field 1", "field 3"))
+    term = next(term for term in found.terms(1) if term.fields == ("field_0", "field_2"))
     assert term.unweighted == pytest.approx(one["unweighted"])
     assert f"attention {term.attention:.3f} × {term.unweighted:+.4f}" in found.describe(1, top=None)
-    plain = next(t for t in found.to_dict()["rows"][1]["terms"] if t.get("other_field") == "field 3")
+    plain = next(t for t in found.to_dict()["rows"][1]["terms"] if t.get("other_field") == "field_2")
     assert plain["attention"] * plain["unweighted"] == pytest.approx(plain["contribution"])
     assert found.table().filter(kind="linear")["unweighted"].null_count() == 5 * N_FIELDS
 

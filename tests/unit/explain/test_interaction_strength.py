@@ -153,13 +153,13 @@ def test_the_strongest_value_pairs_are_confirmed_by_their_rows(planted):
     artifact_, given = planted
     found = value_pairs(artifact_, given, strengths(artifact_, given), n=20, min_count=100)
     assert len(found) == 20
-    assert sum(pair.is_confirmed for pair in found) >= 18
+    assert sum(pair.has_same_sign for pair in found) >= 18
     assert all(pair.n_rows >= 100 for pair in found)
-    covered = sum(pair.lower - 0.4 <= pair.effect <= pair.upper + 0.4 for pair in found)
+    covered = sum(pair.lower - 0.4 <= pair.interaction <= pair.upper + 0.4 for pair in found)
     assert covered >= 16
     without = value_pairs(artifact_, replace(given, y=None), strengths(artifact_, given), n=3)
     assert without[0].observed is None
-    assert not without[0].is_confirmed
+    assert not without[0].has_same_sign
 
 
 def test_importance_orders_fields_as_planted(planted, made):

@@ -1,0 +1,156 @@
+"""Choosing settings on validation rows: the model's candidates race against its defaults by successive halving.
+
+Jamieson and Talwalkar, "Non-stochastic Best Arm Identification and Hyperparameter Optimization", AISTATS 2016: all
+candidates train for a few epochs, the better half for more. If the best is then ahead of the defaults, both train to
+the end, since a fast start need not end well. It replaces the defaults only if its mean loss is lower by more than one
+standard error of the difference.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anyfm.core.errors import DivergenceError
+from anyfm.core.rows import Rows
+from anyfm.core.settings import TrainingSettings
+from anyfm.engines.base import Engine
+from anyfm.training.divergence import DivergenceGuard
+from anyfm.training.loop import run_epoch
+
+ROUNDS = ((100_000, (3, 9)), (500_000, (2, 5)), (None, (1, 2)))
+"""Epochs that a candidate has trained for after each round, for tables of up to so many training rows.
+
+All rows are used: in a sample every value occurs less often, so that a search there prefers larger penalties.
+"""
+SPLIT_ROWS = 4000
+"""Validation rows from which on settings are chosen on one half, and epochs and metrics on the other."""
+
+logger = logging.getLogger("anyfm.training")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One candidate of a search.
+
+    Parameters
+    ----------
+    settings : dict
+        What differs from the defaults; empty for the defaults.
+    loss : float, optional
+        The lowest mean validation loss; None if training diverged.
+    n_epochs : int
+        How many epochs it trained for.
+    chosen : bool
+    """
+
+    settings: dict[str, Any]
+    loss: float | None
+    n_epochs: int
+    chosen: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        settings = {name: list(value) if isinstance(value, tuple) else value for name, value in self.settings.items()}
+        return {"settings": settings, "loss": self.loss, "n_epochs": self.n_epochs, "chosen": self.chosen}
+
+
+def search(
+    make: Callable[[Mapping[str, Any]], Engine],
+    candidates: Sequence[Mapping[str, Any]],
+    train: Rows,
+    valid: Rows,
+    settings: TrainingSettings,
+) -> list[Trial]:
+    """Race the candidates and the defaults; exactly one trial is chosen. Deterministic for any number of threads.
+
+    Parameters
+    ----------
+    make : callable
+        Makes an engine of a candidate's settings, which override the defaults.
+    candidates : sequence of mapping
+        Without the defaults.
+    train, valid : Rows
+        With y.
+    settings : TrainingSettings
+    """
+    rounds = next(epochs for n_rows, epochs in ROUNDS if n_rows is None or train.n_rows <= n_rows)
+    runners = [_Runner(make, dict(candidate), train, valid, settings) for candidate in ({}, *candidates)]
+    racing = runners
+    for n_epochs in rounds:
+        for runner in racing:
+            runner.train(n_epochs)
+        challengers = sorted((runner for runner in racing if runner is not runners[0]), key=lambda each: each.loss)
+        racing = [runners[0], *challengers[: max(1, len(challengers) // 2)]]
+    default, chosen = runners[0], runners[0]
+    best = min(racing[1:], key=lambda runner: runner.loss)
+    if best.loss < default.loss:
+        for runner in (default, best):
+            runner.train(settings.epochs)
+        chosen = best if _is_better(best, default, valid) else default
+    trials = [runner.trial(chosen=runner is chosen) for runner in runners]
+    logger.info("search: %s", trials)
+    return trials
+
+
+class _Runner:
+    """One candidate in training."""
+
+    def __init__(
+        self,
+        make: Callable[[Mapping[str, Any]], Engine],
+        candidate: dict[str, Any],
+        train: Rows,
+        valid: Rows,
+        settings: TrainingSettings,
+    ) -> None:
+        self.settings = candidate
+        self.loss = np.inf
+        self.losses: NDArray[np.float64] | None = None  # of each validation row, at the best epoch
+        self._n_epochs = self._best_epoch = 0
+        self._stopped = False
+        self._train, self._valid, self._training = train, valid, settings
+        self._engine = make(candidate)
+        self._engine.prepare(train, seed=settings.seed)
+        self._guard = DivergenceGuard(self._engine, train)
+
+    def train(self, n_epochs: int) -> None:
+        """Train until so many epochs are done, or until patience ends."""
+        try:
+            while not self._stopped and self._n_epochs < min(n_epochs, self._training.epochs):
+                self._n_epochs += 1
+                run_epoch(self._engine, self._train, self._n_epochs, self._training.seed, self._guard, ())
+                self._validate()
+                self._stopped = self._n_epochs - self._best_epoch >= self._training.patience
+        except DivergenceError:
+            self.loss, self.losses, self._stopped = np.inf, None, True
+
+    def _validate(self) -> None:
+        valid = self._valid
+        assert valid.y is not None
+        losses = np.asarray(
+            self._engine.model.task.loss(self._engine.logits(valid).astype(np.float64), valid.y.astype(np.float64))
+        )
+        loss = float(np.average(losses, weights=valid.weight))
+        if loss < self.loss:
+            self.loss, self.losses, self._best_epoch = loss, losses, self._n_epochs
+
+    def trial(self, *, chosen: bool) -> Trial:
+        loss = self.loss if np.isfinite(self.loss) else None
+        return Trial(self.settings, loss, self._n_epochs, chosen)
+
+
+def _is_better(candidate: _Runner, default: _Runner, valid: Rows) -> bool:
+    """Whether the candidate's mean loss is lower by more than one standard error of the paired difference."""
+    if candidate.losses is None or default.losses is None:
+        return candidate.losses is not None
+    difference = default.losses - candidate.losses
+    weight = np.ones(len(difference)) if valid.weight is None else valid.weight.astype(np.float64)
+    mean = np.average(difference, weights=weight)
+    variance = np.average((difference - mean) ** 2, weights=weight)
+    return bool(mean > np.sqrt(variance * (weight**2).sum()) / weight.sum())
