@@ -254,5 +254,5 @@ def test_an_artifact_that_cannot_score_cannot_be_made():
 
 
 def test_a_model_without_an_encoder_says_so():
-    with pytest.raises(ArtifactError, match="already encoded"):
+    with pytest.raises(ArtifactError, match="trained on encoded rows"):
         an_artifact().require_encoder()

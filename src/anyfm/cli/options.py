@@ -155,6 +155,8 @@ def check_table_suffix(path: str | Path) -> None:
 def in_options(text: str) -> str:
     """A message about settings in the spelling of the command line: ``n_factors must be … got n_factors=0`` becomes
     ``--n-factors must be … got 0``."""
+    if "is not a known" in text:  # a name from a file or --set, where it is written as here
+        return text
     names = sorted({*_GENERAL_NAMES, *(each.name for each in model_options()), "checkpoint", "resume"})
     first = re.match(rf"({'|'.join(names)}) (?=must|is for tables|is a setting|needs)", text)
     if first is not None:

@@ -72,7 +72,7 @@ def test_a_value_may_be_given_as_its_text(artifact):
     values = artifact.encoder.field_values("film")
     assert _index([7, 8, 9], "film", "8") == 1
     assert _index(values, "film", "a") == values.index("a")
-    with pytest.raises(InputError, match=r"Similar values: Star Wars \(1977\)$"):
+    with pytest.raises(InputError, match=r"Did you mean Star Wars \(1977\)\?$"):
         _index(["Toy Story", "Star Wars (1977)"], "film", "star wars")
 
 
