@@ -121,7 +121,7 @@ def _liked(data: Path) -> Frames:
 def _flights(_: Path) -> Frames:
     from examples.flights import KNOWN_BEFORE, data_folder, landed_flights
 
-    flights, _cancelled = landed_flights(data_folder())
+    flights, _canceled = landed_flights(data_folder())
     day = pl.col("day_of_year") % 10
     columns = [*KNOWN_BEFORE, "late"]
     train = flights.filter((day != 0) & (day != 5)).select(columns)

@@ -1,4 +1,4 @@
-"""What row normalisation, step size, penalties and the number of factors are worth: validation loss, one thing changed
+"""What row normalization, step size, penalties and the number of factors are worth: validation loss, one thing changed
 at a time.
 
     python -m benchmarks.study [--models fm ffm] [--data FOLDER] [--sets adult bank …] [--only learning_rate …]

@@ -80,8 +80,8 @@ def landed_flights(folder: Path) -> tuple[pl.DataFrame, int]:
 
 
 def main() -> None:
-    flights, n_cancelled = landed_flights(data_folder())
-    print(f"{len(flights):,} flights landed; {n_cancelled:,} were cancelled or diverted and are left out.")
+    flights, n_canceled = landed_flights(data_folder())
+    print(f"{len(flights):,} flights landed; {n_canceled:,} were canceled or diverted and are left out.")
     columns = [*KNOWN_BEFORE, "late"]
     day = pl.col("day_of_year") % 10
     test = flights.filter(day == 0).select(columns)

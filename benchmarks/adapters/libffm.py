@@ -10,7 +10,7 @@ from benchmarks.problems import Problem
 
 
 class LibFFM(Adapter):
-    """libffm's ffm-train, its own defaults (Adagrad .2, L2 2e-5, row normalisation). FFM only.
+    """libffm's ffm-train, its own defaults (Adagrad .2, L2 2e-5, row normalization). FFM only.
 
     It prints training seconds without validation, summed over the epochs, to a tenth.
     """

@@ -9,12 +9,12 @@ from pathlib import Path
 from benchmarks.adapters.base import Adapter, Result
 from benchmarks.problems import Problem
 
-COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+COLORS = re.compile(r"\x1b\[[0-9;]*m")
 ROW = re.compile(r"\[ +\d+% +\]((?: +[\d.]+)+)$")  # share of the epochs, epoch, losses, seconds
 
 
 class XLearn(Adapter):
-    """xLearn's command line, its own defaults (Adagrad .2, L2 2e-5, instance normalisation), no early stopping.
+    """xLearn's command line, its own defaults (Adagrad .2, L2 2e-5, instance normalization), no early stopping.
 
     Its epoch time includes validation when there is any, so seconds are taken from runs without.
     """
@@ -37,6 +37,6 @@ class XLearn(Adapter):
             command += ["-v", f"valid.{kind}"] if validate else []
             environment = {"USER": "bench", **os.environ}
             done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True)
-        lines = (COLOURS.sub("", line) for line in done.stdout.splitlines())
+        lines = (COLORS.sub("", line) for line in done.stdout.splitlines())
         table = [[float(cell) for cell in found[1].split()] for line in lines if (found := ROW.match(line))]
         return Result([row[-1] for row in table], table[-1][2] if validate else None)

@@ -17,7 +17,7 @@ struct FfmOptions {
 // Where the vectors of a feature toward one group of fields lie, with their accumulators: its section.
 //
 // Sections toward one group lie side by side in a table of their own, [planes of the vectors | accumulators], so that
-// what two threads train is never neighbours in memory: the processor fetches neighbouring lines unasked, and takes
+// what two threads train is never neighbors in memory: the processor fetches neighboring lines unasked, and takes
 // them from the core that is about to write them. The last section is followed by the linear columns.
 struct FfmSection {
   int64_t plane;         // floats from one plane of vectors to the next

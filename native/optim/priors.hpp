@@ -1,4 +1,4 @@
-// L2 penalties learnt from the data: the vectors of each field have a normal prior whose precision λ is re-estimated
+// L2 penalties learned from the data: the vectors of each field have a normal prior whose precision λ is re-estimated
 // before every epoch, by one step of expectation-maximization (MacKay, "Bayesian interpolation", 1992; the classic
 // evidence approximation, with Adagrad's sums of squared gradients as the diagonal of the Fisher information).
 //

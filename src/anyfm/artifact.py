@@ -103,8 +103,11 @@ class Artifact:
         """The encoder, or an ArtifactError that says why there is none."""
         if self.encoder is None:
             raise ArtifactError(
-                "this model was trained on rows that were already encoded, so it cannot read a raw table. Give it "
-                "encoded rows, or a libsvm or libffm file of the same ids"
+                f"this model was trained on a {self.training['format']} file, so it cannot read a table. Give it a "
+                f"{self.training['format']} file with the same ids"
+                if self.training.get("format") in ("libsvm", "libffm")
+                else "this model was trained on encoded rows, so it cannot read a table. Give it encoded rows with the "
+                "same ids"
             )
         return self.encoder
 
@@ -137,7 +140,9 @@ def save_artifact(artifact: Artifact, path: str | Path, *, overwrite: bool = Tru
         problem = f"the model is saved, but the system could not confirm that it is on the disk: {error.strerror}"
         raise ArtifactError(located(problem, file=str(path))) from error
     except (OSError, ValueError) as error:  # ValueError: no path at all, such as one with a zero byte
-        raise _not_saved(path, error, "What was there before is untouched. Make room or choose another directory.") from error
+        raise _not_saved(
+            path, error, "What was there before is untouched. Make room or choose another directory."
+        ) from error
     return target
 
 
@@ -253,10 +258,10 @@ def _contents(artifact: Artifact) -> dict[str, bytes]:
         "files": {name: _fingerprint(content) for name, content in contents.items()},
     }
     document["sha256"] = _document_checksum(document)
-    return {**contents, MODEL_FILE: _serialised(document)}
+    return {**contents, MODEL_FILE: _serialized(document)}
 
 
-def _serialised(document: Mapping[str, Any]) -> bytes:
+def _serialized(document: Mapping[str, Any]) -> bytes:
     text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False, default=_plain)
     return (text + "\n").encode("utf-8", "surrogatepass")
 
@@ -273,7 +278,7 @@ def _plain(value: Any) -> Any:
 def _document_checksum(document: Mapping[str, Any]) -> str:
     """The checksum of model.json: of its content without the checksum itself, which is part of the file."""
     content = {key: value for key, value in document.items() if key != "sha256"}
-    return hashlib.sha256(_serialised(content)).hexdigest()
+    return hashlib.sha256(_serialized(content)).hexdigest()
 
 
 def _fingerprint(content: bytes) -> dict[str, Any]:
@@ -340,9 +345,8 @@ def _read_document(files: _Files) -> dict[str, Any]:
     except (FileNotFoundError, NotADirectoryError):
         directory = files.directory
         left = leftovers(directory.absolute())
-        problem = "there is no anyfm model here" if directory.is_dir() else "there is no such model directory"
         remedy = f"An interrupted save left the earlier model whole as {left[0]}: rename it back." if left else None
-        raise ArtifactError(located(problem, file=str(directory), remedy=remedy)) from None
+        raise ArtifactError(located(f"{str(directory)!r} is not a model directory", remedy=remedy)) from None
     try:
         document = json.loads(content)
     except (ValueError, RecursionError) as error:

@@ -166,7 +166,7 @@ class Model:
         artifact = self.artifact
         if artifact.encoder is not None:
             raise InputError(
-                "this model was trained on a table and assigns ids itself, so it cannot read ids. Give it a table"
+                "this model was trained on a table, so it cannot read a libsvm or libffm file. Give it a table"
             )
         if format == "auto" and text_format_of(source) is None and artifact.training.get("format") in FORMATS:
             format = artifact.training["format"]

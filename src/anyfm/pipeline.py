@@ -186,6 +186,8 @@ def train(
     DivergenceError
         Training diverged; the message says which setting to lower.
     """
+    from anyfm.engines.registry import check_engine
+
     began = time.perf_counter()
     _check_resume(checkpoint, resume)
     given = settings if target is None else {**settings, "target": target}
@@ -195,6 +197,9 @@ def train(
         model, preset, given, DataSettings, ValidationSettings, TrainingSettings, also=_KEYWORDS
     )
     _check_fields(model, text_format_of(source, data.format))
+    check_engine(MODELS[model](own), engine=training.engine, device=training.device)
+    if training.monitor != "loss" and validation.valid is None and validation.valid_fraction == 0:
+        raise SettingError(got("monitor needs validation rows", monitor=training.monitor, valid_fraction=0))
     prepared = prepare(source, data, validation, seed=training.seed)
     if on_data is not None:
         on_data(prepared)
@@ -258,16 +263,26 @@ def prepare(
 
 
 def memory_text(
-    model: str, settings: Mapping[str, Any], *, n_features: int, n_fields: int, preset: str | None = None
+    model: str,
+    settings: Mapping[str, Any],
+    *,
+    n_features: int,
+    n_fields: int,
+    preset: str | None = None,
+    at_least: float = 0,
 ) -> str | None:
-    """The memory that training takes as text, computed before any is allocated; None for a model without a kernel."""
+    """The memory that training takes as text, computed before any is allocated.
+
+    None for a model without a kernel, and where fewer bytes than `at_least` are needed.
+    """
     from anyfm.engines import memory
 
     own, _ = _parse(model, preset, settings, TrainingSettings)
     resolved = MODELS[model](own).resolve(n_fields)
-    if resolved.kernel is None:
+    sizes = {"n_features": n_features, "n_fields": n_fields}
+    if resolved.kernel is None or memory.needed_memory(resolved, **sizes, training=True) < at_least:
         return None
-    return memory.memory_text(resolved, n_features=n_features, n_fields=n_fields, training=True)
+    return memory.memory_text(resolved, **sizes, training=True)
 
 
 # --- settings -----------------------------------------------------------------------------------------------------
@@ -286,8 +301,10 @@ def _preset(model: str, preset: str | None) -> Mapping[str, Any]:
         return {}
     presets = MODELS[model].presets
     if preset not in presets:
-        known = ", ".join(f"{name} (of {owner})" for owner in MODELS for name in MODELS[owner].presets)
-        raise SettingError(got(f"the preset must be one of {known}", preset=preset, model=model))
+        known = ", ".join(
+            f"for {owner}: {', '.join(MODELS[owner].presets)}" for owner in MODELS if MODELS[owner].presets
+        )
+        raise SettingError(f"unknown preset {preset!r} of {model}; available {known}")
     return presets[preset]
 
 
@@ -317,7 +334,7 @@ def _prepare_table(source: Any, data: DataSettings, validation: ValidationSettin
     if data.format not in ("table", *FORMATS):
         raise SettingError(unknown_name(data.format, [*FORMATS, *TEXT_FORMATS, "table"], what="format"))
     if data.target is None:
-        raise SettingError("target must name the column of the table to predict")
+        raise SettingError("target is required for a table: the column to predict")
     options = {**read_options(data), "text_columns": _text_columns(data.fields or {})}
     fields = dict(data.fields or {})
     order = validation.order_column if validation.order_column not in fields else None

@@ -1,4 +1,4 @@
-"""Bad tables: an InputError that names the place and the remedy, or the documented behaviour; nothing else."""
+"""Bad tables: an InputError that names the place and the remedy, or the documented behavior; nothing else."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ def test_any_byte_at_any_position_is_read_or_refused():
             assert disagreement(text, [], fields=True) == "", text
 
 
-def test_the_other_format_is_recognised(refusal):
+def test_the_other_format_is_recognized(refusal):
     assert "choose the format 'libsvm'" in refusal("1 5:0.5 7:1")
     assert "choose the format 'libffm'" in refusal("1 0:5:1 1:7:1", "libsvm")
     assert "every row must have a group (qid:), or none" in refusal("1 qid:3 5:1\n1 5:1", "libsvm")
@@ -153,7 +153,7 @@ def test_many_blank_lines_and_empty_rows(tmp_path):
         ("zip", b"PK\x03\x04rest"),
     ],
 )
-def test_compressed_files_are_recognised(refusal, name, content):
+def test_compressed_files_are_recognized(refusal, name, content):
     assert f"compressed ({name})" in refusal(content)
 
 

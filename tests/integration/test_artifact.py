@@ -215,7 +215,10 @@ def test_the_mode_of_directory_and_files_stays(tmp_path):
 @pytest.mark.parametrize("path", ["loop", "a\0b"])
 def test_a_path_that_leads_nowhere_is_a_message(tmp_path, path):
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
-    for call in (lambda: save_artifact(an_artifact(), f"{tmp_path}/{path}"), lambda: load_artifact(f"{tmp_path}/{path}")):
+    for call in (
+        lambda: save_artifact(an_artifact(), f"{tmp_path}/{path}"),
+        lambda: load_artifact(f"{tmp_path}/{path}"),
+    ):
         with pytest.raises(ArtifactError):
             call()
 
@@ -304,7 +307,11 @@ save_artifact(an_artifact(), sys.argv[1])
     for path in ("model", "model/README.md"):
         if path != "model":
             (tmp_path / path).write_text("")
-        subprocess.run([sys.executable, "-c", script, str(tmp_path / "model")], cwd=root, env={**os.environ, "PYTHONPATH": f"{root}/src"})
+        subprocess.run(
+            [sys.executable, "-c", script, str(tmp_path / "model")],
+            cwd=root,
+            env={**os.environ, "PYTHONPATH": f"{root}/src"},
+        )
         assert any(atomic._NEW in str(left) for left in tmp_path.rglob(".*"))
         save_artifact(an_artifact(1), tmp_path / "model")
         assert not list(tmp_path.rglob(".*"))
@@ -321,7 +328,9 @@ for seed in range(int(sys.argv[2])):
 
 def saving(path, n):
     root = str(Path(__file__).parents[2])
-    return subprocess.Popen([sys.executable, "-c", SAVING, str(path), str(n)], cwd=root, env={**os.environ, "PYTHONPATH": f"{root}/src"})
+    return subprocess.Popen(
+        [sys.executable, "-c", SAVING, str(path), str(n)], cwd=root, env={**os.environ, "PYTHONPATH": f"{root}/src"}
+    )
 
 
 @pytest.mark.parametrize("inside", [False, True])
@@ -408,5 +417,5 @@ def test_an_artifact_that_cannot_score_cannot_be_made():
 
 
 def test_a_model_without_an_encoder_says_so():
-    with pytest.raises(ArtifactError, match="already encoded"):
+    with pytest.raises(ArtifactError, match="trained on encoded rows"):
         an_artifact().require_encoder()

@@ -148,7 +148,7 @@ def test_generate_gives_the_same_bytes_for_the_same_seed(tmp_path, like):
     for name in ("a", "b"):
         anyfm("generate", tmp_path / f"{name}.parquet", "--rows", 300, "--like", like, "--seed", 3)
     assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
-    truth = json.loads((tmp_path / "a.truth.json").read_text())
+    truth = json.loads((tmp_path / "a.parquet.truth.json").read_text())
     assert (truth["rows"], truth["kind"]) == (300, like)
     assert pl.read_parquet(tmp_path / "a.parquet").height == 300
 
@@ -193,7 +193,9 @@ def test_options_override_set_which_overrides_a_file(tables, tmp_path):
 
 def test_a_wrong_name_in_a_file_is_told_with_the_file(tables, tmp_path):
     (tmp_path / "options.toml").write_text("n_factor = 8\n")
-    error = anyfm("train", tables / "train.csv", "--config", tmp_path / "options.toml", "--out", "m", status=2).stderr
+    error = anyfm(
+        "train", tables / "train.csv", "--config", tmp_path / "options.toml", "--out", tmp_path / "m", status=2
+    ).stderr
     assert "Did you mean n_factors?" in error
     assert str(tmp_path / "options.toml") in error
 
@@ -238,13 +240,16 @@ def test_regression_and_weights(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["train", "{train}", "--out", "{tmp}/m"], "target must name"),
+        (["train", "{train}", "--out", "{tmp}/m"], "--target is required"),
         (["train", "{train}", "--target", "click"], "Missing option '--out'"),
         (["train", "{train}", "--target", "nope", "--out", "{tmp}/m"], "nope"),
         (["train", "{tmp}/none.csv", "--target", "click", "--out", "{tmp}/m"], "none.csv"),
         (["train", "{train}", "--target", "click", "--out", "{tmp}/m", "--model", "magic"], "is not a known model"),
-        (["train", "{train}", "--target", "click", "--out", "{tmp}/m", "--set", "n_factors=0"], "n_factors must be"),
-        (["train", "{train}", "--target", "click", "--out", "{tmp}/m", "--set", "n_factors=x"], "n_factors must be"),
+        (
+            ["train", "{train}", "--target", "click", "--out", "{tmp}/m", "--set", "n_factors=0"],
+            "--n-factors must be auto or an integer from 1 to 256, got 0",
+        ),
+        (["train", "{train}", "--target", "click", "--out", "{tmp}/m", "--set", "n_factors=x"], "--n-factors must be"),
         (["train", "{train}", "--target", "click", "--out", "{tmp}/m", "--set", "nothing=1"], "nothing"),
         (["train", "{train}", "--target", "click", "--out", "{tmp}/m", "--set", "n_factors"], "NAME=VALUE"),
         (["train", "{train}", "--target", "click", "--out", "{tmp}/m", "--field", "hour=vague"], "vague"),
@@ -252,23 +257,29 @@ def test_regression_and_weights(tmp_path):
         (["train", "{train}", "--target", "click", "--out", "{tmp}/m", "--task", "guess"], "guess"),
         (["train", "{train}", "--target", "click", "--out", "{tmp}/m", "--valid-fraction", "1"], "fraction"),
         (["train", "{train}", "--target", "click", "--out", "{tmp}/m", "--valid-by", "when"], "when"),
-        (["train", "{train}", "--target", "click", "--out", "{tmp}/m", "--n-threads", "-1"], "n_threads must be"),
+        (["train", "{train}", "--target", "click", "--out", "{tmp}/m", "--n-threads", "-1"], "--n-threads must be"),
         (["train", "{train}", "--target", "click", "--out", "{tmp}/m", "--config", "{tmp}/no.toml"], "No such file"),
         (["train", "{train}", "--target", "click", "--out", "{tmp}"], "not an anyfm model"),
-        (["evaluate", "{tmp}/none", "{train}"], "no such model"),
-        (["predict", "{tmp}", "{train}"], "no anyfm model"),
+        (["evaluate", "{tmp}/none", "{train}"], "is not a model directory"),
+        (["predict", "{tmp}", "{train}"], "is not a model directory"),
         (["predict", "{model}", "{tmp}/other.csv"], "gender"),
         (["predict", "{model}", "{train}", "--json"], "--json needs --out"),
         (["predict", "{model}", "{train}", "--keep", "absent"], "absent"),
         (["predict", "{model}", "{train}", "--out", "{tmp}/no/such/scores.csv"], "scores.csv"),
-        (["inspect", "{tmp}/none"], "no such model"),
+        (["inspect", "{tmp}/none"], "is not a model directory"),
         (["train", "{train}", "--n-factor", "8"], "Did you mean --n-factors?"),
-        (["train", "{train}", "--out", "{tmp}/m", "--set", "n_factor=8"], "Did you mean n_factors?"),
+        (
+            ["train", "{train}", "--target", "click", "--out", "{tmp}/m", "--set", "n_factor=8"],
+            "Did you mean n_factors?",
+        ),
         (
             ["train", "{train}", "--out", "{tmp}/m", "--dropout", ".1"],
             "dropout is a setting of afm, deepfm; fm does not",
         ),
-        (["train", "{train}", "--out", "{tmp}/m", "--learning-rate", "x"], "learning_rate must be a number above 0"),
+        (
+            ["train", "{train}", "--target", "click", "--out", "{tmp}/m", "--learning-rate", "x"],
+            "--learning-rate must be a number above 0",
+        ),
         (["train"], "Missing argument 'DATA'. See"),
         (["trian", "{train}"], "Did you mean"),
         (["--bad"], "--help"),
@@ -276,6 +287,15 @@ def test_regression_and_weights(tmp_path):
         (["models", "magic"], "is not a known model"),
         (["generate", "{tmp}/x.parquet", "--like", "ad"], "Did you mean ads?"),
         (["generate", "{tmp}/x.parquet", "--rows", "0"], "n_rows must be"),
+        (["generate", "{tmp}/x.exe"], "a table is written as .parquet, .csv"),
+        (["predict", "{model}", "{train}", "--out", "{tmp}/x.exe"], "a table is written as .parquet, .csv"),
+        (
+            ["train", "{train}", "--target", "click", "--out", "{tmp}/m", "--monitor", "calibration_ratio"],
+            "--monitor must",
+        ),
+        (["train", "{train}", "--target", "click", "--out", "{tmp}/m", "--field", "age=numeric:3"], "--field must be"),
+        (["convert", "{train}", "{tmp}/x.ffm"], "--target is required for a table"),
+        (["convert", "{train}", "{tmp}/x.parquet"], "--out-format"),
     ],
 )
 def test_errors_are_plain_words_and_status_2(trained, tables, tmp_path, arguments, message):
@@ -288,12 +308,50 @@ def test_errors_are_plain_words_and_status_2(trained, tables, tmp_path, argument
     assert not (tmp_path / "m").exists()
 
 
-def test_a_wrong_option_is_told_before_the_data_is_read(tables, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (["--set", "n_factors=0"], "--n-factors must be"),
+        (["--monitor", "auc", "--valid-fraction", "0"], "--monitor needs validation rows"),
+        (["--engine", "native", "--device", "cuda"], "computes on the CPU"),
+        (["--out", "{train}/m"], "train.csv"),
+    ],
+)
+def test_a_wrong_option_is_told_before_the_data_is_read(tables, tmp_path, monkeypatch, wrong, message):
     from anyfm.data import readers
 
     monkeypatch.setattr(readers, "read_table", lambda *_, **__: pytest.fail("the table was read"))
-    arguments = ["train", tables / "train.csv", "--target", "click", "--out", tmp_path / "m", "--set", "n_factors=0"]
-    anyfm(*arguments, status=2)
+    arguments = ["train", tables / "train.csv", "--target", "click", "--out", tmp_path / "m"]
+    given = [argument.format(train=tables / "train.csv") for argument in wrong]
+    assert message in anyfm(*arguments, *given, status=2).stderr
+
+
+def test_models_are_described_in_json_too():
+    found = json_of(anyfm("models", "--json"))
+    assert found["models"].keys() == MODELS.keys()
+    assert found["models"]["ffm"]["settings"]["n_factors"]["default"] is None
+    assert found["settings"]["Training"]["epochs"]["meaning"]
+    assert json_of(anyfm("models", "fm", "--json"))["models"].keys() == {"fm"}
+
+
+def test_auto_stands_for_automatic_settings(tables, tmp_path):
+    arguments = ["--target", "click", "--epochs", 1, "--n-factors", 4, "--out", tmp_path / "m"]
+    shown = anyfm("train", tables / "train.csv", "--l2-linear", "auto", *arguments).stdout
+    assert "l2_linear=auto" in shown
+    assert load(tmp_path / "m").settings.l2_linear is None
+    assert (
+        "--l2-linear must be auto or"
+        in anyfm("train", tables / "train.csv", "--l2-linear", "none", *arguments, status=2).stderr
+    )
+
+
+def test_parts_of_a_date_are_given_with_its_kind(tmp_path):
+    hours = pl.datetime_range(pl.datetime(2024, 1, 1), pl.datetime(2024, 3, 1), "1h", eager=True)
+    frame = pl.DataFrame({"when": hours, "y": [row % 2 for row in range(len(hours))]})
+    frame.write_parquet(tmp_path / "t.parquet")
+    arguments = ["--target", "y", "--epochs", 1, "--out", tmp_path / "m", "--model", "linear"]
+    anyfm("train", tmp_path / "t.parquet", "--field", "when=datetime:hour,weekday", *arguments)
+    assert load(tmp_path / "m").artifact.encoder.field_names == ["when.hour", "when.weekday"]
 
 
 @pytest.mark.parametrize(
@@ -375,8 +433,8 @@ class TestDemo:
         models = json_of(result)["models"]
         assert models["fm"]["auc"] > models["linear"]["auc"] + 0.003
         assert models["fm"]["logloss"] < models["linear"]["logloss"] - 0.003
-        neighbours = next(line for line in result.stderr.splitlines() if line.strip().startswith("Star Wars"))
-        assert "Empire Strikes Back" in neighbours or "Return of the Jedi" in neighbours
+        neighbors = next(line for line in result.stderr.splitlines() if line.strip().startswith("Star Wars"))
+        assert "Empire Strikes Back" in neighbors or "Return of the Jedi" in neighbors
 
 
 def test_a_download_that_is_not_the_expected_file_is_refused(tmp_path):

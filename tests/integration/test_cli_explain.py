@@ -29,7 +29,7 @@ def test_explain_tells_the_strongest_fields_and_pairs(folder):
     result = json_of(anyfm("explain", folder / "fm", folder / "clicks.parquet", "--json"))
     assert {result["pairs"][0]["field"], result["pairs"][0]["other_field"]} == {"gender", "ad_category"}
     assert result["value_pairs"][0]["observed"] is not None
-    assert result["fields"][0]["loss_increase"] > 0
+    assert result["fields"][0]["importance"] > 0
     assert len(result["fields"]) == 8
 
 
@@ -37,7 +37,7 @@ def test_explain_shows_every_measured_column(folder):
     from anyfm.cli import explain
 
     columns = sys.modules[explain.__module__]._COLUMNS
-    known = {*columns, "field", "other_field", "loss_increase_deviation"}
+    known = {*columns, "field", "other_field", "importance_std"}
     result = json_of(anyfm("explain", folder / "fm", folder / "clicks.parquet", "--json"))
     measured = {*result["fields"][0], *result["pairs"][0]}
     assert measured <= known
@@ -74,8 +74,11 @@ def test_explain_shows_what_the_values_of_a_field_do(folder):
     shown = anyfm("explain", folder / "fm", folder / "new.csv", "--field", "gender").stdout
     assert "training rows" in shown
     assert "│▇" in shown
+    assert "change of mean logit: " in shown
+    assert "sample of 1,000 rows" in shown
     result = json_of(anyfm("explain", folder / "fm", folder / "new.csv", "--field", "age", "--json"))
     assert result["ordered"] is True
+    assert result["measured_rows"] == 1_000
     assert sum(record["training_rows"] for record in result["values"]) == 4_500  # a tenth is held out
 
 
@@ -107,16 +110,17 @@ def test_report_writes_one_page_of_all_models(folder, tmp_path):
     [
         (["explain", "fm", "clicks.parquet", "--row", "0"], "--row must be from 1 to"),
         (["explain", "fm", "clicks.parquet", "--top", "-1"], "--top must be"),
-        (["explain", "fm", "clicks.parquet", "--out", "x.exe"], "can be written as"),
+        (["explain", "fm", "clicks.parquet", "--out", "x.exe"], "a table is written as"),
         (["explain", "fm", "clicks.parquet", "--field", "ages"], "Did you mean age?"),
         (["explain", "fm", "clicks.parquet", "--field", "age", "--row", "1"], "cannot be combined"),
         (["inspect", "fm", "--nearest", "gender"], "--nearest must be FIELD=VALUE"),
-        (["inspect", "fm", "--nearest", "gender=W"], "has not learnt this value"),
+        (["inspect", "fm", "--nearest", "gender=W"], "does not occur in the training rows"),
         (["inspect", "linear", "--nearest", "gender=F"], "a model with factors"),
         (["report", "fm"], "at least one model"),
+        (["report", "fm", "clicks.parquet", "--out", "r.pdf"], ".html"),
         (["report", "fm", "new.csv", "--out", "x.html"], "click"),
         (["report", "fm", "clicks.parquet", "--rows", "0"], "--rows must be"),
-        (["report", "nowhere", "clicks.parquet"], "no such model directory"),
+        (["report", "nowhere", "clicks.parquet"], "'nowhere' is not a model directory"),
     ],
 )
 def test_errors_are_plain_words(folder, monkeypatch, arguments, message):
@@ -129,24 +133,26 @@ def test_explain_reads_text_of_ids_too(tmp_path):
     (tmp_path / "tr.ffm").write_text("\n".join(lines) + "\n", encoding="utf-8")
     anyfm("train", tmp_path / "tr.ffm", "--model", "fm", "--out", tmp_path / "m", "--epochs", 2)
     result = json_of(anyfm("explain", tmp_path / "m", tmp_path / "tr.ffm", "--json"))
-    assert next(pair["field"] for pair in result["pairs"]).startswith("field ")
+    assert next(pair["field"] for pair in result["pairs"]).startswith("field_")
     shown = anyfm("explain", tmp_path / "m", tmp_path / "tr.ffm", "--row", 2).stdout
-    assert "field 1=id 1" in shown
-    assert "knows ids" in anyfm("explain", tmp_path / "m", tmp_path / "tr.ffm", "--field", "a", status=2).output
-    assert "of tables" in anyfm("report", tmp_path / "m", tmp_path / "tr.ffm", status=2).output
+    assert "field_0=id 1" in shown
+    assert (
+        "trained on a table" in anyfm("explain", tmp_path / "m", tmp_path / "tr.ffm", "--field", "a", status=2).output
+    )
+    assert "trained on tables" in anyfm("report", tmp_path / "m", tmp_path / "tr.ffm", status=2).output
 
 
-def test_a_model_of_ids_gives_its_factors_and_neighbours_by_id(tmp_path):
+def test_a_model_of_ids_gives_its_factors_and_neighbors_by_id(tmp_path):
     lines = [f"{i % 2} 0:{i % 3}:1 1:{3 + i % 4}:0.5" for i in range(60)]
     (tmp_path / "tr.ffm").write_text("\n".join(lines) + "\n", encoding="utf-8")
     anyfm("train", tmp_path / "tr.ffm", "--model", "ffm", "--out", tmp_path / "m", "--epochs", 2)
     factors = tmp_path / "factors.parquet"
     asked = ("inspect", tmp_path / "m", "--nearest", "id=4", "--factors", factors, "--json")
     nearest = json_of(anyfm(*asked))["nearest"]
-    assert {neighbour["value"] for neighbour in nearest} == {"0", "1", "2", "3", "5", "6"}
+    assert {neighbor["value"] for neighbor in nearest} == {"0", "1", "2", "3", "5", "6"}
     frame = pl.read_parquet(factors)
     assert frame.columns[:3] == ["id", "linear", "toward"]
     assert frame["id"].to_list() == [number for number in range(7) for _ in range(2)]
-    assert frame["toward"].to_list() == ["field 1", "field 2"] * 7
-    learnt = library.load(tmp_path / "m").artifact.parameters["field_factors"].reshape(14, -1)
-    assert frame["factor_1"].to_numpy() == pytest.approx(learnt[:, 0])
+    assert frame["toward"].to_list() == ["field_0", "field_1"] * 7
+    learned = library.load(tmp_path / "m").artifact.parameters["field_factors"].reshape(14, -1)
+    assert frame["factor_1"].to_numpy() == pytest.approx(learned[:, 0])

@@ -67,8 +67,13 @@ def test_required_things_are_marked(train_help):
 
 def test_options_are_in_panels_in_order(train_help):
     panels = re.findall(r"^╭─ (\w+)", train_help, flags=re.MULTILINE)
-    assert panels == ["Arguments", "Data", "Model", "Training", "Validation", "Output"]
-    for panel, option in (("Data", "--min-count"), ("Model", "--n-factors"), ("Training", "--epochs")):
+    assert panels == ["Arguments", "Data", "Model", "Training", "Validation", "Runtime", "Output"]
+    for panel, option in (
+        ("Data", "--min-count"),
+        ("Model", "--n-factors"),
+        ("Training", "--epochs"),
+        ("Runtime", "--n-threads"),
+    ):
         _, _, rest = train_help.partition(f"╭─ {panel}")
         assert option in rest.partition("╰")[0]
 

@@ -150,7 +150,7 @@ def test_settings_are_parsed_once_and_presets_are_overridden(clicks):
         ({"weight": "ages"}, "Did you mean 'age'?"),
         ({"fields": {"Age": "numeric"}}, "Did you mean 'age'?"),
         ({"format": "parket"}, "Did you mean parquet?"),
-        ({"target": None}, "target must name the column"),
+        ({"target": None}, "target is required for a table"),
         ({"n_factors": "four"}, "n_factors must be none or an integer from 1 to 256, got n_factors='four'"),
         ({"epochs": 0}, "epochs must be an integer from 1"),
         ({"task": "ranking"}, "task must be one of"),

@@ -38,7 +38,7 @@ def test_blocks_run_in_the_order_of_the_page(folder, monkeypatch, language, bloc
 
 
 def test_there_are_blocks_to_run():
-    assert [language for language, _ in BLOCKS] == ["console", "console", "python", "python"]
+    assert [language for language, _ in BLOCKS] == ["console", "python", "console", "console", "python", "python"]
 
 
 def test_every_command_is_in_the_table():

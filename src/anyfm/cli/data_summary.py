@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
     from anyfm.cli.output import Output
     from anyfm.data.encoder import Encoder
@@ -15,10 +17,11 @@ if TYPE_CHECKING:
 
 _N_LISTED = 8
 _TEXT_REPORT = {
-    "unseen_entries": "entries were left out, their id or field is unknown to the model",
-    "blank_lines": "lines without a row were skipped",
+    "unseen_entries": "entries are left out, since their id or field does not occur in training",
+    "blank_lines": "blank lines are skipped",
     "shared_ids": "ids occur in several fields",
 }
+_RARE_FRACTION = 0.05
 
 
 def show_data(output: Output, data: PreparedData, *, memory: str | None) -> None:
@@ -32,17 +35,40 @@ def show_data(output: Output, data: PreparedData, *, memory: str | None) -> None
     valid = "none" if data.valid is None else f"{data.valid.n_rows:,}"
     facts = [
         target,
+        *_odd_labels(data),
         ("rows", f"{data.train.n_rows:,} for training, {valid} for validation"),
-        ("features", f"{data.n_features:,} in {data.n_fields} fields"),
+        ("features", f"{data.n_features:,} (values) in {data.n_fields} fields (columns)"),
     ]
     if memory is not None:
         facts.append(("memory", memory))
     facts += [("warning", warning) for warning in data.warnings]
     names = {"train": "training", "valid": "validation"}
     output.facts(
-        [*facts, *((names[part], line) for part, report in data.reports.items() for line in report_lines(report))],
+        [
+            *facts,
+            *(
+                (names[part], line.replace(" unseen,", " rare,") if part == "train" else line)
+                for part, report in data.reports.items()
+                for line in report_lines(report)
+            ),
+        ],
         notes=True,
     )
+    train = data.reports.get("train")
+    if data.encoder is not None and any(field.n_unseen for field in train.fields):  # type: ignore[union-attr]
+        output.facts([("rare", "in fewer than --min-count training rows; such values share one feature")], notes=True)
+
+
+def _odd_labels(data: PreparedData) -> list[tuple[str, str]]:
+    """A warning where few labels of a text file are not classes, and so make the task a regression."""
+    y = data.train.y
+    if data.encoder is not None or data.task.is_classification or y is None or not len(y):
+        return []
+    odd = ~np.isin(y, (-1.0, 0.0, 1.0))
+    if not 0 < odd.mean() < _RARE_FRACTION:
+        return []
+    first = f"{y[int(np.argmax(odd))]:g}"
+    return [("warning", f"{int(odd.sum()):,} labels, such as {first}, are not 0, 1 or -1, so the task is regression")]
 
 
 def show_schema(output: Output, encoder: Encoder, *, notes: bool = False) -> None:

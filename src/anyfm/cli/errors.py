@@ -10,7 +10,7 @@ from typing import Any
 
 import typer
 
-from anyfm.core.errors import AnyfmError
+from anyfm.core.errors import AnyfmError, DivergenceError, SettingError
 from anyfm.core.stdout import discard_stdout, printable
 
 FAILED = 2
@@ -57,6 +57,10 @@ def plain_errors() -> Iterator[None]:
         yield
         sys.stdout.flush()  # so that a closed pipe is noticed here and not at exit
         return
+    except (SettingError, DivergenceError) as error:
+        from anyfm.cli.options import in_options
+
+        text = f"error: {in_options(str(error))}"
     except AnyfmError as error:
         text = f"error: {error}"
     except _UsageError as error:

@@ -12,7 +12,7 @@ from anyfm.cli.errors import plain_errors
 if TYPE_CHECKING:
     from rich.text import Text
 
-PANELS = ("Arguments", "Data", "Model", "Training", "Validation", "Output")
+PANELS = ("Arguments", "Explanation", "Data", "Model", "Training", "Validation", "Runtime", "Output")
 """The headings of options, in the order in which they are shown."""
 
 _NAME_WIDTH, _MAX_WIDTH = 24, 100

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from anyfm.cli.data_summary import feature_counts, show_schema, target_text
-from anyfm.cli.options import AsJson, ModelPath, option
+from anyfm.cli.options import TABLE_SUFFIXES, AsJson, ModelPath, check_table_suffix, option
 from anyfm.cli.output import Output, metric_facts, settings_text
 from anyfm.core.errors import SettingError, got
 
@@ -17,15 +17,13 @@ if TYPE_CHECKING:
 def inspect(
     model: ModelPath,
     nearest: Annotated[
-        str | None, option("Model", "FIELD=VALUE", "Show the values of the field whose factors are nearest.")
+        str | None, option("Model", "FIELD=VALUE", "Show the values of the field with the most similar factors.")
     ] = None,
-    top: Annotated[int, option("Model", "INTEGER", "Number of nearest values to show.")] = 10,
-    min_count: Annotated[
-        int, option("Model", "INTEGER", "Leave out values that occur less often in training, as uncertain.")
-    ] = 5,
+    top: Annotated[int, option("Model", "INTEGER", "Number of most similar values to show.")] = 10,
+    min_count: Annotated[int, option("Model", "INTEGER", "Leave out values that occur less often in training.")] = 5,
     factors: Annotated[
         Path | None,
-        option("Output", "FILE", "Write the weight and factors of every value, such as to .parquet or .csv."),
+        option("Output", "FILE", f"Write the weight and factors of every value: {TABLE_SUFFIXES}."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -39,6 +37,8 @@ def inspect(
     from anyfm.data.readers import write_table
     from anyfm.model import load
 
+    if factors is not None:
+        check_table_suffix(factors)
     output = Output(as_json=as_json)
     loaded = load(model)
     result: dict[str, Any] = {"model": loaded.name}
@@ -48,8 +48,8 @@ def inspect(
             raise SettingError(got("--nearest must be FIELD=VALUE", nearest=nearest))
         found = [(str(other), cosine) for other, cosine in loaded.nearest(field, value, n=top, min_count=min_count)]
         rows = [(other, f"{cosine:.3f}") for other, cosine in found]
-        output.table(("value", "cosine"), rows, numbers=("cosine",), title=f"Nearest to {nearest}")
-        output.text("cosine: of the angle between the factors; 1: the same direction, 0: unrelated.")
+        output.table(("value", "cosine"), rows, numbers=("cosine",), title=f"Most similar to {nearest}")
+        output.text("cosine: cosine similarity of the factors; 1: same direction, 0: orthogonal.")
         result |= {"field": field, "value": value}
         result["nearest"] = [{"value": other, "cosine": cosine} for other, cosine in found]
     if factors is not None:
@@ -66,7 +66,7 @@ def _show_model(output: Output, model: Model) -> dict[str, Any]:
     encoder, settings = artifact.encoder, model.settings.to_dict()
     n_parameters = artifact.model.n_parameters(artifact.n_features, artifact.n_fields)
     if encoder is None:
-        reads = ("reads", f"{artifact.training.get('format', 'libsvm')} files of the ids it was trained on")
+        reads = ("reads", f"{artifact.training.get('format', 'libsvm')} files with the ids of its training file")
     else:
         show_schema(output, encoder)
         reads = ("target", target_text(encoder.schema))
@@ -74,12 +74,13 @@ def _show_model(output: Output, model: Model) -> dict[str, Any]:
         [
             ("model", model.name),
             reads,
-            ("settings", settings_text(settings)),
-            ("training", settings_text(artifact.training)),
+            ("task", model.task.name),
+            ("settings", settings_text({k: v for k, v in settings.items() if k != "task"}, type(model.settings))),
+            ("training", settings_text({name: value for name, value in artifact.training.items() if name != "search"})),
             ("size", f"{artifact.n_features:,} features in {artifact.n_fields} fields, {n_parameters:,} parameters"),
             ("best epoch", f"{history.best_epoch} of {history.n_epochs}"),
             ("written by", f"anyfm {artifact.anyfm_version}"),
-            *((f"valid {name}", text) for name, text in metric_facts(model.metrics)),
+            *metric_facts(model.metrics, rows="validation "),
         ]
     )
     return {

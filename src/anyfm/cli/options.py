@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -15,7 +16,7 @@ import typer
 from anyfm.cli.help import PANELS
 from anyfm.cli.output import value_text
 from anyfm.core.errors import SettingError, got, located
-from anyfm.core.settings import DataSettings, TrainingSettings, ValidationSettings, unknown_name
+from anyfm.core.settings import NOT_RECORDED, DataSettings, TrainingSettings, ValidationSettings, unknown_name
 from anyfm.models import MODELS
 
 if sys.version_info >= (3, 11):
@@ -26,6 +27,8 @@ else:
 GENERAL = (DataSettings, ValidationSettings, TrainingSettings)
 _GENERAL_NAMES = {name for kind in GENERAL for name in kind.names()}
 _REPEATED = {"fields": ("--field", "NAME=KIND[:OPTION]")}  # a mapping is given item by item
+TABLE_SUFFIXES = ".parquet, .csv, .tsv, .arrow or .jsonl"
+"""The formats that tables are written in, as help pages list them."""
 
 
 def option(panel: str, metavar: str | None, help: str, *flags: str) -> Any:
@@ -36,14 +39,17 @@ def option(panel: str, metavar: str | None, help: str, *flags: str) -> Any:
 AsJson = Annotated[bool, option("Output", None, "Print the result as one line of JSON.", "--json")]
 ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="The directory of a saved model.")]
 DataPath = Annotated[
-    str, typer.Argument(metavar="DATA", help="A table with the fields of the model, or text of the ids it knows.")
+    str,
+    typer.Argument(
+        metavar="DATA", help="A table with the columns of the model, or a libsvm or libffm file for a model of one."
+    ),
 ]
 
 
 def general_options(*names: str) -> list[inspect.Parameter]:
     """The settings of data, validation and training as options; only `names`, where any are given."""
     return [
-        _option(item.name, {"": item}, kind.group)
+        _option(item.name, {"": item}, "Runtime" if item.name in NOT_RECORDED else kind.group)
         for kind in GENERAL
         for item in dataclasses.fields(kind)
         if not names or item.name in names
@@ -63,7 +69,7 @@ def model_options() -> list[inspect.Parameter]:
 def _option(name: str, items: Mapping[str, dataclasses.Field[Any]], panel: str) -> inspect.Parameter:
     """One setting, declared by each of `items`, as a parameter that typer reads; None where it is not given."""
     first = next(iter(items.values()))
-    flag, metavar = _REPEATED.get(name, (f"--{name.replace('_', '-')}", first.metadata["rule"].metavar))
+    flag, metavar = _REPEATED.get(name, (_flag(name), first.metadata["rule"].metavar))
     kind: Any = list[str] if name in _REPEATED else str
     if isinstance(first.default, bool):
         kind, flag = bool, f"{flag}/--no-{flag[2:]}"
@@ -77,7 +83,7 @@ def _help(items: Mapping[str, dataclasses.Field[Any]]) -> str:
     defaults: dict[str, list[str]] = {}
     for model, item in items.items():
         texts.setdefault(item.metadata["help"], []).append(model)
-        defaults.setdefault(value_text(item.default), []).append(model)
+        defaults.setdefault(value_text(item.default, item.metadata["rule"].none), []).append(model)
     if len(texts) == 1 and ("" in items or len(items) == len(MODELS)):
         text = next(iter(texts))
         text = text[0].upper() + text[1:]
@@ -135,6 +141,32 @@ def _divided(text: str) -> tuple[str, str, str]:
         if text[place + 1 :].strip().partition(":")[0] in KINDS:
             return text[:place], "=", text[place + 1 :]
     return text.partition("=")
+
+
+def check_table_suffix(path: str | Path) -> None:
+    """Raise SettingError, before any work, for a file that `write_table` cannot write."""
+    from anyfm.data.files import SUFFIXES
+
+    if Path(path).suffix.lower() not in SUFFIXES:
+        raise SettingError(got(f"a table is written as {TABLE_SUFFIXES}", file=str(path)))
+
+
+def in_options(text: str) -> str:
+    """A message about settings in the spelling of the command line: ``n_factors must be … got n_factors=0`` becomes
+    ``--n-factors must be … got 0``."""
+    if "is not a known" in text:  # a name from a file or --set, where it is written as here
+        return text
+    names = sorted({*_GENERAL_NAMES, *(each.name for each in model_options()), "checkpoint", "resume"})
+    first = re.match(rf"({'|'.join(names)}) (?=must|is for tables|is a setting|needs)", text)
+    if first is not None:
+        name = first[1]
+        text = f"{_flag(name)} {text[first.end() :]}".replace(f", got {name}=", ", got ", 1)
+    words = "|".join(name for name in names if "_" in name)
+    return re.sub(rf"(?<![\w'\-])({words})(?![\w'])", lambda found: _flag(found[1]), text)
+
+
+def _flag(name: str) -> str:
+    return _REPEATED[name][0] if name in _REPEATED else f"--{name.replace('_', '-')}"
 
 
 def merged_settings(given: Mapping[str, Any], assignments: list[str] | None, config: Path | None) -> dict[str, Any]:

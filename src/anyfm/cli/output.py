@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 import textwrap
@@ -9,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from anyfm.core.stdout import printable
+from anyfm.core.settings import Settings
 
 _MAX_WIDTH = 100
 
@@ -63,7 +65,7 @@ class Output:
         title: str | None = None,
         notes: bool = False,
     ) -> None:
-        """Write a table. The first column and those of `numbers`, which are aligned to the right, are not wrapped."""
+        """Write a table. The columns of `numbers` are aligned to the right and not cut; long titles take two lines."""
         from rich.box import SIMPLE_HEAD
         from rich.table import Table
         from rich.text import Text
@@ -74,9 +76,8 @@ class Output:
         shown = Table(box=SIMPLE_HEAD)
         for column in columns:
             is_number = column in numbers
-            shown.add_column(
-                Text(printable(column)), justify="right" if is_number else "left", no_wrap=is_number or column == columns[0]
-            )
+            title_ = _in_two_lines(printable(column)) if is_number else printable(column)
+            shown.add_column(Text(title_), justify="right" if is_number else "left", no_wrap=is_number, overflow="fold")
         for row in rows:
             shown.add_row(*(Text(printable(cell)) for cell in row))
         console.print(shown)
@@ -85,27 +86,46 @@ class Output:
         console = self._notes if notes else self._results
         width = min(console.width, _MAX_WIDTH)
         lines = textwrap.wrap(
-            printable(text), width, initial_indent=first, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+            printable(text),
+            width,
+            initial_indent=first,
+            subsequent_indent=indent,
+            break_long_words=False,
+            break_on_hyphens=False,
         )
         console.print("\n".join(lines), markup=False, soft_wrap=True)
 
 
-def metric_facts(metrics: Mapping[str, float]) -> list[tuple[str, str]]:
-    return [(name.replace("_", " "), f"{value:.5f}") for name, value in metrics.items()]
+def metric_facts(metrics: Mapping[str, float], *, rows: str = "") -> list[tuple[str, str]]:
+    """Metrics by name; `rows` says of which rows, such as "validation "."""
+    return [(rows + name.replace("_", " "), f"{value:.5f}") for name, value in metrics.items()]
 
 
 def seconds_text(seconds: float) -> str:
     return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.0f} s"
 
 
-def settings_text(settings: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name}={value_text(value)}" for name, value in settings.items())
+def settings_text(values: Mapping[str, Any], kind: type[Settings] | None = None) -> str:
+    """Values by name; those of settings of `kind` as they are written on the command line."""
+    none = {} if kind is None else {item.name: item.metadata["rule"].none for item in dataclasses.fields(kind)}
+    return ", ".join(f"{name}={value_text(value, none.get(name, 'none'))}" for name, value in values.items())
 
 
-def value_text(value: Any) -> str:
-    """A value as it is written on the command line."""
+def value_text(value: Any, none: str = "none") -> str:
+    """A value as it is written on the command line, `none` for None."""
     if isinstance(value, bool):
         return "on" if value else "off"
     if isinstance(value, (list, tuple)):
         return ",".join(map(str, value))
-    return "none" if value is None else str(value)
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return none if value is None else str(value)
+
+
+def _in_two_lines(title: str) -> str:
+    """A title of more than 12 letters, broken at the space nearest to its middle."""
+    spaces = [place for place, letter in enumerate(title) if letter == " "]
+    if len(title) <= 12 or not spaces:
+        return title
+    middle = min(spaces, key=lambda place: abs(2 * place - len(title)))
+    return f"{title[:middle]}\n{title[middle + 1 :]}"

@@ -18,17 +18,22 @@ from anyfm.core.settings import DataSettings
 def report(
     paths: Annotated[
         list[str],
-        typer.Argument(metavar="MODEL... DATA", help="Saved models, and last a table with their fields and target."),
+        typer.Argument(metavar="MODEL... DATA", help="Saved models, and last a table with their columns and target."),
     ],
     out: Annotated[Path, option("Output", "FILE.html", "The page to write.")] = Path("report.html"),
     rows: Annotated[
-        int, option("Data", "INTEGER", "Measure contributions on at most this many rows, all else on all rows.")
+        int,
+        option(
+            "Data",
+            "INTEGER",
+            "Measure explanations on a sample of at most this many rows, everything else on all rows.",
+        ),
     ] = 20_000,
     as_json: AsJson = False,
     *,
     settings: dict[str, Any],
 ) -> None:
-    """Write a page about models: quality, calibration, explanations, errors, rows.
+    """Write an HTML report on models: quality, calibration, explanations, errors, rows.
 
     The page is one file that opens offline in any browser. Use rows that no model was trained on.
 
@@ -41,6 +46,8 @@ def report(
 
     if len(paths) < 2:
         raise SettingError(got("a report needs at least one model and, last, a table", paths=paths))
+    if out.suffix.lower() not in (".html", ".htm"):
+        raise SettingError(got("--out must be an .html or .htm file", out=str(out)))
     if rows < 1:
         raise SettingError(got("--rows must be 1 or more", rows=rows))
     output = Output(as_json=as_json)

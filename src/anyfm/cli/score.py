@@ -6,7 +6,16 @@ import time
 from typing import Annotated, Any
 
 from anyfm.cli.data_summary import note_report
-from anyfm.cli.options import AsJson, DataPath, ModelPath, general_options, option, with_options
+from anyfm.cli.options import (
+    TABLE_SUFFIXES,
+    AsJson,
+    DataPath,
+    ModelPath,
+    check_table_suffix,
+    general_options,
+    option,
+    with_options,
+)
 from anyfm.cli.output import Output, metric_facts
 from anyfm.cli.reading import READING, encode, open_model
 from anyfm.core.errors import SettingError
@@ -54,7 +63,7 @@ def evaluate(
 def predict(
     model: ModelPath,
     data: DataPath,
-    out: Annotated[str, option("Output", "FILE", "A .parquet, .csv or .jsonl file; -: CSV to standard output.")] = "-",
+    out: Annotated[str, option("Output", "FILE", f"A {TABLE_SUFFIXES} file; -: CSV to standard output.")] = "-",
     keep: Annotated[
         list[str] | None, option("Output", "COLUMN", "Write this column too, beside the score; may be repeated.")
     ] = None,
@@ -74,6 +83,8 @@ def predict(
 
     if as_json and out == "-":
         raise SettingError("--json needs --out FILE, since the scores themselves take standard output")
+    if out != "-":
+        check_table_suffix(out)
     output = Output(as_json=as_json, stdout_taken=out == "-")
     began = time.perf_counter()
     scorer, found = open_model(model, data, settings, labelled=False, keep=keep)

@@ -23,12 +23,15 @@ from anyfm.cli.options import (
     with_options,
 )
 from anyfm.cli.output import Output, metric_facts, seconds_text, settings_text
-from anyfm.core.errors import ArtifactError
+from anyfm.core.errors import ArtifactError, SettingError
 from anyfm.models import MODELS
 
 if TYPE_CHECKING:
     from anyfm.model import Model
     from anyfm.pipeline import PreparedData
+
+_SHOWN_BYTES = 10**9
+"""The memory of training is shown from this size on."""
 
 
 @with_options(*general_options(), *model_options())
@@ -39,7 +42,8 @@ def train(
     out: Annotated[Path, option("Output", "DIR", "The directory to save the model in.")],
     model: Annotated[str | None, option("Model", "|".join(MODELS), "The model to train. Default: fm.")] = None,
     preset: Annotated[
-        str | None, option("Model", "NAME", "Named settings. libffm: an ffm with the defaults of the program libffm.")
+        str | None,
+        option("Model", "NAME", "Named settings. libffm: FFM as the program libffm trains it, with its defaults."),
     ] = None,
     assignments: Annotated[
         list[str] | None, option("Model", "NAME=VALUE", "Any setting by name, for scripts; may be repeated.", "--set")
@@ -60,9 +64,10 @@ def train(
 ) -> None:
     """Train a model on a table, and save it.
 
-    The kind of every column is inferred and shown with the reason; --field overrides it. A tenth of the rows is held
-    out at random to choose the best epoch, unless --valid, --valid-by or --valid-fraction says otherwise. A libsvm or
-    libffm file needs no --target: its rows start with the label. `anyfm models` shows which values a setting takes.
+    The kind of every column is inferred and shown with the reason; --field overrides it. Each value of a column is a
+    feature, with one weight and, in all models but linear, vectors of factors. By default a tenth of the rows is held
+    out at random to choose the best epoch (--valid, --valid-by, --valid-fraction). A libsvm or libffm file needs no
+    --target: each line starts with the label. `anyfm models` lists the values that a setting can have.
 
     Examples:
     anyfm train clicks.parquet --target click --out model
@@ -72,6 +77,7 @@ def train(
     """
     from anyfm import pipeline
     from anyfm.artifact import check_can_save
+    from anyfm.model import text_format_of
     from anyfm.training.callbacks import Callback, EpochLog, ProgressBar
 
     logging.getLogger("anyfm.data.suspects").addHandler(logging.NullHandler())  # `show_data` shows these warnings
@@ -82,6 +88,9 @@ def train(
     model = model or in_file["model"] or of_preset
     refuse_settings_of_other_models(model, settings)
     check_can_save(out)  # before training instead of after it
+    is_auto = settings.get("format", "auto") == "auto"
+    if not settings.get("target") and is_auto and text_format_of(data) is None:
+        raise SettingError("--target is required for a table (for libsvm or libffm text, give its --format)")
     output = Output(as_json=as_json, quiet=quiet)
     callbacks: list[Callback] = [] if quiet else [ProgressBar()]
     if log_json is not None:
@@ -91,7 +100,9 @@ def train(
     def on_data(found: PreparedData) -> None:
         prepared.append(found)
         own = {each.name: settings[each.name] for each in model_options() if each.name in settings}
-        memory = pipeline.memory_text(model, own, preset=preset, n_features=found.n_features, n_fields=found.n_fields)
+        memory = pipeline.memory_text(
+            model, own, preset=preset, n_features=found.n_features, n_fields=found.n_fields, at_least=_SHOWN_BYTES
+        )
         show_data(output, found, memory=memory)
 
     trained = pipeline.train(
@@ -108,7 +119,9 @@ def train(
     _show_result(output, trained, out)
     output.finish(_result(trained, prepared[0], out))
     if trained.history.stop_reason == "interrupted":
-        sys.stderr.write(f"interrupted: the model is that of epoch {trained.history.best_epoch}, the best finished one\n")
+        sys.stderr.write(
+            f"interrupted: the model is that of epoch {trained.history.best_epoch}, the best finished one\n"
+        )
         raise interrupted()
 
 
@@ -141,12 +154,12 @@ def _show_result(output: Output, model: Model, out: Path) -> None:
     output.facts(
         [
             ("model", model.name),
-            ("settings", settings_text(model.settings.to_dict())),
+            ("settings", settings_text(model.settings.to_dict(), type(model.settings))),
             (
                 "best epoch",
                 f"{history.best_epoch} of {history.n_epochs} ({STOP_REASONS[history.stop_reason or 'epochs']})",
             ),
-            *metric_facts(model.metrics),
+            *metric_facts(model.metrics, rows="validation "),
             *_search_facts(model),
             ("time", f"{', '.join(times)} ({model.rows_per_second:,.0f} rows/s)"),
             ("saved to", str(out)),
@@ -159,7 +172,7 @@ def _search_facts(model: Model) -> list[tuple[str, str]]:
     trials = sorted(model.artifact.training.get("search", ()), key=lambda trial: trial["loss"] or float("inf"))
     facts: list[tuple[str, str]] = []
     for trial in trials:
-        settings = settings_text(trial["settings"]) if trial["settings"] else "defaults"
+        settings = settings_text(trial["settings"], type(model.settings)) if trial["settings"] else "defaults"
         loss = "diverged" if trial["loss"] is None else f"loss {trial['loss']:.5f}"
         chosen = ", chosen" if trial["chosen"] else ""
         facts.append(("search" if not facts else "", f"{settings}: {loss}, {trial['n_epochs']} epochs{chosen}"))

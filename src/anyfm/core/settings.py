@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeVar
 
 from anyfm.core.errors import SettingError, got, nearest_name, shown
-from anyfm.core.task import METRIC_NAMES
+from anyfm.core.task import MONITORED_METRICS
 
 S = TypeVar("S", bound="Settings")
 
@@ -22,13 +22,14 @@ S = TypeVar("S", bound="Settings")
 class Rule:
     """What a setting must be: `text` completes "<name> must be …", `holds` decides, `parse` reads it from text.
 
-    `metavar` stands for the value on the command line's help pages.
+    `metavar` stands for the value on the command line's help pages; `none` is the text that stands for None.
     """
 
     text: str
     holds: Callable[[Any], bool]
     parse: Callable[[str], Any]
     metavar: str = "TEXT"
+    none: str = "none"
 
 
 def _is_int(value: Any) -> bool:
@@ -57,9 +58,9 @@ def real(low: float, high: float = math.inf, *, above: bool = False) -> Rule:
     return Rule(text, holds, float, "NUMBER")
 
 
-def choice(*options: str) -> Rule:
+def choice(*options: str, metavar: str | None = None) -> Rule:
     """One of a few words."""
-    return Rule("one of " + ", ".join(options), lambda value: value in options, str, "|".join(options))
+    return Rule("one of " + ", ".join(options), lambda value: value in options, str, metavar or "|".join(options))
 
 
 def device_name() -> Rule:
@@ -75,15 +76,15 @@ def device_name() -> Rule:
 
 
 def layer_sizes() -> Rule:
-    """Sizes of layers, first to last, as a tuple; in text "400,400", and "" or "none" parsed by `optional`."""
+    """Sizes of layers, first to last, as a tuple; in text "400,400", and "none" for no layers."""
 
     def holds(value: Any) -> bool:
         return isinstance(value, tuple) and all(_is_int(size) and 1 <= size <= 65_536 for size in value)
 
     def parse(text: str) -> tuple[int, ...]:
-        return tuple(int(size) for size in text.split(",") if size.strip())
+        return () if text.lower() == "none" else tuple(int(size) for size in text.split(",") if size.strip())
 
-    return Rule('sizes from 1 to 65536 with commas between them, such as "400,400"', holds, parse, "SIZES")
+    return Rule('sizes from 1 to 65536 separated by commas, such as "400,400"', holds, parse, "SIZES")
 
 
 _WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
@@ -131,11 +132,21 @@ def _no_text(text: str) -> Any:
 
 def optional(rule: Rule) -> Rule:
     """None ("none" in text), or what `rule` says."""
+    return _or_none(rule, "none")
+
+
+def automatic(rule: Rule) -> Rule:
+    """None ("auto" in text), for which training chooses the value, or what `rule` says."""
+    return _or_none(rule, "auto")
+
+
+def _or_none(rule: Rule, none: str) -> Rule:
     return Rule(
-        f"none or {rule.text}",
+        f"{none} or {rule.text}",
         lambda value: value is None or rule.holds(value),
-        lambda text: None if text.lower() == "none" else rule.parse(text),
+        lambda text: None if text.lower() == none else rule.parse(text),
         rule.metavar,
+        none,
     )
 
 
@@ -252,15 +263,20 @@ class DataSettings(Settings):
     fields: Mapping[str, Any] | None = setting(
         None,
         optional(mapping()),
-        "kinds of columns by name, where the inferred kind is wrong, such as zip=categorical or day=datetime:dmy",
+        "kind of a column, where the inferred kind is wrong, such as zip=categorical, or with an option after a colon, "
+        "such as day=datetime:dmy, when=datetime:hour,weekday or genres=tags:|; may be repeated",
     )
     min_count: int = setting(2, integer(1), "values that occur less often in training share the unseen feature")
     n_bins: int | None = setting(
         None,
-        optional(integer(2, 65_536)),
-        "maximum number of quantile bins of a numeric column; none: one per 25 rows, from 2 to 32",
+        automatic(integer(2, 65_536)),
+        "maximum number of quantile bins of a numeric column; auto: one per 25 rows, from 2 to 32",
     )
-    format: str = setting("auto", text(), "format of the file; auto: by its suffix")
+    format: str = setting(
+        "auto",
+        Rule("text", text().holds, str, "FORMAT"),
+        "format of the file: csv, tsv, parquet, ipc (Arrow), jsonl, libsvm or libffm; auto: by its suffix",
+    )
     header: bool = setting(True, flag(), "whether the first line of a delimited file holds the column names")
     column_names: tuple[str, ...] | None = setting(None, optional(texts()), "column names, separated by commas")
     separator: str | None = setting(
@@ -319,14 +335,15 @@ class TrainingSettings(Settings):
     search: bool = setting(
         True, flag(), "whether to choose settings that are not set among the model's candidates, on validation rows"
     )
-    patience: int = setting(10, integer(1), "stop after this many epochs without a better validation score")
+    patience: int = setting(10, integer(1), "stop after this many epochs without a better validation metric")
     monitor: str = setting(
         "loss",
-        choice("loss", *METRIC_NAMES),
-        "the validation metric that early stopping monitors; loss: logloss or rmse, by the task",
+        choice("loss", *MONITORED_METRICS, metavar="METRIC"),
+        f"the validation metric that early stopping monitors: {', '.join(MONITORED_METRICS)}; loss: logloss or rmse, "
+        "by the task",
     )
     seed: int = setting(0, integer(0, 2**63 - 1), "seed of initialization, shuffling and the split")
-    n_threads: int = setting(0, integer(0, 1024), "number of threads; 0: all cores of this process")
+    n_threads: int = setting(0, integer(0, 1024), "number of threads; 0: one per core of this process")
     engine: str = setting(
         "auto",
         choice("auto", "native", "torch"),

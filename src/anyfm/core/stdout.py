@@ -31,9 +31,7 @@ def check_standard_streams() -> None:
         sys.stdout = _Closed()
     elif isinstance(getattr(stream, "buffer", None), io.RawIOBase):
         buffer = io.BufferedWriter(stream.buffer)
-        sys.stdout = io.TextIOWrapper(
-            buffer, encoding=stream.encoding, errors="backslashreplace", line_buffering=True
-        )
+        sys.stdout = io.TextIOWrapper(buffer, encoding=stream.encoding, errors="backslashreplace", line_buffering=True)
     elif isinstance(stream, io.TextIOWrapper):
         stream.reconfigure(errors="backslashreplace")
 

@@ -62,7 +62,7 @@ class Task(ABC):
 
     @abstractmethod
     def loss(self, logits: Array, y: Array) -> Array:
-        """The loss of each row that training minimises, of the shape of `logits`."""
+        """The loss of each row that training minimizes, of the shape of `logits`."""
 
     def reported_loss(self, logits: Array, y: Array) -> Array:
         """The loss of each row as reports and explanations show it, of the shape of `logits`."""
@@ -93,7 +93,7 @@ class Binary(Task):
     r"""Two classes: logistic loss :math:`\ln(1 + e^z) - y z`; a logit z predicts :math:`1 / (1 + e^{-z})`."""
 
     name = "binary"
-    metrics = ("logloss", "auc", "normalised_entropy", "calibration_error", "calibration_ratio")
+    metrics = ("logloss", "auc", "normalized_entropy", "calibration_error", "calibration_ratio")
     loss_metric = "logloss"
     is_classification = True
     n_safe_occurrences = 8
@@ -162,7 +162,8 @@ class Regression(Task):
 
 
 TASKS: Mapping[str, Task] = {task.name: task for task in (Binary(), Regression())}
-METRIC_NAMES = tuple(name for task in TASKS.values() for name in task.metrics)
+MONITORED_METRICS = tuple(name for task in TASKS.values() for name in task.metrics if name != "calibration_ratio")
+"""The metrics that early stopping can monitor: of a calibration ratio, neither more nor less is better."""
 
 
 def get_task(name: str) -> Task:

@@ -72,7 +72,7 @@ _SIZES = ("120x600", "300x250", "320x50", "728x90", "970x250")
 
 @dataclass(frozen=True)
 class _AdField:
-    """The values of a field, their fractions of the rows, and whether neighbouring values have similar effects."""
+    """The values of a field, their fractions of the rows, and whether neighboring values have similar effects."""
 
     values: NDArray[Any]
     fractions: Doubles
@@ -137,10 +137,10 @@ def _ad_fields() -> dict[str, _AdField]:
     hours = np.arange(24)
     return {
         "gender": _AdField(_words(("F", "M")), np.array([0.5, 0.5])),
-        "age": _AdField(ages, _normalised(np.exp(-0.5 * ((ages - 38) / 15.0) ** 2)), is_ordered=True),
+        "age": _AdField(ages, _normalized(np.exp(-0.5 * ((ages - 38) / 15.0) ** 2)), is_ordered=True),
         "ad_category": _AdField(_words(_CATEGORIES), _zipf_fractions(len(_CATEGORIES), 0.4)),
         "ad_size": _AdField(_words(_SIZES), _zipf_fractions(len(_SIZES), 0.5)),
-        "hour": _AdField(hours, _normalised(1.2 - np.cos(2 * np.pi * (hours - 3) / 24)), is_ordered=True),
+        "hour": _AdField(hours, _normalized(1.2 - np.cos(2 * np.pi * (hours - 3) / 24)), is_ordered=True),
         "device": _AdField(_words(("phone", "desktop", "tablet")), np.array([0.6, 0.3, 0.1])),
         "site": _AdField(_words([f"site-{i:03d}.example" for i in range(200)]), _zipf_fractions(200, 0.9)),
         "user": _AdField(_words([f"u{i:05d}" for i in range(2000)]), _zipf_fractions(2000, 0.5)),
@@ -149,17 +149,17 @@ def _ad_fields() -> dict[str, _AdField]:
 
 def _main_effect(field: _AdField, strength: float, rng: np.random.Generator) -> Doubles:
     """One number per value, of mean 0 and standard deviation `strength` over rows."""
-    effect = _centred_factors(field, 1, rng)[:, 0]
+    effect = _centered_factors(field, 1, rng)[:, 0]
     return effect * (strength / np.sqrt(field.fractions @ effect**2))
 
 
 def _pair_effect(first: _AdField, second: _AdField, strength: float, rng: np.random.Generator) -> Doubles:
     """A table (values of first, values of second) whose rows and columns have mean 0, of low rank as in an FM."""
-    effect = _centred_factors(first, _PAIR_RANK, rng) @ _centred_factors(second, _PAIR_RANK, rng).T
+    effect = _centered_factors(first, _PAIR_RANK, rng) @ _centered_factors(second, _PAIR_RANK, rng).T
     return np.asarray(effect * (strength / np.sqrt(first.fractions @ effect**2 @ second.fractions)))
 
 
-def _centred_factors(field: _AdField, rank: int, rng: np.random.Generator) -> Doubles:
+def _centered_factors(field: _AdField, rank: int, rng: np.random.Generator) -> Doubles:
     """Random factors (n_values, rank), smooth along ordered values, with mean 0 over rows."""
     n_values = len(field.values)
     if field.is_ordered:
@@ -305,12 +305,12 @@ def _words(words: Any) -> NDArray[Any]:
     return np.array(words, dtype=object)
 
 
-def _normalised(weights: Doubles) -> Doubles:
+def _normalized(weights: Doubles) -> Doubles:
     return np.asarray(weights / weights.sum())
 
 
 def _zipf_fractions(n_values: int, power: float) -> Doubles:
-    return _normalised(np.arange(1, n_values + 1, dtype=np.float64) ** -power)
+    return _normalized(np.arange(1, n_values + 1, dtype=np.float64) ** -power)
 
 
 GENERATORS: dict[str, Callable[..., Synthetic]] = {"ads": ad_clicks, "criteo": criteo_like}

@@ -33,6 +33,17 @@ def make_engine(
         torch is needed and not installed; the text names the command that installs it.
     """
     sizes = {"n_features": n_features, "n_fields": n_fields, "n_threads": n_threads}
+    if check_engine(model, engine=engine, device=device) == "native":
+        from anyfm.engines.native import NativeEngine
+
+        return NativeEngine(model, **sizes)
+    from anyfm.engines.torch import TorchEngine
+
+    return TorchEngine(model, **sizes, device=device)
+
+
+def check_engine(model: BaseModel, *, engine: str = "auto", device: str = "cpu") -> str:
+    """The name of the engine that `make_engine` chooses, with the same errors, before any data is read."""
     if engine == "auto":
         engine = model.engines[0] if device == "cpu" else "torch"
     if engine not in model.engines:
@@ -40,12 +51,12 @@ def make_engine(
     if engine == "native":
         if device != "cpu":
             raise SettingError(got("the native engine computes on the CPU", device=device))
-        from anyfm.engines.native import NativeEngine
-
-        return NativeEngine(model, **sizes)
+        return engine
     if importlib.util.find_spec("torch") is None:
         on = "" if device == "cpu" else f" on {device}"
         raise MissingDependencyError(f'training {model.name}{on} with torch needs PyTorch: pip install "anyfm[torch]"')
-    from anyfm.engines.torch import TorchEngine
+    if device != "cpu":
+        from anyfm.engines.torch import usable_device
 
-    return TorchEngine(model, **sizes, device=device)
+        usable_device(device)
+    return engine

@@ -54,7 +54,7 @@ class TorchEngine(GradientEngine):
         self, model: BaseModel, *, n_features: int, n_fields: int, n_threads: int = 0, device: str = "cpu"
     ) -> None:
         super().__init__(model, n_features=n_features, n_fields=n_fields, n_threads=n_threads)
-        self._device = _usable(device)
+        self._device = usable_device(device)
         self._store = FeatureStore(self._specs, n_features=n_features, device=self._device, n_threads=self._n_threads)
         self._dense = DenseParameters(self._specs, device=self._device)
         self._bias = torch.zeros(2, device=self._device)  # and its accumulator
@@ -242,7 +242,7 @@ class TorchEngine(GradientEngine):
         self._dense.n_steps = int(state["dense_steps"][0])
 
 
-def _usable(device: str) -> torch.device:
+def usable_device(device: str) -> torch.device:
     """The device, tried; SettingError if torch cannot use it."""
     try:
         made = torch.device(device)

@@ -52,7 +52,7 @@ def documentation(model: type[BaseModel], kind: str, parameters: list[Parameter]
     lines = [
         f"{model.title} for {_TASKS[kind]}, on raw tables.",
         "",
-        f"{model.summary}.",
+        model.summary,
         f"The formula is in `{model.__module__}.{model.__name__}`.",
         *(f"`{model.__name__}.presets[{name!r}]` are the settings of {name}." for name in model.presets),
         "",

@@ -49,8 +49,11 @@ def parameters_of(model: type[BaseModel]) -> list[Parameter]:
 def _declared(settings: type[Settings]) -> Iterator[Parameter]:
     types = get_type_hints(settings)
     for item in dataclasses.fields(settings):
+        rule, help = item.metadata["rule"], item.metadata["help"]
+        if rule.none == "auto":  # only in text; in Python it is None
+            help = help.replace("auto:", "None:")
         text = item.type if isinstance(item.type, str) else inspect.formatannotation(item.type)
-        yield Parameter(item.name, types[item.name], item.default, item.metadata["help"], text)
+        yield Parameter(item.name, types[item.name], item.default, help, text)
 
 
 def _random_state(seed: Parameter) -> Parameter:

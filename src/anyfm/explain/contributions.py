@@ -30,7 +30,7 @@ BIAS, LINEAR, PAIR = "bias", "linear", "pair"
 MLP, MLP_BASELINE, RESIDUAL = "mlp", "mlp baseline", "residual"
 REST = {LINEAR: "rest linear", PAIR: "rest pair", MLP: "rest mlp"}
 _NAMES = {
-    MLP_BASELINE: "MLP of a row without values",
+    MLP_BASELINE: "MLP baseline (all vectors 0)",
     RESIDUAL: "residual of the integrated gradients",
     REST[LINEAR]: "other fields ({})",
     REST[PAIR]: "other pairs ({})",
@@ -139,7 +139,7 @@ class Contributions:
     mlp : float64 array of shape (n_rows, F), optional
         The integrated gradients of the multilayer perceptron, of a model that has one.
     mlp_baseline : float
-        The perceptron's logit for a row without values.
+        The perceptron's logit where all vectors are 0.
     residual : float64 array of shape (n_rows,), optional
         The error of the integrated gradients.
     """
@@ -216,7 +216,9 @@ class Contributions:
 
     def describe(self, row: int = 0, *, top: int | None = N_TERMS) -> str:
         """One row's terms as text: contribution, name and attention."""
-        lines = [f"predicted {self._score(row)}, the sum of"]
+        lines = [f"predicted {self._score(row)}, the sum of these contributions:"]
+        if self.attention is not None:
+            lines[0] += " (of pairs: attention × unweighted)"
         for term in self.terms(row, top=top):
             weight = "" if term.unweighted is None else f"   attention {term.attention:.3f} × {term.unweighted:+.4f}"
             lines.append(f"  {term.contribution:+9.4f}  {term.name}{weight}")

@@ -91,10 +91,10 @@ def strengths(artifact: Artifact, rows: Rows) -> Strengths:
         if block.vectors is not None and means is not None:
             of_pairs = block.by_pair(block.slot_pairs(block.vectors, block.vectors), pairs)
             average = block.spread(means)
-            centred = block.vectors - average
-            interaction.add(block.by_pair(block.slot_pairs(centred, centred), pairs), row_weight)
+            centered = block.vectors - average
+            interaction.add(block.by_pair(block.slot_pairs(centered, centered), pairs), row_weight)
             # [f, g]: the term of f's own value with an average g.
-            main_effect = of_fields + block.by_fields(block.slot_pairs(centred, average)).sum(axis=2)
+            main_effect = of_fields + block.by_fields(block.slot_pairs(centered, average)).sum(axis=2)
             if block.attention is not None:
                 attention += row_weight @ block.by_pair(block.attention, pairs)
         total = of_fields.sum(axis=1) + of_pairs.sum(axis=1)

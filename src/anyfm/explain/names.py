@@ -18,10 +18,10 @@ MISSING_TEXT = "<missing>"
 
 
 def field_names(artifact: Artifact) -> tuple[str, ...]:
-    """The names of the fields; "field 1", "field 2", … for a model without an encoder."""
+    """The names of the fields; for a model without an encoder field_0, field_1, …, by the numbers of the file."""
     if artifact.encoder is not None:
         return tuple(artifact.encoder.field_names)
-    return tuple(f"field {number + 1}" for number in range(artifact.n_fields))
+    return tuple(f"field_{number}" for number in range(artifact.n_fields))
 
 
 def value_name(artifact: Artifact, feature: int) -> str:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from anyfm.artifact import Artifact
 from anyfm.core.errors import InputError, SettingError, got, located
+from anyfm.core.settings import unknown_name
 from anyfm.explain.factors import factors_of
 
 
@@ -29,7 +30,7 @@ def nearest_values(
     n : int
         At most this number of values.
     min_count : int
-        Values that occur less often in training are left out: their factors have learnt little.
+        Values that occur less often in training are left out: their factors are hardly trained.
 
     Returns
     -------
@@ -64,7 +65,7 @@ def _of_field(artifact: Artifact, field: str, min_count: int) -> tuple[int, Sequ
     encoder = artifact.encoder
     names = ["id"] if encoder is None else encoder.field_names
     if field not in names:
-        raise SettingError(got(f"the field must be one of {', '.join(names)}", field=field))
+        raise SettingError(unknown_name(field, names, what="field of the model"))
     if encoder is None:
         return 0, range(artifact.n_features), np.ones(artifact.n_features, bool)
     position = names.index(field)
@@ -83,5 +84,5 @@ def _index(values: Sequence[Any], field: str, value: Any) -> int:
         return texts.index(str(value))
     similar = difflib.get_close_matches(str(value), texts, n=3, cutoff=0.5)
     similar += [text for text in texts if str(value).lower() in text.lower() and text not in similar]
-    hint = f". Similar values: {', '.join(similar[:3])}" if similar else ""
-    raise InputError(located("the model has not learnt this value", column=field, value=value) + hint)
+    hint = f". Did you mean {' or '.join(similar[:3])}?" if similar else ""
+    raise InputError(located("this value does not occur in the training rows", column=field, value=value) + hint)

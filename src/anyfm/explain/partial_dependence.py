@@ -1,4 +1,4 @@
-"""Partial dependence of the score on the value of one field."""
+"""Partial dependence of the logit on the value of one field."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _FIRST_VALUE = 2  # local ids 0 and 1 are unseen and missing
 
 @dataclass(frozen=True, eq=False, repr=False)
 class PartialDependence:
-    """The mean score when every row gets the same value of one field (Friedman 2001).
+    """The change of the mean logit when every row gets the same value of one field (Friedman 2001).
 
     Parameters
     ----------
@@ -34,6 +34,8 @@ class PartialDependence:
         Mean logit (for regression, prediction) with this value, minus the mean of the rows as they are.
     count : array of shape (n_values,)
         How often the value occurred in training; NaN for the points of a scaled number.
+    n_rows : int
+        The size of the sample of rows that it is measured on.
     """
 
     field: str
@@ -41,6 +43,7 @@ class PartialDependence:
     values: tuple[str, ...]
     effect: Doubles
     count: Doubles
+    n_rows: int
 
     def __repr__(self) -> str:
         low, high = self.effect.min(initial=0.0), self.effect.max(initial=0.0)
@@ -81,7 +84,9 @@ def partial_dependence(artifact: Artifact, rows: Rows, field: int, *, n_values: 
 
     base = mean_logit(chosen)
     effect = [mean_logit(with_value(chosen, field, offset + local, x)) - base for local, x in trials]
-    return PartialDependence(encoder.field_names[field], ordered, tuple(names), np.array(effect, np.float64), counts)
+    return PartialDependence(
+        encoder.field_names[field], ordered, tuple(names), np.array(effect, np.float64), counts, chosen.n_rows
+    )
 
 
 def _has_few_numbers(coder: Any) -> bool:

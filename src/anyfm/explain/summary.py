@@ -39,7 +39,7 @@ class Summary:
     importance : PermutationImportance, optional
         None without targets.
     field_pair_weights : array of shape (F, F), optional
-        The learnt weights of pairs of fields, of a model that has them; see `PairTerms.field_pair_weights`.
+        The learned weights of pairs of fields, of a model that has them; see `PairTerms.field_pair_weights`.
     mlp_absolute : array of shape (F,), optional
         The mean absolute integrated gradient of each field, of a model with a multilayer perceptron.
     total : array of shape (P,), optional
@@ -70,7 +70,7 @@ class Summary:
 
     @property
     def main(self) -> Doubles:
-        """The size of each field's own effect, (F,): its main effect, plus its mean absolute integrated gradient."""
+        """The main effect of each field, (F,), plus its mean absolute integrated gradient."""
         return self.strengths.main if self.mlp_absolute is None else self.strengths.main + self.mlp_absolute
 
     def __repr__(self) -> str:
@@ -93,22 +93,22 @@ class Summary:
         Returns
         -------
         polars DataFrame
-            Columns field; with targets loss_increase (permutation importance, by which they are sorted) and its
-            standard deviation loss_increase_deviation; main_effect, mean_absolute, variance_fraction (see
-            `Strengths`); for a model with a multilayer perceptron mlp_mean_absolute.
+            Columns field; with targets importance (permutation importance, by which they are sorted) and its
+            standard deviation importance_std; main_effect, mean_absolute_contribution, variance_fraction (see
+            `Strengths`); for a model with a multilayer perceptron mlp_mean_absolute_contribution.
         """
         columns: dict[str, Any] = {"field": np.array(self.field_names)}
         order = self.main
         if self.importance is not None:
             order = self.importance.increase
-            columns |= {"loss_increase": order, "loss_increase_deviation": self.importance.deviation}
+            columns |= {"importance": order, "importance_std": self.importance.deviation}
         columns |= {
             "main_effect": self.strengths.main,
-            "mean_absolute": self.strengths.linear_absolute,
+            "mean_absolute_contribution": self.strengths.linear_absolute,
             "variance_fraction": self.strengths.linear_variance_fraction,
         }
         if self.mlp_absolute is not None:
-            columns["mlp_mean_absolute"] = self.mlp_absolute
+            columns["mlp_mean_absolute_contribution"] = self.mlp_absolute
         return _sorted(columns, order)
 
     def pairs(self) -> Frame:
@@ -117,19 +117,19 @@ class Summary:
         Returns
         -------
         polars DataFrame
-            Columns field, other_field; for a model with a multilayer perceptron total_interaction (by which they are
-            sorted); interaction, mean_absolute, variance_fraction (see `Strengths`); attention and field_pair_weight
-            of models that have them.
+            Columns field, other_field; for a model with a multilayer perceptron total_interaction_strength (by which
+            they are sorted); interaction_strength, mean_absolute_contribution, variance_fraction (see `Strengths`);
+            attention and field_pair_weight of models that have them.
         """
         measured = self.strengths
         first, second = measured.field_pairs.first, measured.field_pairs.second
         names = np.array(self.field_names)
         columns: dict[str, Any] = {"field": names[first], "other_field": names[second]}
         if self.total is not None:
-            columns["total_interaction"] = self.total
+            columns["total_interaction_strength"] = self.total
         columns |= {
-            "interaction": measured.interaction,
-            "mean_absolute": measured.pair_absolute,
+            "interaction_strength": measured.interaction,
+            "mean_absolute_contribution": measured.pair_absolute,
             "variance_fraction": measured.pair_variance_fraction,
         }
         if measured.attention is not None:

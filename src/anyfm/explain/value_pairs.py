@@ -1,4 +1,4 @@
-"""The strongest pairs of values, how often they occur, and how well the rows confirm them."""
+"""The strongest pairs of values, how often they occur, and what the rows with them show."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ class ValuePair:
     Parameters
     ----------
     field, value, other_field, other_value : str
-    effect : float
-        What the model adds to the logit for this pair, beyond the main effects of both values (the interaction of
-        `Strengths`): the mean over its rows, which differ where attention or the values x do.
+    interaction : float
+        What the model adds to the logit for this pair, beyond the main effects of both values (see `Strengths`): the
+        mean over its rows, which differ where attention or the values x do.
     n_rows : int
         Rows with this pair.
     observed, lower, upper : float, optional
-        The effect that fits the rows with this pair best while all other terms are held fixed, with its 95 %
+        The interaction that fits the rows with this pair best while all other terms are held fixed, with its 95 %
         confidence interval. An interval that contains 0 is no evidence. None without targets.
     """
 
@@ -44,18 +44,18 @@ class ValuePair:
     value: str
     other_field: str
     other_value: str
-    effect: float
+    interaction: float
     n_rows: int
     observed: float | None = None
     lower: float | None = None
     upper: float | None = None
 
     @property
-    def is_confirmed(self) -> bool:
-        """Whether the whole interval has the sign of the effect."""
+    def has_same_sign(self) -> bool:
+        """Whether the whole interval has the sign of the interaction."""
         if self.lower is None or self.upper is None:
             return False
-        return self.lower > 0 if self.effect > 0 else self.upper < 0
+        return self.lower > 0 if self.interaction > 0 else self.upper < 0
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -101,8 +101,8 @@ def value_pairs(
     logits = np.zeros(rows.n_rows)
     for block in blocks(artifact, rows):
         assert block.vectors is not None
-        centred = block.vectors - block.spread(strengths.means)
-        interaction = block.slot_pairs(centred, centred)
+        centered = block.vectors - block.spread(strengths.means)
+        interaction = block.slot_pairs(centered, centered)
         logits[block.start : block.stop] = artifact.model.logits(block.batch)
         for (first, second), of_pair in zip(pairs, parts, strict=True):
             of_pair.append(_entries(block, interaction, first, second))
@@ -111,7 +111,9 @@ def value_pairs(
         arrays = zip(*(vars(part).values() for part in of_pair), strict=True)
         entries = _Entries(*map(np.concatenate, arrays))
         candidates += _of_fields(artifact, rows, logits, fields, entries, min_count=min_count, n=n)
-    candidates.sort(key=lambda pair: (-abs(pair.effect), pair.field, pair.value, pair.other_field, pair.other_value))
+    candidates.sort(
+        key=lambda pair: (-abs(pair.interaction), pair.field, pair.value, pair.other_field, pair.other_value)
+    )
     return candidates[:n]
 
 
@@ -178,7 +180,7 @@ def _of_fields(
                 value_name(artifact, one),
                 names[fields[1]],
                 value_name(artifact, other),
-                effect=float(effects[code]),
+                interaction=float(effects[code]),
                 n_rows=int(counts[code]),
                 **{name: float(of_pairs[number] * mean_x[code]) for name, of_pairs in fitted.items()},
             )

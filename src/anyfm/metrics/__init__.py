@@ -15,7 +15,7 @@ from anyfm.metrics.row_metrics import (
     logloss,
     mae,
     mean_loss,
-    normalised_entropy,
+    normalized_entropy,
     r2,
     rmse,
 )
@@ -37,7 +37,7 @@ __all__ = [
     "logloss",
     "mae",
     "mean_loss",
-    "normalised_entropy",
+    "normalized_entropy",
     "present_rows",
     "probability",
     "r2",

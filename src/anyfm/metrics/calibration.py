@@ -96,9 +96,9 @@ def _bin_starts(ties: Ties, n_bins: int) -> NDArray[np.int64]:
 
 
 def _wilson(rate: Doubles, n: Doubles) -> tuple[Doubles, Doubles]:
-    centre = (rate + Z_95**2 / (2 * n)) / (1 + Z_95**2 / n)
+    center = (rate + Z_95**2 / (2 * n)) / (1 + Z_95**2 / n)
     half = Z_95 / (1 + Z_95**2 / n) * np.sqrt(rate * (1 - rate) / n + Z_95**2 / (4 * n**2))
-    return np.clip(centre - half, 0.0, rate), np.clip(centre + half, rate, 1.0)
+    return np.clip(center - half, 0.0, rate), np.clip(center + half, rate, 1.0)
 
 
 def _variance(rows: ScoredRows, first_logits: Doubles, mean_observed: Doubles, weight: Doubles) -> Doubles:

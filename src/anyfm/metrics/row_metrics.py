@@ -106,13 +106,13 @@ def auc(rows: ScoredRows) -> float:
 
 
 @metric("binary", greater_is_better=False)
-def normalised_entropy(rows: ScoredRows) -> float:
+def normalized_entropy(rows: ScoredRows) -> float:
     """Logloss divided by the entropy of the base rate: below 1 is better than always predicting the base rate.
 
     He et al., "Practical Lessons from Predicting Clicks on Ads at Facebook", ADKDD 2014, section 3. Undefined for one
     class, whose base rate has no entropy.
     """
-    _need_both_classes(rows, "the normalised entropy")
+    _need_both_classes(rows, "the normalized entropy")
     rate = rows.mean_target
     return rows.mean_loss / -(rate * math.log(rate) + (1 - rate) * math.log1p(-rate))
 

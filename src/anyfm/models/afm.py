@@ -25,12 +25,12 @@ class AFMSettings(NormalizeSettings, FactorSettings):
     """Settings of the attentional factorization machine."""
 
     attention_factors: int = setting(16, integer(1, 256), "neurons of the attention network's hidden layer")
-    dropout: float = setting(0.1, real(0, 0.95), "fraction of the pooled vector's values left out of each training row")
+    dropout: float = setting(0.1, real(0, 0.95), "dropout probability of the pooled vector of the pairs")
     attention_learning_rate: float = setting(
         0.001, real(0), "Adam's learning rate of the attention network; 0: all pairs of a row have the same weight"
     )
     l2_attention: float = setting(
-        0.01, real(0), "L2 penalty of the attention network's weights and biases in the mean loss"
+        0.01, real(0), "L2 penalty per weight and bias of the attention network in the mean loss"
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anyfm.core.rows import Rows
-from anyfm.core.settings import Settings, choice, flag, integer, optional, real, setting
+from anyfm.core.settings import Settings, automatic, choice, flag, integer, optional, real, setting
 from anyfm.core.task import Array, Task, get_task
 from anyfm.models.batch import Batch, gather
 from anyfm.models.mlp import MLP
@@ -23,14 +23,14 @@ from anyfm.optim.priors import factor_prior
 
 A = TypeVar("A", bound="AutomaticFactorSettings")
 
-LEARNING_RATE = "Adagrad's learning rate, divided by the Euclidean norm of a mean row"
-L2_LINEAR = "L2 penalty of each linear weight in the summed loss; none: estimated for each field"
+LEARNING_RATE = "Adagrad's learning rate, scaled by 1 / the root mean square norm of a row"
+L2_LINEAR = "L2 penalty per linear weight in the summed loss; auto: estimated for each field"
 L2_PER_OCCURRENCE = (
-    "L2 penalty of each factor, divided by the mean count of its field's features, in place of an estimated penalty; "
-    "none: l2_factors"
+    "L2 penalty per factor at each occurrence of its value: multiplied by the mean count of its field's values, it is "
+    "the penalty in the summed loss. It replaces l2_factors; none: l2_factors is used"
 )
-L2_FACTORS = "L2 penalty of each factor in the summed loss; none: estimated for each field"
-INIT_SCALE = "standard deviation of the factors' initial values, relative to their prior"
+L2_FACTORS = "L2 penalty per factor in the summed loss; auto: estimated for each field"
+INIT_SCALE = "standard deviation of the factors' initial values, relative to that of their prior"
 NORMALIZE = "divide the values of each row by their Euclidean norm"
 
 
@@ -42,15 +42,15 @@ class ModelSettings(Settings):
 
     task: str = setting("binary", choice("binary", "regression"), "binary (logloss) or regression (squared loss)")
     learning_rate: float = setting(0.3, real(0, above=True), LEARNING_RATE)
-    l2_linear: float | None = setting(None, optional(real(0)), L2_LINEAR)
+    l2_linear: float | None = setting(None, automatic(real(0)), L2_LINEAR)
 
 
 @dataclass(frozen=True, kw_only=True)
 class FactorSettings(ModelSettings):
     """Settings of a model with one latent vector per feature."""
 
-    n_factors: int = setting(16, integer(1, 256), "length of each feature's latent vector")
-    l2_factors: float | None = setting(None, optional(real(0)), L2_FACTORS)
+    n_factors: int = setting(16, integer(1, 256), "number of factors: the length of the vector of each value")
+    l2_factors: float | None = setting(None, automatic(real(0)), L2_FACTORS)
     l2_per_occurrence: float | None = setting(None, optional(real(0, above=True)), L2_PER_OCCURRENCE)
     init_scale: float = setting(0.1, real(0), INIT_SCALE)
 
@@ -61,8 +61,9 @@ class AutomaticFactorSettings(FactorSettings):
 
     n_factors: int | None = setting(  # type: ignore[assignment]
         None,
-        optional(integer(1, 256)),
-        "length of each feature's latent vector; none: 32 for up to 8 fields, 16 for up to 11, 8 from 12 on",
+        automatic(integer(1, 256)),
+        "number of factors: the length of the vector of each value; auto: 32 for up to 8 fields, 16 for up to 11, "
+        "otherwise 8",
     )
 
     def resolve(self: A, n_fields: int) -> A:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anyfm.core.settings import choice, flag, integer, layer_sizes, optional, real, setting
+from anyfm.core.settings import automatic, choice, flag, integer, layer_sizes, real, setting
 from anyfm.core.task import Array
 from anyfm.models.base import LEARNING_RATE, BaseModel, FactorSettings, factor_specs, linear_part
 from anyfm.models.batch import Batch
@@ -35,23 +35,23 @@ class DeepFMSettings(FactorSettings):
     learning_rate: float = setting(0.4, real(0, above=True), LEARNING_RATE)
     hidden_layer_sizes: tuple[int, ...] | None = setting(
         None,
-        optional(layer_sizes()),
-        "neurons of the hidden layers, first to last; empty: no layers, a factorization machine; none: by the number "
-        "of fields, 256,128 for up to 5, otherwise 64,32",
+        automatic(layer_sizes()),
+        "neurons of the hidden layers, first to last; none: no layers, a factorization machine; auto: 256,128 for up "
+        "to 5 fields, otherwise 64,32",
     )
     activation: str = setting("relu", choice(*ACTIVATIONS), "activation of every hidden neuron")
-    dropout: float = setting(0.2, real(0, 0.95), "fraction of the hidden neurons left out of each training row")
+    dropout: float = setting(0.2, real(0, 0.95), "dropout probability of the hidden neurons")
     batch_norm: bool = setting(False, flag(), "normalize each hidden neuron over the rows of a batch")
     batch_size: int = setting(4096, integer(2), "maximum number of rows of one optimizer step of the MLP")
     mlp_learning_rate: float = setting(0.003, real(0, above=True), "Adam's learning rate of the MLP")
     shrinkage: float | None = setting(
         None,
-        optional(real(0)),
-        "a feature with n occurrences gets n / (n + shrinkage) of the MLP's gradient; none: by the number of fields, "
-        "3000 for up to 5, otherwise 300",
+        automatic(real(0)),
+        "shrinkage of the MLP's gradient: the factors of a value with n occurrences receive n / (n + shrinkage) of it; "
+        "auto: 3000 for up to 5 fields, otherwise 300",
     )
     weight_decay: float = setting(
-        0.3, real(0), "weight decay of the hidden layers: each step shrinks weights by this times Adam's learning rate"
+        0.3, real(0), "weight decay of the hidden layers: each step multiplies weights by 1 − this × mlp_learning_rate"
     )
 
 

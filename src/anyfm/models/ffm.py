@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from anyfm.core.settings import choice, flag, integer, optional, real, setting
+from anyfm.core.settings import automatic, choice, flag, integer, optional, real, setting
 from anyfm.core.task import Array
 from anyfm.models.base import INIT_SCALE, L2_PER_OCCURRENCE, BaseModel, NormalizeSettings, linear_part
 from anyfm.models.batch import Batch
@@ -28,12 +28,12 @@ class FFMSettings(NormalizeSettings):
 
     n_factors: int | None = setting(
         None,
-        optional(integer(1, 256)),
-        "length of each latent vector, of which a feature has one for every field; none: by the number of fields, from "
-        "16 for up to 5 down to 4 from 16 on",
+        automatic(integer(1, 256)),
+        "number of factors: the length of each vector, of which a value has one per field; auto: 64 divided by the "
+        "number of fields, from 4 to 16",
     )
     l2_factors: float | None = setting(
-        None, optional(real(0)), "L2 penalty of each factor; none: estimated for each pair of fields"
+        None, automatic(real(0)), "L2 penalty per factor in the summed loss; auto: estimated for each pair of fields"
     )
     l2_per_occurrence: float | None = setting(None, optional(real(0, above=True)), L2_PER_OCCURRENCE)
     init_scale: float = setting(0.1, real(0), INIT_SCALE)
@@ -41,8 +41,8 @@ class FFMSettings(NormalizeSettings):
     optimizer: str = setting(
         "adagrad",
         choice("adagrad", "libffm"),
-        "adagrad: one accumulator for each vector; libffm: one for each value, starting at 1, l2_factors in each row's "
-        "gradient, factors starting from U(0, 1) / √n_factors",
+        "adagrad: Adagrad with one accumulator per vector. libffm: the rule of the program libffm, with one "
+        "accumulator per factor, l2_factors in the gradient of each row and initial factors from U(0, 1) / √n_factors",
     )
 
 
@@ -60,7 +60,7 @@ class FFM(BaseModel):
 
     name = "ffm"
     title = "Field-aware factorization machine"
-    summary = "Each value has one weight, and a vector for every field that it can meet."
+    summary = "Each value has one weight, and one vector for each other field."
     settings_type = FFMSettings
     needs_fields = True
     kernel = "ffm"
@@ -90,7 +90,7 @@ class FFM(BaseModel):
                 (n_features, n_fields, n_factors),
                 Adagrad(accumulator=1.0 if libffm else 0.1),
                 per_feature=True,
-                initial=FieldUniform(width, centred=not libffm, unseen=libffm),
+                initial=FieldUniform(width, centered=not libffm, unseen=libffm),
                 prior=field_factor_prior,
                 l2=max(l2, _NO_PENALTY) if libffm and l2 is not None else l2,
                 l2_per_occurrence=settings.l2_per_occurrence,

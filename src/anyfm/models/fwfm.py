@@ -33,7 +33,9 @@ class FwFMSettings(NormalizeSettings, AutomaticFactorSettings):
     pair_learning_rate: float = setting(
         0.003, real(0), "Adam's learning rate of the field-pair weights; 0: all are 1, a factorization machine"
     )
-    l2_pairs: float = setting(0.0, real(0), "L2 penalty in the mean loss of each field-pair weight's difference from 1")
+    l2_pairs: float = setting(
+        0.0, real(0), "L2 penalty per field-pair weight in the mean loss, on its difference from 1"
+    )
 
 
 class FwFM(BaseModel):
@@ -51,7 +53,7 @@ class FwFM(BaseModel):
 
     name = "fwfm"
     title = "Field-weighted factorization machine"
-    summary = "A factorization machine with a learned weight for each pair of fields"
+    summary = "A factorization machine with a learned weight for each pair of fields."
     settings_type = FwFMSettings
     needs_fields = True
     kernel = "fwfm"

@@ -28,7 +28,7 @@ class Linear(BaseModel):
 
     name = "linear"
     title = "Linear model"
-    summary = "The score is a bias plus one weight for each value."
+    summary = "The logit is a bias plus one weight for each value."
     settings_type = LinearSettings
     kernel = "linear"
 

@@ -80,7 +80,7 @@ class FieldUniform(Initial):
     Parameters
     ----------
     width : function of the training statistics
-    centred : bool
+    centered : bool
         Whether low is −width / 2; otherwise it is 0.
     unseen : bool
         Whether features without an entry are drawn too. They are not otherwise, and neither is the vector toward the
@@ -88,7 +88,7 @@ class FieldUniform(Initial):
     """
 
     width: StatisticOf
-    centred: bool = True
+    centered: bool = True
     unseen: bool = False
 
     def draw(self, shape: tuple[int, ...], statistics: TrainingStatistics, rng: np.random.Generator) -> Array:
@@ -103,7 +103,7 @@ class FieldUniform(Initial):
         for first, n in _ranges(shape):
             values = np.empty((n, *shape[1:]), np.float32)
             offset = first * int(np.prod(shape[1:]))
-            kernels.uniform(values.reshape(-1), seed, -width / 2 if self.centred else 0.0, width, offset)
+            kernels.uniform(values.reshape(-1), seed, -width / 2 if self.centered else 0.0, width, offset)
             if not self.unseen:
                 values[statistics.counts[first : first + n] == 0] = 0
             if statistics.one_feature_per_field:

@@ -1,6 +1,6 @@
 """Bars, dots, lines and heat maps as plotly specifications: plain dicts of traces and layout, ready for JSON.
 
-Colours are those of Okabe and Ito ("Color Universal Design", 2008), which colour-blind readers can distinguish, changed
+Colors are those of Okabe and Ito ("Color Universal Design", 2008), which color-blind readers can distinguish, changed
 a little to be readable on white and on black; lines differ in their dashes as well, and marks in their shape. Fonts,
 grid and background are set by the page, which knows whether it is light or dark.
 """
@@ -18,10 +18,10 @@ from anyfm.models.pairs import Doubles
 
 Figure = dict[str, Any]
 
-COLOURS = ("#3b8bd0", "#e08a00", "#00a37a", "#cc79a7", "#d55e00", "#8a8a8a")
+COLORS = ("#3b8bd0", "#e08a00", "#00a37a", "#cc79a7", "#d55e00", "#8a8a8a")
 SYMBOLS = ("diamond", "circle-open", "square", "triangle-up-open", "cross", "star-open")
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
-POSITIVE, NEGATIVE, NEUTRAL = COLOURS[0], COLOURS[4], COLOURS[5]
+POSITIVE, NEGATIVE, NEUTRAL = COLORS[0], COLORS[4], COLORS[5]
 N_BARS = 20
 MAX_HEAT_FIELDS = 40
 _GLYPHS = {"diamond": "◆", "circle": "○", "square": "■", "triangle-up": "△", "cross": "✚", "star": "☆"}
@@ -46,7 +46,7 @@ def axis(title: str, **more: Any) -> dict[str, Any]:
 
 
 def line(index: int) -> dict[str, Any]:
-    return {"color": COLOURS[index % len(COLOURS)], "dash": DASHES[index % len(DASHES)], "width": 2}
+    return {"color": COLORS[index % len(COLORS)], "dash": DASHES[index % len(DASHES)], "width": 2}
 
 
 def reference_line(x: Sequence[float], y: Sequence[float]) -> dict[str, Any]:
@@ -79,7 +79,7 @@ def bars(
             "x": numbers(values),
             "customdata": [text(label, length=80) for label in labels],
             "name": name,
-            "marker": {"color": COLOURS[index], "pattern": {"shape": "/" if index else "", "solidity": 0.4}},
+            "marker": {"color": COLORS[index], "pattern": {"shape": "/" if index else "", "solidity": 0.4}},
             "hovertemplate": f"%{{customdata}}<br>{name} %{{x:{number}}}<extra></extra>",
         }
         for index, (name, values) in enumerate(series)
@@ -125,7 +125,7 @@ def dots(
             "x": numbers(values),
             "mode": "markers",
             "name": name,
-            "marker": {"color": COLOURS[index % len(COLOURS)], "size": 9, "symbol": symbol},
+            "marker": {"color": COLORS[index % len(COLORS)], "size": 9, "symbol": symbol},
             "customdata": hover,
             "hovertemplate": f"%{{customdata}}<br>{name} %{{x:.4f}}<extra></extra>",
         }
@@ -157,7 +157,7 @@ def _label_axis(labels: Sequence[str], places: Sequence[int]) -> dict[str, Any]:
 def heat_map(names: Sequence[str], square: Doubles, order: Doubles, what: str) -> Figure:
     """A number for each pair of fields, the (at most 40) fields with the largest `order` first.
 
-    The colours begin at 0, or are symmetric about 0 if there are negative numbers.
+    The colors begin at 0, or are symmetric about 0 if there are negative numbers.
     """
     chosen = np.argsort(-order, kind="stable")[:MAX_HEAT_FIELDS]
     values = square[np.ix_(chosen, chosen)]
@@ -194,7 +194,7 @@ class LegendEntry:
     """A trace in a figure's legend: a glyph, or a line of some CSS style and width in pixels."""
 
     name: str
-    colour: str
+    color: str
     glyph: str = ""
     line_style: str = "solid"
     line_width: int = 6
@@ -212,9 +212,9 @@ def legend(figure: Figure) -> list[LegendEntry]:
 
 def _legend_entry(trace: dict[str, Any]) -> LegendEntry:
     name, stroke, marker = html.unescape(trace["name"]), trace.get("line", {}), trace.get("marker", {})
-    colour = stroke.get("color") or marker.get("color")
+    color = stroke.get("color") or marker.get("color")
     if trace.get("mode") == "markers":
         symbol = marker["symbol"] if isinstance(marker["symbol"], str) else marker["symbol"][0]
-        return LegendEntry(name, colour, glyph=_GLYPHS[symbol.removesuffix("-open")])
+        return LegendEntry(name, color, glyph=_GLYPHS[symbol.removesuffix("-open")])
     style = {"solid": "solid", "dot": "dotted"}.get(stroke.get("dash", "solid"), "dashed")
-    return LegendEntry(name, colour, line_style=style, line_width=max(2, int(stroke.get("width", 6))))
+    return LegendEntry(name, color, line_style=style, line_width=max(2, int(stroke.get("width", 6))))

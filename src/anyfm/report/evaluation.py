@@ -49,7 +49,7 @@ def bootstrap_estimates(
     chosen = rng.permutation(n_rows)[:_MAX_RESAMPLED_ROWS]
     weights = np.ones(len(chosen)) if weight is None else weight[chosen]
     scale = np.sqrt(len(chosen) / n_rows)
-    centre = [evaluate(task, y[chosen], one[chosen], weights) for one in logits]
+    center = [evaluate(task, y[chosen], one[chosen], weights) for one in logits]
     deviations: list[dict[str, list[float]]] = [{name: [] for name in metrics} for metrics in full]
     for _ in range(N_RESAMPLES):
         resampled = weights * rng.multinomial(len(chosen), np.full(len(chosen), 1.0 / len(chosen)))
@@ -58,7 +58,7 @@ def bootstrap_estimates(
         for model, one in enumerate(logits):
             values = evaluate(task, y[chosen], one[chosen], resampled)
             for name, of_metric in deviations[model].items():
-                of_metric.append(scale * (values.get(name, np.nan) - centre[model].get(name, np.nan)))
+                of_metric.append(scale * (values.get(name, np.nan) - center[model].get(name, np.nan)))
     found: list[dict[str, Estimate]] = [{} for _ in logits]
     for model, metrics in enumerate(full):
         for name, value in metrics.items():

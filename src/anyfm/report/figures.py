@@ -11,7 +11,7 @@ from anyfm.explain.partial_dependence import PartialDependence
 from anyfm.explain.value_pairs import ValuePair
 from anyfm.models.pairs import Doubles
 from anyfm.report import charts
-from anyfm.report.charts import COLOURS, N_BARS, NEGATIVE, POSITIVE, Figure, axis, numbers, text
+from anyfm.report.charts import COLORS, N_BARS, NEGATIVE, POSITIVE, Figure, axis, numbers, text
 from anyfm.report.evaluation import ErrorsByValue
 from anyfm.report.measurement import MeasuredModel, Measurement
 
@@ -40,7 +40,7 @@ def _of_model(measurement: Measurement, model: MeasuredModel) -> Iterator[tuple[
     if len(strengths.field_pairs):
         interaction = strengths.matrix(summary.interaction)
         total = summary.main + np.nansum(interaction, axis=1)
-        yield "heat", charts.heat_map(names, interaction, total, "interaction")
+        yield "heat", charts.heat_map(names, interaction, total, "interaction strength")
         if summary.field_pair_weights is not None:
             yield "weights", charts.heat_map(names, summary.field_pair_weights, total, "weight")
         if strengths.attention is not None:
@@ -75,7 +75,7 @@ def _learning_curves(measurement: Measurement) -> Figure | None:
     losses: dict[str, list[float]] = {"training": [], "validation": []}
     for index, model in enumerate(measurement.models):
         records = model.artifact.history.get("records", [])
-        colour, name = COLOURS[index % len(COLOURS)], text(model.name)
+        color, name = COLORS[index % len(COLORS)], text(model.name)
         epochs = [record["epoch"] for record in records]
         for what, key, width in (("training", "train_loss", 1), ("validation", valid_key, 3)):
             if not records or key not in records[0]:
@@ -88,7 +88,7 @@ def _learning_curves(measurement: Measurement) -> Figure | None:
                     "x": epochs,
                     "y": values,
                     "mode": "lines+markers" if len(epochs) < 3 else "lines",
-                    "line": {"color": colour, "width": width, "dash": "dot" if what == "training" else "solid"},
+                    "line": {"color": color, "width": width, "dash": "dot" if what == "training" else "solid"},
                     "name": f"{name}, {what}",
                     "hovertemplate": f"{name}, {what}<br>epoch %{{x}}: %{{y:.4f}}<extra></extra>",
                 }
@@ -100,7 +100,7 @@ def _learning_curves(measurement: Measurement) -> Figure | None:
                     "x": [best],
                     "y": [traces[-1]["y"][best - 1]],
                     "mode": "markers",
-                    "marker": {"color": colour, "size": 10, "symbol": "circle-open", "line": {"width": 2}},
+                    "marker": {"color": color, "size": 10, "symbol": "circle-open", "line": {"width": 2}},
                     "hovertemplate": f"{name}: best epoch %{{x}}, %{{y:.4f}}<extra></extra>",
                 }
             )
@@ -236,10 +236,10 @@ def _pairs(model: MeasuredModel, unit: str) -> Figure:
     order = np.argsort(-np.nan_to_num(summary.interaction, nan=-np.inf), kind="stable")[:N_BARS]
     first, second = strengths.field_pairs.first[order], strengths.field_pairs.second[order]
     labels = [f"{summary.field_names[i]} × {summary.field_names[j]}" for i, j in zip(first, second, strict=True)]
-    other = ("mean absolute term", strengths.pair_absolute[order])
+    other = ("mean absolute contribution", strengths.pair_absolute[order])
     if summary.total is not None:
         other = ("pair terms alone", strengths.interaction[order])
-    return charts.bars(labels, [("interaction", summary.interaction[order]), other], unit)
+    return charts.bars(labels, [("interaction strength", summary.interaction[order]), other], unit)
 
 
 def _value_pairs(pairs: list[ValuePair], source: str) -> Figure:
@@ -258,11 +258,11 @@ def _value_pairs(pairs: list[ValuePair], source: str) -> Figure:
     observed = ("observed", numbers_of("observed"), numbers_of("lower"), numbers_of("upper"))
     return charts.dots(
         labels,
-        [(source, numbers_of("effect"), None, None), observed],
+        [(source, numbers_of("interaction"), None, None), observed],
         "interaction",
         line_at=0.0,
         details=[f"{pair.n_rows:,} rows" for pair in pairs],
-        hollow=[not pair.is_confirmed for pair in pairs],
+        hollow=[not pair.has_same_sign for pair in pairs],
     )
 
 
@@ -277,7 +277,7 @@ def _partial_dependence(effect: PartialDependence) -> Figure:
         "x": numbers(effect.effect),
         "marker": {"color": [POSITIVE if value >= 0 else NEGATIVE for value in effect.effect.tolist()]},
         "customdata": [f"{text(value, length=80)}{count}" for value, count in zip(effect.values, counts, strict=True)],
-        "hovertemplate": "%{customdata}<br>effect %{x:+.3f}<extra></extra>",
+        "hovertemplate": "%{customdata}<br>change %{x:+.3f}<extra></extra>",
     }
     y_axis = {
         "tickmode": "array",
@@ -288,17 +288,17 @@ def _partial_dependence(effect: PartialDependence) -> Figure:
         "zeroline": False,
     }
     height = max(170, 100 + 17 * len(places))
-    layout = {"xaxis": axis("effect on the mean score"), "yaxis": y_axis, "height": height, "bargap": 0.2}
+    layout = {"xaxis": axis("change of the mean logit"), "yaxis": y_axis, "height": height, "bargap": 0.2}
     return {"data": [trace], "layout": layout}
 
 
 def _errors(
     errors: ErrorsByValue, chosen: Any, title: str, values: Doubles, margin: Doubles, reference: float
 ) -> Figure:
-    centre, half = values[chosen], margin[chosen]
+    center, half = values[chosen], margin[chosen]
     return charts.dots(
         [errors.names[i] for i in chosen],
-        [(title, centre, centre - half, centre + half)],
+        [(title, center, center - half, center + half)],
         title,
         line_at=reference,
         details=[

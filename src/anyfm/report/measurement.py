@@ -180,16 +180,16 @@ def _common_target(models: Sequence[tuple[str, Artifact]]) -> tuple[Task, str]:
     for name, artifact in models:
         if artifact.encoder is None:
             raise SettingError(
-                got("a report needs models of tables, whose values have names; this one knows ids", model=name)
-                + ". anyfm explain takes it"
+                got("a report needs models trained on tables, not on libsvm or libffm files", model=name)
+                + ". Use anyfm explain instead"
             )
         target = artifact.encoder.schema.target
         if target is None:
             raise SettingError(got("every model of a report must have a target", model=name))
         predicted.append((target.name, str(target.positive), artifact.model.task))
     if len({(name, positive, task.name) for name, positive, task in predicted}) > 1:
-        came = [f"{name} ({task.name})" for name, _, task in predicted]
-        raise SettingError(got("the models of one report must predict the same target", came=came))
+        targets = ", ".join(f"{name} ({task.name})" for name, _, task in predicted)
+        raise SettingError(f"the models of a report must predict the same target, got {targets}")
     return predicted[0][2], predicted[0][0]
 
 

@@ -26,14 +26,14 @@ _PLOT_HEIGHT, _CAPTION_HEIGHT, _LINE_HEIGHT, _LINE_LENGTH = 340, 70, 22, 70  # p
 METRICS: dict[str, tuple[str, str, bool | None]] = {
     "logloss": ("logloss", "mean −ln of the probability of the observed class; lower is better", False),
     "auc": ("AUC", "probability that a positive row scores above a negative one; higher is better", True),
-    "normalised_entropy": (
-        "normalised entropy",
-        "logloss divided by that of always predicting the mean; below 1 is better than that",
+    "normalized_entropy": (
+        "normalized entropy",
+        "logloss divided by that of always predicting the base rate; below 1 is better than that",
         False,
     ),
     "calibration_error": (
         "calibration error",
-        "mean distance between predicted and observed rate; lower is better",
+        "mean absolute difference of mean prediction and mean target over 15 bins (ECE); lower is better",
         False,
     ),
     "calibration_ratio": ("calibration ratio", "mean predicted divided by mean observed; ideally 1", None),

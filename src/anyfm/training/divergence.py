@@ -36,10 +36,10 @@ class DivergenceGuard:
             raise self.error("the initial parameters give logits that are not finite")
         self._limit = MAX_LOSS_RATIO * max(self._mean_loss(initial, sample), self._mean_loss(np.zeros(1), train))
 
-    def check_loss(self, loss: float, *, epoch: int, n_rows: int) -> None:
-        """Raise DivergenceError unless the loss summed over an epoch's first `n_rows` rows is a finite number."""
+    def check_loss(self, loss: float, *, epoch: int) -> None:
+        """Raise DivergenceError unless the loss summed over rows of an epoch is a finite number."""
         if not math.isfinite(loss):
-            raise self.error(f"the training loss became {loss} in epoch {epoch}, by row {n_rows:,}")
+            raise self.error(f"the training loss became {loss} in epoch {epoch}")
 
     def check_epoch(self, train_loss: float, *, epoch: int) -> None:
         """Raise DivergenceError if an epoch's mean loss is above the limit."""
@@ -68,11 +68,11 @@ class DivergenceGuard:
 def advice(model: BaseModel, rows: Rows) -> str:
     """What to change when training diverged, as sentences that name the settings and their present values."""
     settings = model.settings.to_dict()
-    rate = settings["learning_rate"]
-    hints = [f"Lower learning_rate (now {rate:g}), for example to {rate / 5:g}"]
+    rates = {name: value for name, value in settings.items() if name.endswith("learning_rate") and value}
+    hints = ["Lower " + " or ".join(f"{name} (now {rate:g})" for name, rate in rates.items())]
     largest = 1.0 if rows.values is None else _largest(rows.values)
     if largest > LARGE_VALUE:
-        normalize = ", or set normalize=true" if settings.get("normalize") is False else ""
+        normalize = ", or turn normalize on" if settings.get("normalize") is False else ""
         hints.append(f"Feature values reach {largest:.4g}: scale or bin that numeric field{normalize}")
     if not model.task.is_classification and rows.y is not None and _largest(rows.y) > LARGE_TARGET:
         hints.append(f"Targets reach {_largest(rows.y):.4g}: train on a scaled target or its logarithm")

@@ -121,7 +121,7 @@ def run_epoch(
         weight += len(index) if train.weight is None else float(train.weight[index].sum(dtype=np.float64))
         seconds = max(time.perf_counter() - began, 1e-9)
         n_done = first + len(index)
-        guard.check_loss(loss, epoch=epoch, n_rows=n_done)
+        guard.check_loss(loss, epoch=epoch)
         for callback in callbacks:
             callback.on_step_end(
                 epoch=epoch,

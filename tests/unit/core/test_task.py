@@ -23,7 +23,7 @@ def test_the_gradient_is_the_derivative_of_the_loss(task):
 
 
 @tasks
-def test_predictions_minimise_the_mean_loss(task):
+def test_predictions_minimize_the_mean_loss(task):
     """The mean of the targets is predicted by the base logit, and no other logit costs less."""
     y, weight = TARGETS[task.name], np.array([1.0, 2, 0, 3, 1, 1, 2])
     base = task.statistics(y, weight).base_logit

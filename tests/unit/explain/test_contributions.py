@@ -32,7 +32,7 @@ def test_terms_add_up_to_the_logit(name, settings, kind):
     made, given = artifact(name, **settings), rows(kind)
     found = explain_rows(made, given)
     expected = specification(made, given)
-    close = 1e-6 if name == "deepfm" else 1e-9  # its batch normalisation is folded into float32 weights
+    close = 1e-6 if name == "deepfm" else 1e-9  # its batch normalization is folded into float32 weights
     assert found.logits == pytest.approx(expected, rel=close, abs=close)
     engine = NativeScorer(made.model, made.parameters, n_fields=made.n_fields, n_threads=1).logits(given)
     assert np.abs(found.logits - engine).max() < 1e-5 * max(1.0, np.abs(expected).max())
@@ -118,20 +118,20 @@ def predictor():
     rng = np.random.default_rng(0)
     n = 2_000
     columns = {
-        "colour": rng.choice(["red", "green", "blue"], n),
+        "color": rng.choice(["red", "green", "blue"], n),
         "size": rng.normal(10, 3, n).round(2),
         "tags": ["|".join(rng.choice(["a", "b", "c", "d"], rng.integers(0, 4), replace=False)) for _ in range(n)],
         "click": rng.integers(0, 2, n),
     }
-    fields = {"tags": {"kind": "tags", "separator": "|"}, "colour": "categorical", "size": "numeric"}
+    fields = {"tags": {"kind": "tags", "separator": "|"}, "color": "categorical", "size": "numeric"}
     return train(columns, "click", search=False, fields=fields, epochs=2), columns
 
 
 def test_names_and_original_values(predictor):
     scorer, columns = predictor
     found = scorer.explain({name: column[:4] for name, column in columns.items()})
-    assert found.field_names == ("colour", "size", "tags")
-    assert found.values[0] == tuple(columns["colour"][:4])
+    assert found.field_names == ("color", "size", "tags")
+    assert found.values[0] == tuple(columns["color"][:4])
     assert found.values[1] == tuple(f"{value:.10g}" for value in columns["size"][:4])
     assert found.logits == pytest.approx(scorer.logits(columns)[:4], abs=1e-5)
     strongest = found.terms(0)[1:]
@@ -145,7 +145,7 @@ def test_rows_are_named_by_the_encoder(predictor):
     scorer, columns = predictor
     encoded = scorer.encode({name: column[:30] for name, column in columns.items()}).rows
     found = scorer.explain(encoded)
-    assert found.values[0] == tuple(columns["colour"][:30])
+    assert found.values[0] == tuple(columns["color"][:30])
     tags = [set(text.split("|")) if text else {"<missing>"} for text in columns["tags"][:30]]
     assert [set(text.split(" | ")) for text in found.values[2]] == tags
     assert found.logits == pytest.approx(scorer.explain(columns).logits[:30])
@@ -170,9 +170,9 @@ def test_the_tidy_table_adds_up(predictor, top):
     keys = ["row", "kind", "field", "value", "other_field", "other_value"]
     assert frame.columns == [*keys, "contribution", "attention", "unweighted"]
     assert frame.schema["other_value"] == pl.String
-    pair = frame.filter(kind="pair", row=7, field="colour", other_field="size")
+    pair = frame.filter(kind="pair", row=7, field="color", other_field="size")
     if top is None:
-        assert pair["value"].item() == columns["colour"][6]
+        assert pair["value"].item() == columns["color"][6]
         assert pair["other_value"].item() == f"{columns['size'][6]:.10g}"
         assert len(frame.to_pandas()) == len(frame)
 
@@ -204,12 +204,12 @@ def test_attention_stands_beside_the_term_it_weighs():
     frame = found.table().filter(kind="pair")
     assert frame.height == 5 * len(found.field_pairs)
     assert (frame["attention"] * frame["unweighted"]).to_numpy() == pytest.approx(frame["contribution"].to_numpy())
-    one = frame.filter(row=2, field="field 1", other_field="field 3").row(0, named=True)
+    one = frame.filter(row=2, field="field_0", other_field="field_2").row(0, named=True)
     assert one["unweighted"] == pytest.approx((factors[ids[1, 0]] * factors[ids[1, 2]]) @ projection)
-    term = next(term for term in found.terms(1) if term.fields == ("field 1", "field 3"))
+    term = next(term for term in found.terms(1) if term.fields == ("field_0", "field_2"))
     assert term.unweighted == pytest.approx(one["unweighted"])
     assert f"attention {term.attention:.3f} × {term.unweighted:+.4f}" in found.describe(1, top=None)
-    plain = next(t for t in found.to_dict()["rows"][1]["terms"] if t.get("other_field") == "field 3")
+    plain = next(t for t in found.to_dict()["rows"][1]["terms"] if t.get("other_field") == "field_2")
     assert plain["attention"] * plain["unweighted"] == pytest.approx(plain["contribution"])
     assert found.table().filter(kind="linear")["unweighted"].null_count() == 5 * N_FIELDS
 
@@ -234,7 +234,7 @@ def test_contributions_are_written(predictor, tmp_path, ending):
 def test_what_cannot_be_explained_is_refused(predictor):
     scorer, columns = predictor
     with pytest.raises(InputError, match="size"):
-        scorer.explain({"colour": columns["colour"], "tags": columns["tags"]})
+        scorer.explain({"color": columns["color"], "tags": columns["tags"]})
     with pytest.raises(SettingError, match="row=3"):
         scorer.explain({name: column[:3] for name, column in columns.items()}).terms(3)
     with pytest.raises(InputError, match="feature id"):

@@ -95,7 +95,7 @@ def made():
     return ad_clicks(60_000, seed=0)
 
 
-def learnt(made, model):
+def learned(made, model):
     trained = train(made.columns, "click", search=False, model=model, epochs=15)
     given = trained.artifact.encoder.encode(read_table(made.columns), labelled=True).rows
     return trained.artifact, sample(given, 30_000)
@@ -103,7 +103,7 @@ def learnt(made, model):
 
 @pytest.fixture(scope="module", params=["fm", "ffm", "afm"])
 def planted(request, made):
-    return learnt(made, request.param)
+    return learned(made, request.param)
 
 
 def concordance(found, truth):
@@ -137,7 +137,7 @@ def test_the_planted_pairs_are_found(planted, made):
 
 
 def test_the_planted_pairs_are_found_in_both_halves_of_deepfm(made):
-    artifact_, given = learnt(made, "deepfm")
+    artifact_, given = learned(made, "deepfm")
     found = strengths(artifact_, given)
     whole = total_interaction(artifact_, given, found.field_pairs)
     # A perceptron makes a little of every pair.
@@ -153,13 +153,13 @@ def test_the_strongest_value_pairs_are_confirmed_by_their_rows(planted):
     artifact_, given = planted
     found = value_pairs(artifact_, given, strengths(artifact_, given), n=20, min_count=100)
     assert len(found) == 20
-    assert sum(pair.is_confirmed for pair in found) >= 18
+    assert sum(pair.has_same_sign for pair in found) >= 18
     assert all(pair.n_rows >= 100 for pair in found)
-    covered = sum(pair.lower - 0.4 <= pair.effect <= pair.upper + 0.4 for pair in found)
+    covered = sum(pair.lower - 0.4 <= pair.interaction <= pair.upper + 0.4 for pair in found)
     assert covered >= 16
     without = value_pairs(artifact_, replace(given, y=None), strengths(artifact_, given), n=3)
     assert without[0].observed is None
-    assert not without[0].is_confirmed
+    assert not without[0].has_same_sign
 
 
 def test_importance_orders_fields_as_planted(planted, made):

@@ -30,7 +30,7 @@ def artifact():
             directions = {"a": (2, 0), "b": (3, 0.3), "c": (-1, 0), "d": (1, 0.01), "<unseen>": (5, 0)}
             factors[feature] = directions.get(value, (0, 0))
         else:
-            factors[feature] = (1, 0)  # another field's values are no neighbours
+            factors[feature] = (1, 0)  # another field's values are no neighbors
     parameters = {
         "bias": np.zeros(1, np.float32),
         "linear": np.zeros(encoder.n_features, np.float32),
@@ -72,7 +72,7 @@ def test_a_value_may_be_given_as_its_text(artifact):
     values = artifact.encoder.field_values("film")
     assert _index([7, 8, 9], "film", "8") == 1
     assert _index(values, "film", "a") == values.index("a")
-    with pytest.raises(InputError, match=r"Similar values: Star Wars \(1977\)$"):
+    with pytest.raises(InputError, match=r"Did you mean Star Wars \(1977\)\?$"):
         _index(["Toy Story", "Star Wars (1977)"], "film", "star wars")
 
 

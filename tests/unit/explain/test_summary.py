@@ -23,19 +23,19 @@ def test_a_summary_holds_what_its_parts_say(name):
     found = summarize(made, given, n_value_pairs=3)
     fields, pairs = found.fields(), found.pairs()
     assert fields.height == 5
-    assert fields["loss_increase"].is_sorted(descending=True)
+    assert fields["importance"].is_sorted(descending=True)
     assert sorted(fields["main_effect"]) == pytest.approx(sorted(found.strengths.main))
     has_mlp = made.model.mlp(made.parameters) is not None
     pair_terms = made.model.pair_terms()
-    assert (found.total is not None) == ("total_interaction" in pairs.columns) == has_mlp
+    assert (found.total is not None) == ("total_interaction_strength" in pairs.columns) == has_mlp
     assert ("attention" in pairs.columns) == (pair_terms is not None and pair_terms.has_weights)
     assert pairs.height == len(found.values) == 0 if pair_terms is None else pairs.height == 10
     if pair_terms is not None:
-        assert pairs["total_interaction" if has_mlp else "interaction"].is_sorted(descending=True)
+        assert pairs["total_interaction_strength" if has_mlp else "interaction_strength"].is_sorted(descending=True)
         assert found.value_pairs().columns[:4] == ["field", "value", "other_field", "other_value"]
     unlabelled = summarize(made, replace(given, y=None)).fields()
-    assert "loss_increase" not in unlabelled.columns
-    of_both_parts = [name for name in ("main_effect", "mlp_mean_absolute") if name in unlabelled.columns]
+    assert "importance" not in unlabelled.columns
+    of_both_parts = [name for name in ("main_effect", "mlp_mean_absolute_contribution") if name in unlabelled.columns]
     assert unlabelled.select(pl.sum_horizontal(of_both_parts)).to_series().is_sorted(descending=True)
     with pytest.raises(InputError, match="at least one row"):
         summarize(made, given.slice(0, 0))
@@ -57,7 +57,7 @@ def test_weights_of_field_pairs_are_in_the_terms_and_in_the_summary():
     found = summarize(weighted_artifact(), given)
     assert found.field_pair_weights == pytest.approx(field_pair_weights(N_FIELDS), nan_ok=True)
     for record in found.pairs().to_dicts():
-        first, second = (int(record[key].removeprefix("field ")) - 1 for key in ("field", "other_field"))
+        first, second = (int(record[key].removeprefix("field_")) for key in ("field", "other_field"))
         assert record["field_pair_weight"] == field_pair_weights(N_FIELDS)[first, second]
     assert summarize(artifact("fm"), given).field_pair_weights is None
     assert "field_pair_weight" not in summarize(artifact("fm"), given).pairs().columns
@@ -116,4 +116,4 @@ def test_strengths_and_summaries_are_shown_small(name):
     table = Table(summarize(made, given)._repr_html_())
     assert 5 < len(table.rows) <= 20
     strongest = summarize(made, given).fields().row(0, named=True)
-    assert table.rows[1] == [strongest["field"], f"{strongest['loss_increase']:.4f}", "loss_increase"]
+    assert table.rows[1] == [strongest["field"], f"{strongest['importance']:.4f}", "importance"]

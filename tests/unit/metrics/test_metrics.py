@@ -18,7 +18,7 @@ from anyfm.metrics import probability
 BINARY = [
     metrics.logloss,
     metrics.auc,
-    metrics.normalised_entropy,
+    metrics.normalized_entropy,
     metrics.calibration_error,
     metrics.calibration_ratio,
 ]
@@ -145,14 +145,14 @@ def test_probability_is_the_logistic_function_and_symmetric():
     np.testing.assert_array_equal(probability(z) + probability(-z), 1.0)
 
 
-def test_normalised_entropy_of_the_base_rate_is_one():
+def test_normalized_entropy_of_the_base_rate_is_one():
     y = np.array([1, 0, 0, 0])
     at_base_rate = np.full(4, math.log(0.25 / 0.75))
-    assert metrics.normalised_entropy(y, at_base_rate) == pytest.approx(1.0, rel=1e-14)
+    assert metrics.normalized_entropy(y, at_base_rate) == pytest.approx(1.0, rel=1e-14)
     weight = np.array([3, 1, 0, 0])
-    assert metrics.normalised_entropy(y, np.full(4, math.log(3)), weight) == pytest.approx(1.0, rel=1e-14)
+    assert metrics.normalized_entropy(y, np.full(4, math.log(3)), weight) == pytest.approx(1.0, rel=1e-14)
     entropy = -(0.25 * math.log(0.25) + 0.75 * math.log(0.75))
-    assert metrics.normalised_entropy(y, np.zeros(4)) == pytest.approx(math.log(2) / entropy, rel=1e-14)
+    assert metrics.normalized_entropy(y, np.zeros(4)) == pytest.approx(math.log(2) / entropy, rel=1e-14)
 
 
 def test_calibration_ratio_is_predicted_over_observed():
@@ -187,7 +187,7 @@ def test_evaluate_gives_every_metric_and_leaves_out_what_is_undefined():
     assert set(metrics.evaluate(BINARY_TASK, [0, 1], [0.1, 0.2])) == {
         "logloss",
         "auc",
-        "normalised_entropy",
+        "normalized_entropy",
         "calibration_error",
         "calibration_ratio",
     }
@@ -222,7 +222,7 @@ def test_a_logit_that_is_not_finite_is_an_error_that_names_the_row(metric, bad):
         metric([0, 1, 1], [0.0, bad, 1.0])
 
 
-@pytest.mark.parametrize("metric", [metrics.auc, metrics.normalised_entropy])
+@pytest.mark.parametrize("metric", [metrics.auc, metrics.normalized_entropy])
 @pytest.mark.parametrize("label", [0, 1])
 def test_one_class_is_an_error(metric, label):
     with pytest.raises(InputError, match=f"both classes, got only_class={label}"):

@@ -109,7 +109,7 @@ def test_every_figure_says_how_to_read_it(clicks):
     text = page_without_scripts(out)
     captions = re.findall(r"<figcaption>(.*?)</figcaption>", text, re.DOTALL)
     assert len(captions) == text.count("<figure") > 15
-    assert all("<p>Read it: " in caption for caption in captions)
+    assert all("<p>How to read: " in caption for caption in captions)
 
 
 def test_figures_hold_numbers_and_no_nan(clicks):
@@ -128,10 +128,10 @@ def test_the_page_asks_whether_the_rows_were_held_out(clicks, folder):
     """Training and validation rows together are as many as the rows of the table."""
     out, measured = clicks
     assert all(model.may_be_training_rows for model in measured.models)
-    assert "Held out?" in out.read_text(encoding="utf-8")
+    assert "as many rows as the training data" in out.read_text(encoding="utf-8")
     other = write_report([folder / "linear"], ad_clicks(500, seed=0).columns, folder / "other.html", data="clicks")
     assert not other.models[0].may_be_training_rows
-    assert "Held out?" not in page_without_scripts(folder / "other.html")
+    assert "as many rows as the training data" not in page_without_scripts(folder / "other.html")
 
 
 def test_example_rows_show_every_value(clicks):
@@ -289,7 +289,7 @@ def test_tabs_hover_rows_and_theme_work(clicks):
     assert result["themes"]
 
 
-def test_the_colour_bar_of_a_map_of_many_fields_is_in_sight(folder):
+def test_the_color_bar_of_a_map_of_many_fields_is_in_sight(folder):
     made = criteo_like(600, seed=0)
     artifact = train(made.columns, "click", search=False, epochs=1, n_factors=4).artifact
     assert artifact.n_fields == 39

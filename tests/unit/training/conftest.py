@@ -20,7 +20,7 @@ BATCH = 16
 class NumpyEngine(Engine):
     """Linear or FM by stochastic gradient descent with momentum, in batches of 16 rows.
 
-    It has optimiser state that is not a parameter (the momentum), and randomness of its own that `begin_epoch`
+    It has optimizer state that is not a parameter (the momentum), and randomness of its own that `begin_epoch`
     reseeds (each row's gradient is dropped with chance 0.1), so that a checkpoint that forgets either is found out.
     """
 

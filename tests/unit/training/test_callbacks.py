@@ -82,9 +82,9 @@ def test_an_epoch_in_one_line():
     assert len(line) < 80, "it fits on a terminal of the usual width"
     line = epoch_line(record, History("valid_auc"), improved=False)
     assert line == "epoch   3  train 0.25000  valid auc 0.75000   1.23 M rows/s"
-    long = {**record, "valid_normalised_entropy": 0.9, "epoch": 100}
-    line = epoch_line(long, History("valid_normalised_entropy"), improved=True)
-    assert line == "epoch 100  train 0.25000  valid normalised_entropy 0.90000*  1.23 M rows/s"
+    long = {**record, "valid_normalized_entropy": 0.9, "epoch": 100}
+    line = epoch_line(long, History("valid_normalized_entropy"), improved=True)
+    assert line == "epoch 100  train 0.25000  valid normalized_entropy 0.90000*  1.23 M rows/s"
     large = {"epoch": 1, "train_loss": 1.23456789e12, "rows_per_second": 1e6, "valid_rmse": 1234567.5}
     line = epoch_line(large, History("valid_rmse"), improved=False)
     assert line == "epoch   1  train 1.23457e+12  valid rmse 1.23457e+06   1 M rows/s"

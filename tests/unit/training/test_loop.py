@@ -573,7 +573,7 @@ def test_errors_about_unusable_rows_name_the_rows(rows_of, engine_of):
 
 def test_the_monitor_is_any_metric_of_the_task_and_its_direction_is_the_metrics(rows_of, scripted, engine_of):
     train, valid = rows_of(40, seed=0), rows_of(40, seed=1)
-    for name in ("logloss", "auc", "normalised_entropy", "calibration_error"):
+    for name in ("logloss", "auc", "normalized_entropy", "calibration_error"):
         history = fit(scripted([-1.0, 1.0, -5.0]), train, valid, settings_of(monitor=name, epochs=3))
         assert (history.monitor, history.best_epoch) == (f"valid_{name}", 2)
     rows = rows_of(60, seed=2, task="regression")
@@ -589,7 +589,7 @@ def test_a_monitor_needs_its_task_validation_rows_and_a_defined_metric(rows_of, 
     rows = rows_of(20, seed=0)
     with pytest.raises(SettingError, match="metric of a regression task: rmse, mae, r2, got monitor='auc'"):
         fit(engine_of(task="regression"), rows, rows, settings_of(monitor="auc"))
-    with pytest.raises(SettingError, match="logloss, auc, normalised_entropy, calibration_error, got monitor='rmse'"):
+    with pytest.raises(SettingError, match="logloss, auc, normalized_entropy, calibration_error, got monitor='rmse'"):
         fit(engine_of(), rows, rows, settings_of(monitor="rmse"))
     with pytest.raises(SettingError, match="got monitor='calibration_ratio'"):  # neither greater nor smaller is better
         fit(engine_of(), rows, rows, settings_of(monitor="calibration_ratio"))

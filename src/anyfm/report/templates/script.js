@@ -11,19 +11,19 @@
     if (pair[0] === "model" && /^\d+$/.test(pair[1] || "")) state.model = pair[1];
   });
 
-  function colour(name) { return getComputedStyle(root).getPropertyValue(name).trim(); }
+  function color(name) { return getComputedStyle(root).getPropertyValue(name).trim(); }
 
   function axis(given) {
-    return Object.assign({ automargin: true, gridcolor: colour("--grid"), zerolinecolor: colour("--line"),
-      linecolor: colour("--line"), fixedrange: true }, given, { title: Object.assign({ standoff: 8 }, given.title) });
+    return Object.assign({ automargin: true, gridcolor: color("--grid"), zerolinecolor: color("--line"),
+      linecolor: color("--line"), fixedrange: true }, given, { title: Object.assign({ standoff: 8 }, given.title) });
   }
 
   function layout(figure, width) {
     var given = figure.layout;
     var base = { width: width, height: 340, margin: { l: 10, r: 14, t: 10, b: 10 }, showlegend: false, dragmode: false,
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", hovermode: "closest",
-      font: { family: "system-ui, sans-serif", size: width < 480 ? 11 : 12, color: colour("--text") },
-      hoverlabel: { bgcolor: colour("--back"), bordercolor: colour("--line"), font: { color: colour("--text") }, align: "left" } };
+      font: { family: "system-ui, sans-serif", size: width < 480 ? 11 : 12, color: color("--text") },
+      hoverlabel: { bgcolor: color("--back"), bordercolor: color("--line"), font: { color: color("--text") }, align: "left" } };
     return Object.assign(base, given, { xaxis: axis(given.xaxis), yaxis: axis(given.yaxis) });
   }
 
