@@ -9,6 +9,7 @@ import pickle
 import sqlite3
 import zipfile
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import polars as pl
@@ -65,7 +66,7 @@ class TestWholeTable:
 
 
 class TestScales:
-    @pytest.mark.parametrize("model", [name for name in MODELS])
+    @pytest.mark.parametrize("model", list(MODELS))
     @pytest.mark.parametrize("size", [1e5, 1e-5])
     def test_the_size_of_a_quantity_does_not_matter(self, tmp_path: Path, model: str, size: float):
         frame = clicks()
@@ -157,7 +158,7 @@ class TestWeights:
 
 class TestFiles:
     CSV = "a,b\n1,x\n2,y\n3,z\n"
-    TABLE = {"a": [1, 2, 3], "b": ["x", "y", "z"]}
+    TABLE: ClassVar[dict[str, list[object]]] = {"a": [1, 2, 3], "b": ["x", "y", "z"]}
 
     def test_archives_and_arrays(self, tmp_path: Path):
         (tmp_path / "t.csv.bz2").write_bytes(bz2.compress(self.CSV.encode()))

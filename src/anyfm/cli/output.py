@@ -9,8 +9,8 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from anyfm.core.stdout import printable
 from anyfm.core.settings import Settings
+from anyfm.core.stdout import printable
 
 _MAX_WIDTH = 100
 

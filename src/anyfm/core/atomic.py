@@ -1,7 +1,7 @@
 """Writing a directory or a file so that an error or a crash leaves either the old one or the new one, each whole.
 
-What is being written stands beside its target under a hidden name, locked as long as its process lives. So what a killed
-process left behind can be told from what another one is writing, and the next save clears it.
+What is being written stands beside its target under a hidden name, locked as long as its process lives. So what a
+killed process left behind can be told from what another one is writing, and the next save clears it.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ class NotSyncedError(OSError):
 def replace_directory(target: Path, files: Mapping[str, bytes], *, last: str, owned: Collection[str]) -> None:
     """Write `files` as the directory `target`; other files in it stay, as do its mode and owner.
 
-    The new directory is written beside `target`, synced to disk, and then takes its place. Where the system can exchange
-    two directories in one step (Linux, macOS) there is no moment without a `target`; elsewhere there is one between two
-    renames, and a crash in it leaves the old directory under the name that `leftovers` finds.
+    The new directory is written beside `target`, synced to disk, and then takes its place. Where the system can
+    exchange two directories in one step (Linux, macOS) there is no moment without a `target`; elsewhere there is one
+    between two renames, and a crash in it leaves the old directory under the name that `leftovers` finds.
 
     Where `target` cannot be renamed (a mounted volume, another layer, a parent without write permission, the working
     directory) or holds other files, the files are written inside it and renamed one by one, `last` at the end.
@@ -110,8 +110,8 @@ def replaced_file(target: Path) -> Iterator[BinaryIO]:
     """
     target = Path(os.path.realpath(target))
     if target.exists() and not target.is_file():
-        with target.open("wb") as file:
-            yield file
+        with target.open("wb") as special:
+            yield special
         return
     file, fresh = _fresh_file(target)
     try:

@@ -134,11 +134,10 @@ class CategoricalEncoder(FieldEncoder):
         elif isinstance(value, datetime.date):
             if self.key_type != "text":
                 return UNSEEN if value == value else MISSING
-            moment = local_time(value, None) if isinstance(value, datetime.datetime) and value == value else value
             if kind is datetime.date:
-                return self._lookup.get(moment.isoformat(), UNSEEN)
-            if moment == moment:
-                return self._lookup.get(iso_text(moment), UNSEEN)
+                return self._lookup.get(value.isoformat(), UNSEEN)
+            if isinstance(value, datetime.datetime) and value == value:  # NaT is not equal to itself
+                return self._lookup.get(iso_text(local_time(value, None)), UNSEEN)
         return int(self.encode(series_of(value)).ids[0])
 
     def _encode_text(self, value: str) -> int:

@@ -224,7 +224,7 @@ class Encoder:
         return Rows(ids=ids[None], values=None if values is None else values[None])
 
     def entries_of(self, row: Mapping[str, Any]) -> tuple[Ids, Floats | None, NDArray[np.int32] | None]:
-        """The entries of one row as `encode_one` has them: ids, values and, where rows are ragged, fields, each (n,)."""
+        """The entries of one row as `encode_one` has them: ids, values and, in ragged rows, fields, each (n,)."""
         try:
             encoded = [field.encode_one(row[field.column]) for field in self.fields]
         except KeyError:

@@ -58,7 +58,8 @@ def _dictionary_names(schema: Any) -> list[str]:
 
 def as_dictionary(series: pl.Series) -> pl.Series:
     """A column as a dictionary type, which means categorical whatever the values look like."""
-    return as_text(as_basic(series)).cast(pl.Categorical)
+    dictionary: pl.Series = as_text(as_basic(series)).cast(pl.Categorical)
+    return dictionary
 
 
 def with_dictionaries(frame: pl.DataFrame, names: Collection[str]) -> pl.DataFrame:

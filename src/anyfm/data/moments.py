@@ -2,7 +2,8 @@
 
 Read are, alone or followed by a time of day (12:30, 12:30:05.25, 1:05 PM) and perhaps a zone (Z, UTC, GMT, +01, +0100,
 +01:00): 2024-01-31, 2024/1/31, 2024.01.31; 2024-01; 31 Jan 2024, 31-Jan-24, Jan 31, 2024; Wed, 31 Jan 2024; and, by the
-order that is asked for, 31/12/2024 or 12/31/2024 with any of "/", "-" and ".". Two-digit years are those of 1969 to 2068.
+order that is asked for, 31/12/2024 or 12/31/2024 with any of "/", "-" and ".". Two-digit years are those of 1969 to
+2068.
 """
 
 from __future__ import annotations

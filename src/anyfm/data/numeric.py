@@ -117,8 +117,9 @@ class BinEncoder(FieldEncoder):
 class ScaledEncoder(FieldEncoder):
     """Encodes a number as the value of one feature: (x − mean) / deviation, both from training.
 
-    A number outside the range of training counts as the end of the range that it is beyond. Missing is the missing feature with value 1; so is ±∞, which has no standardised value. Text that is not a number
-    is the unseen feature with value 1.
+    A number outside the range of training counts as the end of the range that it is beyond. Missing is the missing
+    feature with value 1; so is ±∞, which has no standardized value. Text that is not a number is the unseen feature
+    with value 1.
     """
 
     type = "scaled"

@@ -266,7 +266,7 @@ def settings_of_kind(text: str) -> dict[str, Any]:
 
 
 def check_overrides(given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Check overrides of inferred fields and return each as a mapping of settings; a string is read by `settings_of_kind`.
+    """Check overrides of inferred fields and return each as a mapping; `settings_of_kind` reads strings.
 
     Raises
     ------

@@ -59,8 +59,8 @@ CALENDAR_WORDS = _words("hour weekday dayofweek dow day month quarter week")
 MEASURE_WORDS = _words(
     "num n count cnt counts total sum amount avg mean rate ratio pct percent age ages price cost hours days minutes "
     "seconds duration length size weight height score balance income gain loss year years distance time per quantity "
-    "qty rating delay salary revenue sales spend spent budget paid views clicks impressions followers votes likes visits "
-    "population area sqft mileage speed power volume temperature"
+    "qty rating delay salary revenue sales spend spent budget paid views clicks impressions followers votes likes "
+    "visits population area sqft mileage speed power volume temperature"
 )
 TIME_WORDS = _words("time timestamp ts date datetime created updated at when epoch")
 SEPARATORS = ("|", ";", ",", "/", "+", "\t", " ")
@@ -492,7 +492,7 @@ def _digits_format(column: _Column, digits: list[str], *, certain: bool) -> str 
         if len(digits) < (2 if named else 5) and not certain:
             continue
         lengths = {len(text) for text in digits}
-        if (len(lengths) == 1 or format == "yymmddhh" and lengths <= {7, 8}) and all(
+        if (len(lengths) == 1 or (format == "yymmddhh" and lengths <= {7, 8})) and all(
             date_of_digits(text, format) is not None for text in digits
         ):
             return format
@@ -530,8 +530,8 @@ def _tags(values: pl.Series) -> Verdict | None:
     """
     lists = [items_of(value) for value in values.to_list()] if _all_lists(values) else None
     if lists is not None and all(items is not None for items in lists):
-        tags = {item for items in lists for item in items or ()}
-        return "tags", f"text that holds lists: {len(tags):,} tags in {len(values):,} combinations", {"format": "list"}
+        found = {item for items in lists for item in items or ()}
+        return "tags", f"text that holds lists: {len(found):,} tags in {len(values):,} combinations", {"format": "list"}
     for separator in SEPARATORS:
         if values.str.contains(separator, literal=True).sum() < max(3, 0.1 * len(values)):
             continue
@@ -562,9 +562,9 @@ def _verdict_on_numbers(column: _Column, prefix: str) -> Verdict:
         if verdict is not None:
             kind, reason, settings = verdict
             return kind, prefix + reason, settings
-    if not is_whole and column.is_identifier and float(values.abs().max() or 0) > EXACT:  # type: ignore[arg-type]
-        if (values == values.round()).all():
-            return _verdict_on_codes(column, prefix + "whole numbers too large for a quantity")
+    is_large = float(values.abs().max() or 0) > EXACT  # type: ignore[arg-type]
+    if not is_whole and column.is_identifier and is_large and (values == values.round()).all():
+        return _verdict_on_codes(column, prefix + "whole numbers too large for a quantity")
     n_bins = default_n_bins(column.n_present)
     bins = "one bin each" if column.n_distinct <= n_bins else f"in {n_bins} quantile bins"
     reason = f"{prefix}{column.n_distinct:,} distinct {'whole numbers' if is_whole else 'numbers'}, {bins}"

@@ -30,8 +30,8 @@ def suspect_columns(encoder: Encoder, train: Encoded, valid: Encoded | None) -> 
             if field.n_entries >= MIN_WARNED and field.n_unseen > NEARLY_ALL_NEW * field.n_entries:
                 percent = 100 * field.n_unseen / field.n_entries
                 warnings.append(
-                    f"{percent:.3g}% of the values of {field.name} in the validation rows are new or rare: it may be an "
-                    f"identifier of the row. To leave it out, set {_column(encoder, field.name)}=ignore"
+                    f"{percent:.3g}% of the values of {field.name} in the validation rows are new or rare: it may be "
+                    f"an identifier of the row. To leave it out, set {_column(encoder, field.name)}=ignore"
                 )
     for warning in warnings:
         log.warning(warning)
@@ -65,8 +65,8 @@ def _giveaways(encoder: Encoder, train: Encoded) -> list[str]:
         if quality >= NEARLY_PERFECT:
             measure = "AUC" if target.is_classification else "R²"
             warnings.append(
-                f"{field.name} alone predicts {target.name} almost perfectly ({measure} {quality:.4f}): it may hold what "
-                f"is known only afterwards, or the order of the rows. To leave it out, set {field.column}=ignore"
+                f"{field.name} alone predicts {target.name} almost perfectly ({measure} {quality:.4f}): it may hold "
+                f"what is known only afterwards, or the order of the rows. To leave it out, set {field.column}=ignore"
             )
     return warnings
 
@@ -76,7 +76,8 @@ def _means(groups: NDArray[np.integer], y: Doubles, half: NDArray[np.bool_]) -> 
     n = np.bincount(groups[half], minlength=int(groups.max()) + 1)
     total = np.bincount(groups[half], weights=y[half], minlength=len(n))
     mean: Doubles = np.where(n > 0, total / np.maximum(n, 1), y[half].mean())
-    return mean[groups]
+    of_rows: Doubles = mean[groups]
+    return of_rows
 
 
 def _auc(score: Doubles, positive: NDArray[np.bool_]) -> float:

@@ -88,8 +88,9 @@ class TableEstimator(BaseEstimator):  # type: ignore[misc]
         sample_weight : array of shape (n_samples,), optional
             Weight 3 counts as three copies of the row, weight 0 as none.
         eval_set : tuple (X, y) or (X, y, sample_weight), or list of such tuples, optional
-            Rows to choose the best epoch by; of several sets the last. Without them, `valid_fraction` of the rows is held out at random (by
-            class for a classifier), unless there are fewer than 1000: then training runs all `epochs`.
+            Rows to choose the best epoch by; of several sets the last. Without them, `valid_fraction` of the rows is
+            held out at random (by class for a classifier), unless there are fewer than 1000: then training runs all
+            `epochs`.
 
         Returns
         -------

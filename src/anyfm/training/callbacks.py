@@ -102,7 +102,7 @@ class ProgressBar(Callback):
 
 
 class EpochLog(Callback):
-    """Writes one line of JSON per finished epoch: its record, whether it is the best so far; and one when training ends.
+    """Writes one line of JSON per finished epoch (its record, whether it is the best so far) and one at the end.
 
     Parameters
     ----------

@@ -12,7 +12,8 @@ The grammar, for both formats::
     id, field = decimal digits                     counted from 0; ids are below 2^64, fields at most 2147483646
     label, value = [+|-] digits [. digits] [(e|E) [+|-] digits]    or with no digits on one side of the point
 
-In libsvm files "qid:" and digits may follow the label: the group of the row. A "#" starts a comment that runs to the end of the line. There are no comments in libffm files.
+In libsvm files "qid:" and digits may follow the label: the group of the row. A "#" starts a comment that runs to the
+end of the line. There are no comments in libffm files.
 
 Labels and values become the nearest float32; one too large for that is an error, one too small becomes 0. "nan", "inf"
 and hexadecimal numbers are errors. Legal, and preserved: entries in any order, an id several times in a row, several
@@ -202,7 +203,7 @@ def read_text(
         try:
             found = _parse(paths, grammar, n_threads, rewrite)
             break
-        except _Fault as fault:
+        except _RefusedError as fault:
             if rewrite is None and (fault.is_group or (fault.is_large_id and (number_ids or is_wide))):
                 rewrite = Renumbered(format)
             elif grammar.is_binary and fault.part == "label" and labels is None and fault.is_number:
@@ -241,8 +242,8 @@ def read_text(
 def _numbered(
     rows: Rows, rewrite: Renumbered | None, n_features: int, known: FeatureIds | None, *, number_ids: bool
 ) -> tuple[int, Rows, FeatureIds | None, int]:
-    """n_features, the rows with numbers for ids, the ids in order of their numbers, and how many entries were left out."""
-    ids = rows.ids
+    """n_features, the rows with numbers for ids, the ids by number, and how many entries were left out."""
+    ids: NDArray[np.integer] = rows.ids
     if rewrite is not None:
         in_file = rewrite.ids()
         ids = in_file[rows.ids] if len(in_file) else rows.ids
@@ -271,7 +272,7 @@ def _group(rewrite: Renumbered | None, n_rows: int, paths: list[str]) -> NDArray
     return np.array(rewrite.groups, np.int64)
 
 
-class _Fault(Exception):
+class _RefusedError(Exception):
     """What the parser refuses: the part of the line, the bytes there, and the error in words."""
 
     def __init__(self, part: str, found: bytes, error: InputError) -> None:
@@ -334,7 +335,7 @@ class _Grammar:
         )
 
     def refuse(self, fault: tuple[str, int, int, bytes] | None, path: str) -> None:
-        """Raise _Fault for a fault of the parser: the part of the line, line, column, and the bytes there."""
+        """Raise _RefusedError for a fault of the parser: the part of the line, line, column, and the bytes there."""
         if fault is not None:
             part, line, column, found = fault
             text = found.decode("utf-8", "backslashreplace")
@@ -346,7 +347,7 @@ class _Grammar:
                 value=text or None,
                 remedy=self._remedy(part, found),
             )
-            raise _Fault(part, found, error)
+            raise _RefusedError(part, found, error)
 
     def _expected(self, part: str) -> str:
         end = "and then a blank or the end of the line"

@@ -1,6 +1,7 @@
 """Ids of text files as numbers without gaps: for ids of 64 bits, for a few ids spread over a wide range, for groups.
 
-The parser reads ids below 2³¹. Text with larger ones, or with ``qid:``, is rewritten block by block before it is parsed.
+The parser reads ids below 2³¹. Text with larger ones, or with ``qid:``, is rewritten block by block before it is
+parsed.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ class Renumbered:
         return np.array([int(text) for text in self.numbers], np.uint64)
 
 
-def is_sparse(ids: NDArray[np.int32], n_features: int) -> tuple[bool, FeatureIds]:
+def is_sparse(ids: NDArray[np.integer], n_features: int) -> tuple[bool, FeatureIds]:
     """Whether few ids are spread over a wide range; and the ids that occur, ascending."""
     if n_features < MIN_FEATURES:
         return False, np.zeros(0, np.uint64)
