@@ -293,7 +293,10 @@ def test_regression_and_weights(tmp_path):
             ["train", "{train}", "--target", "click", "--out", "{tmp}/m", "--monitor", "calibration_ratio"],
             "--monitor must",
         ),
-        (["train", "{train}", "--target", "click", "--out", "{tmp}/m", "--field", "age=numeric:3"], "--field must be"),
+        (
+            ["train", "{train}", "--target", "click", "--out", "{tmp}/m", "--field", "age=numeric:x"],
+            "the option of a kind must be",
+        ),
         (["convert", "{train}", "{tmp}/x.ffm"], "--target is required for a table"),
         (["convert", "{train}", "{tmp}/x.parquet"], "--out-format"),
     ],

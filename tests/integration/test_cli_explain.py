@@ -55,7 +55,7 @@ def test_explain_needs_no_target_and_knows_linear_models(folder):
 def test_explain_takes_one_row_apart(folder):
     shown = anyfm("explain", folder / "fm", folder / "clicks.parquet", "--row", 7, "--top", 0).stdout
     assert shown.startswith("row 7: predicted probability")
-    terms = [float(line.split()[0]) for line in shown.splitlines()[1:] if line.strip()]
+    terms = [float(line.split()[0]) for line in shown.splitlines()[2:] if line.strip()]
     logit = float(library.load(folder / "fm").logits(folder / "clicks.parquet")[6])
     assert sum(terms) == pytest.approx(logit, abs=1e-2)
     result = json_of(anyfm("explain", folder / "fm", folder / "clicks.parquet", "--row", 7, "--json"))
@@ -72,7 +72,7 @@ def test_explain_writes_terms(folder, tmp_path):
 
 def test_explain_shows_what_the_values_of_a_field_do(folder):
     shown = anyfm("explain", folder / "fm", folder / "new.csv", "--field", "gender").stdout
-    assert "training rows" in shown
+    assert "training" in shown
     assert "│▇" in shown
     assert "change of mean logit: " in shown
     assert "sample of 1,000 rows" in shown

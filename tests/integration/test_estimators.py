@@ -546,7 +546,7 @@ def test_more_than_two_classes_are_refused() -> None:
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"n_factors": 0}, "n_factors must be none or an integer"),
+        ({"n_factors": 0}, "n_factors must be auto or an integer"),
         ({"valid_fraction": 1.0}, "valid_fraction must be a number of at least 0 and below 1"),
         ({"valid_fraction": None}, "valid_fraction must be"),
         ({"valid_fraction": "some"}, "valid_fraction must be"),

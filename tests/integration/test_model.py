@@ -104,7 +104,7 @@ def test_bad_rows_are_refused():
         scorer.predict_ids(np.full(N_FIELDS, -1, np.int32))
     with pytest.raises(InputError, match="targets"):
         scorer.evaluate(Rows(ids=np.zeros((1, N_FIELDS), np.int32)))
-    with pytest.raises(ArtifactError, match="already encoded"):
+    with pytest.raises(ArtifactError, match="so it cannot read a table"):
         scorer.predict_one({"user": 1})
 
 
@@ -299,7 +299,7 @@ def test_a_model_of_text_refuses_tables_and_files_without_fields(of_text):
     with pytest.raises(SettingError, match="ffm needs the field of every entry"):
         model.predict(folder / "rows.svm")
     for method, x in ((model.predict, {"a": [1]}), (model.read, {"a": [1]}), (model.predict_one, {"a": 1})):
-        with pytest.raises(ArtifactError, match="already encoded"):
+        with pytest.raises(ArtifactError, match="so it cannot read a table"):
             method(x)
 
 

@@ -132,7 +132,7 @@ def test_settings_are_parsed_once_and_presets_are_overridden(clicks):
     assert model.training_data["n_rows"] == 3_000
     model = train(clicks, "click", model="ffm", preset="libffm", epochs=1, n_factors=2)
     assert (model.settings.optimizer, model.settings.n_factors) == ("libffm", 2)
-    with pytest.raises(SettingError, match=r"libffm \(of ffm\)"):
+    with pytest.raises(SettingError, match=r"available for ffm: libffm"):
         train(clicks, "click", preset="libffm")
 
 
@@ -151,7 +151,7 @@ def test_settings_are_parsed_once_and_presets_are_overridden(clicks):
         ({"fields": {"Age": "numeric"}}, "Did you mean 'age'?"),
         ({"format": "parket"}, "Did you mean parquet?"),
         ({"target": None}, "target is required for a table"),
-        ({"n_factors": "four"}, "n_factors must be none or an integer from 1 to 256, got n_factors='four'"),
+        ({"n_factors": "four"}, "n_factors must be auto or an integer from 1 to 256, got n_factors='four'"),
         ({"epochs": 0}, "epochs must be an integer from 1"),
         ({"task": "ranking"}, "task must be one of"),
         ({"valid_fraction": 1.0}, "got valid_fraction=1.0"),

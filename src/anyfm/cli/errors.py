@@ -10,6 +10,7 @@ from typing import Any
 
 import typer
 
+from anyfm.cli.options import in_options
 from anyfm.core.errors import AnyfmError, DivergenceError, SettingError
 from anyfm.core.stdout import discard_stdout, printable
 
@@ -58,8 +59,6 @@ def plain_errors() -> Iterator[None]:
         sys.stdout.flush()  # so that a closed pipe is noticed here and not at exit
         return
     except (SettingError, DivergenceError) as error:
-        from anyfm.cli.options import in_options
-
         text = f"error: {in_options(str(error))}"
     except AnyfmError as error:
         text = f"error: {error}"

@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING, Any
 from typer.core import TyperCommand, TyperGroup
 
 from anyfm.cli.errors import plain_errors
+from anyfm.cli.options import PANELS
 
 if TYPE_CHECKING:
     from rich.text import Text
-
-PANELS = ("Arguments", "Explanation", "Data", "Model", "Training", "Validation", "Runtime", "Output")
-"""The headings of options, in the order in which they are shown."""
 
 _NAME_WIDTH, _MAX_WIDTH = 24, 100
 

@@ -13,7 +13,6 @@ from typing import Annotated, Any
 
 import typer
 
-from anyfm.cli.help import PANELS
 from anyfm.cli.output import value_text
 from anyfm.core.errors import SettingError, got, located
 from anyfm.core.settings import NOT_RECORDED, DataSettings, TrainingSettings, ValidationSettings, unknown_name
@@ -23,6 +22,9 @@ if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
+
+PANELS = ("Arguments", "Explanation", "Data", "Model", "Training", "Validation", "Runtime", "Output")
+"""The headings of options, in the order in which they are shown."""
 
 GENERAL = (DataSettings, ValidationSettings, TrainingSettings)
 _GENERAL_NAMES = {name for kind in GENERAL for name in kind.names()}

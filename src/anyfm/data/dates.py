@@ -40,6 +40,7 @@ EARLIEST_SECOND, LATEST_SECOND = 3.1e8, 4.1e9  # of the years 1980 to 2100
 
 
 _MISSING = frozenset(MISSING_WORDS)
+_FIRST_SECOND, _END_SECOND = -62_135_596_800, 253_402_300_800  # of the years 1 to 9999, those of `datetime`
 _EPOCH, _SECOND = datetime.datetime(1970, 1, 1), datetime.timedelta(seconds=1)
 
 
@@ -100,7 +101,7 @@ def seconds_of(moment: datetime.datetime) -> float:
 def datetimes_of(series: pl.Series, unit: str) -> pl.Series:
     """A raw column as datetimes in UTC; null where a value is not one."""
     seconds = numbers_of(series, unit)
-    readable = np.abs(seconds) < 2.5e11  # years -5952 … 9892
+    readable = (seconds >= _FIRST_SECOND) & (seconds < _END_SECOND)
     datetimes = (np.where(readable, seconds, 0) * 1e6).round().astype(np.int64).astype("datetime64[us]")
     datetimes[~readable] = np.datetime64("NaT")
     return pl.Series(series.name, datetimes)

@@ -69,7 +69,8 @@ def advice(model: BaseModel, rows: Rows) -> str:
     """What to change when training diverged, as sentences that name the settings and their present values."""
     settings = model.settings.to_dict()
     rates = {name: value for name, value in settings.items() if name.endswith("learning_rate") and value}
-    hints = ["Lower " + " or ".join(f"{name} (now {rate:g})" for name, rate in rates.items())]
+    lower = (f"{name} (now {rate:g}), for example to {rate / 5:g}" for name, rate in rates.items())
+    hints = ["Lower " + " or ".join(lower)]
     largest = 1.0 if rows.values is None else _largest(rows.values)
     if largest > LARGE_VALUE:
         normalize = ", or turn normalize on" if settings.get("normalize") is False else ""

@@ -70,7 +70,7 @@ def test_movielens_ratings_without_names():
 
 def test_movielens_items():
     schema, _ = schema_of("ml-100k/u.item", encoding="latin-1")
-    assert list(kinds(schema).values())[:5] == ["ignore", "ignore", "categorical", "ignore", "ignore"]
+    assert list(kinds(schema).values())[:5] == ["ignore", "ignore", "datetime", "ignore", "ignore"]
     assert set(list(kinds(schema).values())[5:]) == {"categorical"}
 
 

@@ -57,13 +57,15 @@ def test_the_bar_says_where_it_stands_and_is_closed_after_an_error(rows_of, engi
     assert bar._bar is None
 
 
-def test_where_there_is_no_terminal_nothing_is_shown(rows_of, engine_of, capsys, monkeypatch):
+def test_where_there_is_no_terminal_every_epoch_is_one_line(rows_of, engine_of, capsys, monkeypatch):
     monkeypatch.setenv("FORCE_COLOR", "1")  # which makes rich take anything for a terminal
     file = io.StringIO()
     for bar in (ProgressBar(), ProgressBar(file=file)):
-        fit(engine_of(), rows_of(50, seed=0), settings=TrainingSettings(epochs=1), callbacks=[bar])
-    assert file.getvalue() == ""
-    assert capsys.readouterr() == ("", "")
+        fit(engine_of(), rows_of(50, seed=0), settings=TrainingSettings(epochs=2), callbacks=[bar])
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    for text in (file.getvalue(), shown.err):
+        assert [line[:11] for line in text.splitlines()] == ["epoch   1  ", "epoch   2  "]
 
 
 def test_rich_is_loaded_only_to_draw():
