@@ -20,7 +20,6 @@
 #pragma once
 
 #include <algorithm>
-#include <memory>
 #include <vector>
 
 #include "base/barrier.hpp"
@@ -57,12 +56,10 @@ double train_row_parallel(Model& model, const Pass& pass, Pool& pool) {
   RowParallelBlock shared;
   shared.dvectors.resize(static_cast<size_t>(longest * block_rows * padded), 0.0f);
   for (std::vector<float>& gradient : shared.gradients) gradient.resize(n_dense, 0.0f);
-  std::vector<std::unique_ptr<Worker>> workers;
-  for (int t = 0; t < pool.size(); ++t) workers.push_back(std::make_unique<Worker>(model, longest));
   Barrier barrier(pool.size());
   double total = 0;
   pool.run(barrier, [&](int t) {
-    Worker& worker = *workers[t];
+    Worker worker(model, longest);  // in memory of this thread, so that none writes into another's cache lines
     Bias bias = model.bias();  // every thread steps copies
     DenseVector dense = model.dense_parameters();
     std::vector<float> gradient(n_dense, 0.0f);  // summed over the blocks of a batch
