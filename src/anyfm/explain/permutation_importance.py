@@ -64,4 +64,6 @@ def permutation_importance(
         for field in range(artifact.n_fields):
             shuffled = rows.take(rng.permutation(rows.n_rows))
             increases[repeat, field] = loss_of(with_field_of(rows, field, shuffled)) - loss
-    return PermutationImportance(field_names(artifact), loss, increases.mean(axis=0), increases.std(axis=0), rows.n_rows)
+    return PermutationImportance(
+        field_names(artifact), loss, increases.mean(axis=0), increases.std(axis=0), rows.n_rows
+    )

@@ -99,7 +99,7 @@ class Block:
         n_rows, n_fields = by_fields.shape[:2]
         chosen = by_fields.reshape(n_rows, -1).take(pairs.first * n_fields + pairs.second, axis=1)
         within = pairs.first == pairs.second
-        return chosen * np.where(within, 0.5, 1.0) if within.any() else chosen
+        return np.asarray(chosen * np.where(within, 0.5, 1.0) if within.any() else chosen)
 
     def of_fields(self, fields: Indices) -> Block:
         """The block with the slots of these fields alone, where they can be told apart; else the block itself.
