@@ -122,7 +122,7 @@ def test_the_mean_of_machines_is_a_machine() -> None:
 def test_what_it_does_not_do_is_said() -> None:
     with pytest.raises(SettingError, match="optimizer='gibbs' is for regression, got task='binary'"):
         FM(FMSettings(optimizer="gibbs"))
-    with pytest.raises(SettingError, match="learning_rate is of optimizer='adagrad'.*got learning_rate=0.1"):
+    with pytest.raises(SettingError, match=r"learning_rate is of optimizer='adagrad'.*got learning_rate=0\.1"):
         FM(FMSettings(task="regression", optimizer="gibbs", learning_rate=0.1))
     with pytest.raises(SettingError, match="is trained by gibbs, got engine='native'"):
         check_engine(MODEL, engine="native")
