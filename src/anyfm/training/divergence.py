@@ -35,8 +35,7 @@ class DivergenceGuard:
         initial = engine.logits(sample)
         if not np.isfinite(initial).all():
             raise self.error("the initial parameters give logits that are not finite")
-        base = 0.0 if engine.model.task.is_classification else self._mean_target(train)
-        self._limit = MAX_LOSS_RATIO * max(self._mean_loss(initial, sample), self._mean_loss(np.full(1, base), train))
+        self._limit = MAX_LOSS_RATIO * max(self._mean_loss(initial, sample), self._base_loss())
 
     def check_loss(self, loss: float, *, epoch: int) -> None:
         """Raise DivergenceError unless the loss summed over rows of an epoch is a finite number."""
@@ -61,10 +60,13 @@ class DivergenceGuard:
         """An error of this problem, with the advice."""
         return DivergenceError(f"{problem}. {advice(self._engine.model, self._train)}")
 
-    @staticmethod
-    def _mean_target(rows: Rows) -> float:
-        assert rows.y is not None
-        return float(np.average(rows.y.astype(np.float64), weights=rows.weight))
+    def _base_loss(self) -> float:
+        """The mean loss of logit 0; of a regression that of the mean target, in units of which it is trained."""
+        rows, task = self._train, self._engine.model.task
+        if task.is_classification or rows.y is None:
+            return self._mean_loss(np.zeros(1), rows)
+        weight = np.ones(rows.n_rows) if rows.weight is None else rows.weight.astype(np.float64)
+        return task.statistics(rows.y.astype(np.float64), weight).scale ** 2 / 2
 
     def _mean_loss(self, logits: ArrayLike, rows: Rows) -> float:
         assert rows.y is not None
