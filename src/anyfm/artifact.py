@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from anyfm import __version__
 from anyfm.core.atomic import NotSyncedError, check_writable, is_being_replaced, leftovers, replace_directory
-from anyfm.core.errors import AnyfmError, ArtifactError, got, located
+from anyfm.core.errors import AnyfmError, ArtifactError, ForkedProcessError, got, located
 from anyfm.models import MODELS, BaseModel
 
 if TYPE_CHECKING:
@@ -407,6 +407,8 @@ def _assemble(directory: Path, document: Mapping[str, Any], contents: dict[str, 
             history=document["history"],
             anyfm_version=document["anyfm_version"],
         )
+    except ForkedProcessError:
+        raise
     except (AnyfmError, ValueError, safetensors.SafetensorError) as error:
         raise _damaged(f"the saved model cannot be used: {error}", directory) from error
 

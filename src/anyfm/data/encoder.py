@@ -16,6 +16,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from anyfm.core.errors import ArtifactError, InputError, SettingError, got, located
+from anyfm.core.forks import check_polars, has_lost_polars
 from anyfm.core.rows import MAX_FEATURES, Floats, Ids, Rows, Targets
 from anyfm.data.categorical import CategoricalEncoder
 from anyfm.data.cleaning import Cleaner
@@ -60,7 +61,24 @@ class EncodedField:
 
     def encode(self, series: pl.Series) -> EncodedColumn:
         """The local ids of a raw column."""
+        if has_lost_polars():
+            return self._encode_values(series.to_list())
         return self.encoder.encode(series if self.cleaner is None else self.cleaner.column(series))
+
+    def _encode_values(self, values: list[Any]) -> EncodedColumn:
+        """The same, value by value."""
+        coder = self.encoder
+        found = [self.encode_one(value) for value in values]
+        ids = [entry[0] for entry in found] if coder.has_values else found
+        numbers = [entry[1] for entry in found] if coder.has_values else None
+        lengths = None
+        if coder.is_ragged:
+            lengths = np.array([len(of_row) for of_row in ids], np.int64)
+            ids = [local for of_row in ids for local in of_row]
+            numbers = None if numbers is None else [x for of_row in numbers for x in of_row]
+        return EncodedColumn(
+            np.array(ids, np.int32), None if numbers is None else np.array(numbers, np.float32), lengths
+        )
 
     def encode_one(self, value: Any) -> Any:
         """One raw value, encoded as by `FieldEncoder.encode_one`."""
@@ -140,6 +158,7 @@ class Encoder:
         cls, frame: pl.DataFrame, schema: Schema, *, weight: NDArray[Any] | pl.Series | None = None
     ) -> tuple[Encoder, Encoded]:
         """Learn from training rows and encode them, in one pass."""
+        check_polars("learning from a table")
         _check_columns(frame, [field.name for field in schema.used], schema, labelled=schema.target is not None)
         if frame.height == 0:
             raise InputError("a table to learn from must have at least one row, but it has none")
@@ -182,6 +201,8 @@ class Encoder:
         """
         if labelled and self.schema.target is None:
             raise InputError("the schema has no target, but labelled rows were asked for")
+        if labelled:
+            check_polars("reading targets")
         _check_columns(frame, self.columns, self.schema, labelled=labelled)
         y, weight = _labels(frame, self.schema, None) if labelled else (None, None)
         columns = [field.encode(frame[field.column]) for field in self.fields]
@@ -417,6 +438,7 @@ def _labels(
 
 def write_vocabulary(encoder: Encoder, file: BinaryIO) -> None:
     """Write every feature with its value and count as Parquet (zstd); the same encoder gives the same bytes."""
+    check_polars("saving a model of tables")
     encoder.vocabulary_frame().write_parquet(file, compression="zstd", statistics=False)
 
 
@@ -428,6 +450,7 @@ def read_vocabulary(content: bytes, *, file: str) -> pl.DataFrame:
     ArtifactError
         It is damaged, or holds other columns.
     """
+    check_polars("loading a model of tables")
     try:
         frame = pl.read_parquet(io.BytesIO(content), columns=["field", "local_id", "value", "count"], glob=False)
     except (OSError, pl.exceptions.PolarsError) as problem:
