@@ -442,8 +442,10 @@ def write_vocabulary(encoder: Encoder, file: BinaryIO) -> None:
     encoder.vocabulary_frame().write_parquet(file, compression="zstd", statistics=False)
 
 
-def read_vocabulary(content: bytes, *, file: str) -> pl.DataFrame:
+def read_vocabulary(content: bytes, *, file: str, n_features: int | None = None) -> pl.DataFrame:
     """Read what `write_vocabulary` wrote; `file` is its name for errors.
+
+    Nothing is unpacked unless it says to hold `n_features` rows, since a few bytes can stand for billions.
 
     Raises
     ------
@@ -452,6 +454,9 @@ def read_vocabulary(content: bytes, *, file: str) -> pl.DataFrame:
     """
     check_polars("loading a model of tables")
     try:
+        n_rows = pl.scan_parquet(io.BytesIO(content), glob=False).select(pl.len()).collect().item()
+        if n_features is not None and n_rows != n_features:
+            raise ArtifactError(located(f"the vocabulary must have {n_features:,} rows, not {n_rows:,}", file=file))
         frame = pl.read_parquet(io.BytesIO(content), columns=["field", "local_id", "value", "count"], glob=False)
     except (OSError, pl.exceptions.PolarsError) as problem:
         raise ArtifactError(located(f"the vocabulary cannot be read: {problem}", file=file)) from None
