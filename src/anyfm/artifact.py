@@ -237,6 +237,7 @@ def _contents(artifact: Artifact) -> dict[str, bytes]:
     tensors = {name: np.ascontiguousarray(array) for name, array in artifact.parameters.items()}
     if artifact.feature_ids is not None:
         tensors[FEATURE_IDS] = artifact.feature_ids
+    _check_memory(2 * sum(array.nbytes for array in tensors.values()))
     contents = {WEIGHTS_FILE: safetensors.numpy.save(tensors)}
     if artifact.encoder is not None:
         from anyfm.data.encoder import write_vocabulary
@@ -260,6 +261,11 @@ def _contents(artifact: Artifact) -> dict[str, bytes]:
     }
     document["sha256"] = _document_checksum(document)
     return {**contents, MODEL_FILE: _serialized(document)}
+
+
+def _check_memory(n_bytes: int) -> None:
+    """Raise MemoryError where so much is not to be had: safetensors then ends the process."""
+    bytearray(n_bytes)
 
 
 def _serialized(document: Mapping[str, Any]) -> bytes:
@@ -394,6 +400,7 @@ def _assemble(directory: Path, document: Mapping[str, Any], contents: dict[str, 
     kind, n_features = MODELS[document["model"]], document["n_features"]
     _check_description(document)
     try:
+        _check_memory(2 * len(contents[WEIGHTS_FILE]))
         parameters = safetensors.numpy.load(contents.pop(WEIGHTS_FILE))
         feature_ids = parameters.pop(FEATURE_IDS, None)
         if len(parameters["linear"]) != n_features:  # what else is read grows with their number

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import os
+import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -111,6 +114,18 @@ class TestFiles:
         frame = read_table(written(tmp_path, b"a,b\nx\0y,1\nx\0y,2\nz,3\n"))
         encoder = fitted(frame)
         assert encoder.field_values("a") == ["<unseen>", "<missing>", "x\0y"]
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="file names are text there")
+    @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+    def test_file_names_that_are_no_utf8(self, tmp_path: Path, suffix: str):
+        path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff\xfe" + suffix.encode()))
+        frame = pl.DataFrame({"a": [1, 2]})
+        (frame.write_csv if suffix == ".csv" else frame.write_parquet)(tmp_path / "t")
+        (tmp_path / "t").rename(path)
+        assert read_table(path).equals(frame)
+        path.write_bytes(b"\x00" * 9)
+        with pytest.raises(InputError, match=re.escape(str(tmp_path))):
+            read_table(path)
 
     def test_long_values(self, tmp_path: Path):
         long = "x" * 10_000

@@ -180,7 +180,7 @@ def _fresh_directory(target: Path) -> Iterator[Path]:
             try:
                 yield fresh
             finally:
-                shutil.rmtree(fresh, ignore_errors=True)
+                _delete_tree(fresh)
             return
     raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
@@ -212,12 +212,12 @@ def _move_into_place(fresh: Path, target: Path) -> None:
                     if not target.exists():
                         os.rename(aside, target)
                     raise
-            shutil.rmtree(aside, ignore_errors=True)
+            _delete_tree(aside)
             return
         except OSError as error:
             if error.errno not in _MOVED_MEANWHILE or attempt + 1 == _ATTEMPTS or not fresh.exists():
                 raise
-            shutil.rmtree(aside, ignore_errors=True)
+            _delete_tree(aside)
 
 
 def _exchange(first: Path, second: Path) -> bool:
@@ -290,7 +290,8 @@ def _write_inside(target: Path, files: Mapping[str, bytes], *, last: str, owned:
             raise
     finally:
         for path in (*fresh.values(), *old.values()):
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # the next save clears it
+                path.unlink(missing_ok=True)
     try:
         _sync_directory(target)
     except OSError as error:
@@ -298,7 +299,8 @@ def _write_inside(target: Path, files: Mapping[str, bytes], *, last: str, owned:
     for name in owned:  # of a killed process: nobody else writes here while the directory is locked
         for part in (_NEW, _OLD):
             for path in _entries(target, _hidden(Path(name), part)):
-                path.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):
+                    path.unlink(missing_ok=True)
 
 
 # --- locks and leftovers --------------------------------------------------------------------------------------------
@@ -324,12 +326,13 @@ def _clear_leftovers(target: Path) -> None:
             is_old = time.time() - path.stat().st_mtime > _ABANDONED_SECONDS
             abandoned = is_old if locked is None else locked
             if abandoned and path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
+                _delete_tree(path)
             elif abandoned:
                 path.unlink()
-    if target.is_dir():
-        for path in leftovers(target):
-            shutil.rmtree(path, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        if target.is_dir():
+            for path in leftovers(target):
+                _delete_tree(path)
 
 
 @contextlib.contextmanager
@@ -369,6 +372,11 @@ def _try_lock(descriptor: int) -> bool | None:
     except OSError as error:
         return False if error.errno in (errno.EWOULDBLOCK, errno.EACCES) else None
     return True
+
+
+def _delete_tree(path: Path) -> None:
+    with contextlib.suppress(OSError):  # rmtree may raise all the same
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _is_at(descriptor: int, path: Path) -> bool:

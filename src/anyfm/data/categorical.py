@@ -153,6 +153,9 @@ class CategoricalEncoder(FieldEncoder):
         if number is None:
             return int(self.encode(series_of(value)).ids[0]) if may_be_number(value) else UNSEEN
         if isinstance(number, float) and self.key_type == "int" and abs(number) >= EXACT:
+            digits = value.strip(WHITESPACE)
+            if digits.lstrip("+-").isdecimal():
+                return self._lookup.get(int(digits), UNSEEN)
             return int(self.encode(series_of(value)).ids[0])
         return self._lookup.get(number if self.key_type == "int" else float(number), UNSEEN)
 

@@ -8,6 +8,7 @@ import glob
 import io
 import json
 import logging
+import os
 import re
 import shutil
 import stat
@@ -178,6 +179,15 @@ def _is_text_in_some(frames: list[pl.DataFrame], name: str) -> bool:
 
 
 def _read_file(path: Path, format: str, columns: Sequence[str] | None, options: dict[str, Any]) -> pl.DataFrame:
+    name = os.fsencode(path)
+    if name.decode(errors="replace").encode() != name:  # polars reads names in UTF-8 only
+        with tempfile.TemporaryDirectory() as directory:
+            link = Path(directory) / name.rpartition(b"/")[2].decode(errors="replace")
+            link.symlink_to(path.absolute())
+            try:
+                return _read_file(link, format, columns, options)
+            except InputError as error:
+                raise InputError(str(error).replace(str(link), name.decode(errors="replace"))) from None
     if path.stat().st_size == 0:
         raise input_error("a table must not be empty, but the file has no bytes", file=str(path))
     kind = _format_of(path) if format == "auto" else format

@@ -211,6 +211,8 @@ def may_be_number(text: str) -> bool:
 
 def plain_value(value: Any) -> Any:
     """A scalar of NumPy, Decimal, time or duration as the number or datetime that a column of it would hold."""
+    if type(value).__name__ in ("NAType", "NaTType"):  # of pandas
+        return None
     if isinstance(value, np.datetime64):
         if np.isnat(value):
             return None
