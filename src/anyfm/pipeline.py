@@ -31,12 +31,13 @@ from anyfm.core.settings import (
 from anyfm.core.task import Task, get_task
 from anyfm.data.text.reader import FORMATS as TEXT_FORMATS
 from anyfm.data.text.reader import TextRows, read_text
+from anyfm.metrics import evaluate
 from anyfm.model import Model, text_format_of
 from anyfm.models import MODELS, ModelSettings
 from anyfm.models.base import NormalizeSettings
 from anyfm.optim.feature_scales import feature_scales, scaled_rows, unscaled
 from anyfm.training import loop
-from anyfm.training.split import split_by, split_fraction, split_last_of_groups
+from anyfm.training.split import split_by, split_folds, split_fraction, split_last_of_groups
 
 _log = logging.getLogger(__name__)
 
@@ -107,6 +108,8 @@ class PreparedData:
         Of text files: what the labels are.
     feature_ids : uint64 array of shape (n_features,), optional
         Of text files whose ids were numbered: the ids in the file.
+    n_folds : int
+        In how many folds the training rows are cross-validated, which chooses settings and epochs; 0: in none.
     reports : dict of str to EncodingReport or TextReport
         What was unseen and missing in "train" and "valid".
     seconds : dict of str to float
@@ -126,6 +129,7 @@ class PreparedData:
     positive_label: float | None = None
     label_reason: str = ""
     feature_ids: NDArray[np.uint64] | None = None
+    n_folds: int = 0
     reports: dict[str, EncodingReport | TextReport] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
@@ -198,8 +202,10 @@ def train(
     )
     _check_fields(model, text_format_of(source, data.format))
     check_engine(MODELS[model](own), engine=training.engine, device=training.device)
-    if training.monitor != "loss" and validation.valid is None and validation.valid_fraction == 0:
-        raise SettingError(got("monitor needs validation rows", monitor=training.monitor, valid_fraction=0))
+    if training.monitor != "loss" and validation.valid is None:
+        if validation.fraction == 0:
+            raise SettingError(got("monitor needs validation rows", monitor=training.monitor, valid_fraction=0))
+        validation = replace(validation, valid_fraction=validation.fraction)  # a cross-validation takes the loss
     prepared = prepare(source, data, validation, seed=training.seed)
     if on_data is not None:
         on_data(prepared)
@@ -342,7 +348,8 @@ def _prepare_table(source: Any, data: DataSettings, validation: ValidationSettin
     clock = _Clock()
     frame = read_table(source, **options)
     training, held_out = frame, None
-    if validation.valid is None and (validation.valid_fraction > 0 or validation.valid_last_by is not None):
+    n_folds = validation.n_folds(len(frame))
+    if validation.valid is None and n_folds == 0 and (validation.fraction > 0 or validation.valid_last_by is not None):
         training, held_out = _split(frame, data.target, validation, seed=seed)
     clock.add("read")
     schema = infer_schema(
@@ -383,6 +390,7 @@ def _prepare_table(source: Any, data: DataSettings, validation: ValidationSettin
         task=get_task(encoder.schema.target.task),
         format="table",
         encoder=encoder,
+        n_folds=n_folds,
         reports={name: part.report for name, part in parts.items()},
         seconds=clock.seconds,
         warnings=suspect_columns(encoder, encoded, encoded_valid),
@@ -440,9 +448,9 @@ def _split(frame: Frame, target: str, validation: ValidationSettings, *, seed: i
     if last_by:
         training, held_out = split_last_of_groups(*(frame[name].to_numpy() for name in last_by))
     elif validation.valid_by is not None:
-        training, held_out = split_by(frame[validation.valid_by].to_numpy(), validation.valid_fraction)
+        training, held_out = split_by(frame[validation.valid_by].to_numpy(), validation.fraction)
     else:
-        training, held_out = split_fraction(len(frame), validation.valid_fraction, seed=seed)
+        training, held_out = split_fraction(len(frame), validation.fraction, seed=seed)
     return frame[training], frame[held_out]
 
 
@@ -456,6 +464,7 @@ def _prepare_text(
     text = read_text(source, format=format, task=data.task, number_ids=True)
     _check_labels(text, source)
     train, valid = text.rows, None
+    n_folds = 0 if text.group is not None else validation.n_folds(text.rows.n_rows)
     reports: dict[str, EncodingReport | TextReport] = {"train": TextReport.of(text)}
     if validation.valid is not None:
         held_out = read_text(
@@ -469,8 +478,8 @@ def _prepare_text(
             feature_ids=text.feature_ids,
         )
         valid, reports["valid"] = held_out.rows, TextReport.of(held_out)
-    elif validation.valid_fraction > 0:
-        training, rest = _split_text(text, validation.valid_fraction, seed=seed)
+    elif validation.fraction > 0 and n_folds == 0:
+        training, rest = _split_text(text, validation.fraction, seed=seed)
         train, valid = train.take(training), train.take(rest)
     clock.add("read")
     return PreparedData(
@@ -484,6 +493,7 @@ def _prepare_text(
         positive_label=text.positive_label,
         label_reason=text.label_reason,
         feature_ids=text.feature_ids,
+        n_folds=n_folds,
         reports=reports,
         seconds=clock.seconds,
     )
@@ -569,17 +579,19 @@ def _fit(
 
     data, scales = _scaled(data, settings)
     searching = time.perf_counter()
-    trials, valid = _search(make, model, settings, data, training, resumed)
+    trials, valid, cross_validated = _search(make, model, settings, data, training, resumed)
     searching = time.perf_counter() - searching
     record = [trial.to_dict() for trial in trials]
+    chosen = next((trial for trial in trials if trial.chosen), None)
+    limit = replace(training, epochs=chosen.best_epoch) if chosen is not None and data.n_folds else training
     if checkpoint is not None:
         callbacks = [*callbacks, Checkpointer(checkpoint, trials=record)]
-    engine = make(next((trial.settings for trial in trials if trial.chosen), {}))
+    engine = make({} if chosen is None else chosen.settings)
     history = loop.fit(
         engine,
         data.train,
         valid,
-        training,
+        limit,
         callbacks=callbacks,
         resume=resumed,
     )
@@ -590,8 +602,8 @@ def _fit(
         n_fields=data.n_fields,
         encoder=data.encoder,
         feature_ids=data.feature_ids,
-        training={**_training_record(data, valid, training), "search": record},
-        metrics={"valid": {} if valid is None else loop.evaluate(engine, valid)},
+        training={**_training_record(data, valid, training), "search": record, "n_folds": data.n_folds},
+        metrics={"valid": cross_validated if valid is None else loop.evaluate(engine, valid)},
         history=_without_times(history),
     )
     seconds = {
@@ -610,11 +622,12 @@ def _search(
     data: PreparedData,
     training: TrainingSettings,
     resumed: Checkpoint | None,
-) -> tuple[list[Trial], Rows | None]:
-    """Choose settings on validation rows, and the validation rows for epochs and metrics.
+) -> tuple[list[Trial], Rows | None, dict[str, float]]:
+    """Choose settings on validation rows: the trials, the validation rows for epochs and metrics, and the metrics of a
+    cross-validation, which also chooses the number of epochs.
 
-    Where there are many, the rows that settings are chosen on are other ones. A setting that is not at its default is
-    not searched. Resumed training takes the settings that were chosen before.
+    Where there are many validation rows, those that settings are chosen on are other ones. A setting that is not at its
+    default is not searched. Resumed training takes what was chosen before.
     """
     from anyfm.training.search import SPLIT_ROWS, Trial, search
 
@@ -622,15 +635,25 @@ def _search(
     defaults = kind.settings_type().to_dict()
     fixed = {name for name, value in settings.to_dict().items() if name != "task" and value != defaults[name]}
     candidates = [each for each in kind(settings).candidates(data.n_fields) if not fixed & set(each)]
-    if not training.search or valid is None or not candidates:
-        return [], valid
+    if not training.search:
+        candidates = []
+    if data.n_folds:
+        y = data.train.y if data.task.is_classification else None
+        split = split_folds(data.train.n_rows, data.n_folds, seed=training.seed, stratify=y)
+        folds = [(data.train.take(rest), data.train.take(held)) for rest, held in split]
+        trials, logits = search(make, candidates, folds, training)
+        held_out = data.train.take(np.concatenate([held for _, held in split]))
+        assert held_out.y is not None
+        return trials, None, evaluate(data.task, held_out.y, logits, held_out.weight)
+    if valid is None or not candidates:
+        return [], valid, {}
     choosing = valid
     if valid.n_rows >= SPLIT_ROWS:
         rest, half = split_fraction(valid.n_rows, 0.5, seed=training.seed)
         choosing, valid = valid.take(half), valid.take(rest)
     if resumed is not None:
-        return [Trial.from_dict(trial) for trial in resumed.trials], valid
-    return search(make, candidates, data.train, choosing, training), valid
+        return [Trial.from_dict(trial) for trial in resumed.trials], valid, {}
+    return search(make, candidates, [(data.train, choosing)], training)[0], valid, {}
 
 
 def _scaled(data: PreparedData, settings: ModelSettings) -> tuple[PreparedData, NDArray[np.float32] | None]:

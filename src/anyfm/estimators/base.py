@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from anyfm.explain.contributions import Contributions
     from anyfm.training.history import History
 
-MIN_ROWS_TO_SPLIT = 1000
+MIN_ROWS_TO_SPLIT = 20
 """With fewer rows, held-out rows are too few to choose the best epoch, and training needs them more."""
 
 E = TypeVar("E", bound="TableEstimator")
@@ -89,8 +89,8 @@ class TableEstimator(BaseEstimator):  # type: ignore[misc]
             Weight 3 counts as three copies of the row, weight 0 as none.
         eval_set : tuple (X, y) or (X, y, sample_weight), or list of such tuples, optional
             Rows to choose the best epoch by; of several sets the last. Without them, `valid_fraction` of the rows is
-            held out at random (by class for a classifier), unless there are fewer than 1000: then training runs all
-            `epochs`.
+            held out at random (by class for a classifier); from 20 to 2,000 rows, unless it is set, a cross-validation
+            in five folds chooses the number of epochs, and all rows are trained on.
 
         Returns
         -------
@@ -107,9 +107,10 @@ class TableEstimator(BaseEstimator):  # type: ignore[misc]
         *_, validation, table = parse_settings(values, *self._kinds())
         data = self._checked(X, y, sample_weight)
         if eval_set is None:
-            train, valid = self._split(data, validation.valid_fraction, seed=values["seed"])
+            n_folds = validation.n_folds(len(data.y)) if values["monitor"] == "loss" else 0
+            train, valid = (data, None) if n_folds else self._split(data, validation.fraction, seed=values["seed"])
         else:
-            train, valid = data, self._checked_eval_set(eval_set)
+            n_folds, train, valid = 0, data, self._checked_eval_set(eval_set)
         rows, encoder, valid_rows, warnings = self._encoded(
             data, train, valid, table, target=str(getattr(y, "name", None) or "y")
         )
@@ -122,6 +123,7 @@ class TableEstimator(BaseEstimator):  # type: ignore[misc]
             task=self._task,
             format="matrix" if encoder is None else "table",
             encoder=encoder,
+            n_folds=n_folds,
         )
         trained = {name for kind in self._kinds()[:2] for name in kind.names()}
         settings = {name: value for name, value in values.items() if name in trained}
