@@ -84,8 +84,9 @@ class Artifact:
             raise ArtifactError(got(rule, parameters=sorted(self.parameters)))
         for name, spec in specs.items():
             array = self.parameters[name]
-            if array.shape != spec.shape or array.dtype != np.float32:
-                rule = f"the parameter {name} must be float32 of shape {spec.shape}"
+            dtype = np.dtype("f8" if name == "bias" and not self.model.task.is_classification else "f4")
+            if array.shape != spec.shape or array.dtype != dtype:
+                rule = f"the parameter {name} must be {dtype.name} of shape {spec.shape}"
                 raise ArtifactError(got(rule, shape=array.shape, dtype=array.dtype.name))
             if not np.isfinite(array).all():
                 raise ArtifactError(f"the parameter {name} holds a value that is not a finite number")

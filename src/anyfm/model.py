@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from anyfm.artifact import Artifact, load_artifact, save_artifact
 from anyfm.core.errors import InputError, MissingDependencyError, SettingError, got, located, nearest_name
-from anyfm.core.rows import Floats, Ids, Rows
+from anyfm.core.rows import Floats, Ids, Rows, Targets
 from anyfm.core.task import Task
 from anyfm.engines.scorer import Scorer, make_scorer
 
@@ -226,8 +226,8 @@ class Model:
 
     # --- predictions
 
-    def predict(self, x: Any) -> Floats:
-        """The probability of the positive class, or the predicted number, of every row; float32 of shape (n_rows,)."""
+    def predict(self, x: Any) -> Targets:
+        """The probability of the positive class as float32, or the predicted number as float64; shape (n_rows,)."""
         logits = self.logits(x)
         return np.asarray(self.task.predictions(logits), np.float32) if self._is_classification else logits
 
@@ -244,11 +244,11 @@ class Model:
         logits = self.logits(x)
         return np.column_stack([self.task.predictions(-logits), self.task.predictions(logits)]).astype(np.float32)
 
-    def logits(self, x: Any) -> Floats:
-        """The logit of every row, float32 of shape (n_rows,); for regression, the prediction itself."""
+    def logits(self, x: Any) -> Targets:
+        """The logit of every row, float32 of shape (n_rows,); for regression, the prediction itself as float64."""
         return self._scorer.logits(self.rows(x))
 
-    def decision_function(self, x: Any) -> Floats:
+    def decision_function(self, x: Any) -> Targets:
         """`logits` under the name that scikit-learn has for it."""
         return self.logits(x)
 
@@ -268,28 +268,32 @@ class Model:
             raise
         return self._response(self._scorer.logit(*entries))
 
-    def predict_ids(self, ids: Ids, values: Floats | None = None, fields: NDArray[np.int32] | None = None) -> float:
+    def predict_ids(self, ids: ArrayLike, values: ArrayLike | None = None, fields: ArrayLike | None = None) -> float:
         """`predict` of one row that is encoded already.
 
         Parameters
         ----------
-        ids : int32 array of shape (n_slots,)
-        values : float32 array of shape (n_slots,), optional
-        fields : int32 array of shape (n_slots,), optional
+        ids : whole numbers of shape (n_slots,)
+        values : float array of shape (n_slots,), optional
+        fields : whole numbers of shape (n_slots,), optional
             The field of each slot, for models that use it; absent: slot s holds a feature of field s.
 
         Raises
         ------
         InputError
-            An id or field lies outside the model's, or the arrays differ in length.
+            An id or field is no whole number or lies outside the model's, or the arrays differ in length.
         """
         known = self.artifact.feature_ids
         if known is not None:
-            numbers = np.searchsorted(known, np.asarray(ids).astype(np.uint64))
-            if (numbers == len(known)).any() or (known[numbers] != np.asarray(ids).astype(np.uint64)).any():
-                raise InputError(got("ids must be those of the training file", ids=[int(i) for i in ids]))
-            ids = numbers.astype(np.int32)
-        return self._response(self._scorer.logit(ids, values, fields))
+            given = np.asarray(ids)
+            codes = given.astype(np.uint64) if _is_whole(given) and not (given < 0).any() else np.zeros(0, np.uint64)
+            ids = np.searchsorted(known, codes)
+            if codes.size != given.size or (ids == len(known)).any() or (known[ids] != codes).any():
+                raise InputError(got("ids must be those of the training file", ids=given))
+        entries = _whole("ids", ids, self.artifact.n_features)
+        fields = None if fields is None else _whole("fields", fields, self.artifact.n_fields)
+        values = None if values is None else np.ascontiguousarray(values, np.float32)
+        return self._response(self._scorer.logit(entries, values, fields))
 
     @cached_property
     def _scorer(self) -> Scorer:
@@ -601,6 +605,20 @@ def load(path: str | Path, *, n_threads: int = 0) -> Model:
         There is no model, it is damaged, or a newer version wrote it.
     """
     return Model(load_artifact(path), n_threads=n_threads)
+
+
+def _is_whole(numbers: NDArray[Any]) -> bool:
+    return numbers.dtype.kind in "iu" and numbers.ndim == 1
+
+
+def _whole(name: str, given: ArrayLike, n: int) -> Ids:
+    """Numbers of 0 … n − 1 as an array that the kernels take, which check int32 themselves."""
+    numbers = np.asarray(given)
+    if numbers.size == 0:
+        numbers = np.zeros(0, np.int32)
+    if not _is_whole(numbers) or (numbers.dtype != np.int32 and ((numbers < 0) | (numbers >= n)).any()):
+        raise InputError(got(f"{name} must be whole numbers of 0 … {n - 1}, one for each slot", **{name: given}))
+    return np.ascontiguousarray(numbers, np.int32)
 
 
 def text_format_of(source: Any, format: str = "auto") -> str | None:

@@ -30,7 +30,7 @@ from anyfm.core.settings import (
 )
 from anyfm.core.task import Task, get_task
 from anyfm.data.text.reader import FORMATS as TEXT_FORMATS
-from anyfm.data.text.reader import TextRows, read_text
+from anyfm.data.text.reader import TextRows, check_digits, read_text
 from anyfm.metrics import evaluate
 from anyfm.model import Model, text_format_of
 from anyfm.models import MODELS, ModelSettings
@@ -526,7 +526,9 @@ def _check_labels(text: TextRows, source: Any) -> None:
     file = os.fspath(source) if isinstance(source, (str, os.PathLike)) else str(source)
     if text.rows.n_entries == 0:
         raise InputError(located("a text file to learn from must hold rows with entries, and has none", file=file))
-    if get_task(text.task).is_classification and y.min() == y.max():
+    if not get_task(text.task).is_classification:
+        check_digits(y)
+    elif y.min() == y.max():
         problem = "the labels to learn from must be of two classes, and all are the same"
         label = text.positive_label if y[0] == 1 else text.negative_label
         remedy = "If it is a number to predict, choose the task 'regression'."

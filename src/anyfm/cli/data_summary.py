@@ -33,7 +33,9 @@ def show_data(output: Output, data: PreparedData, *, memory: str | None) -> None
         what = "two classes" if data.task.is_classification else "a number"
         target = ("label", f"{what}: {data.label_reason}")
     held_out = "none" if data.valid is None else f"{data.valid.n_rows:,}"
-    use = f"in {data.n_folds} folds of a cross-validation" if data.n_folds else f"for training, {held_out} for validation"
+    use = (
+        f"in {data.n_folds} folds of a cross-validation" if data.n_folds else f"for training, {held_out} for validation"
+    )
     facts = [
         target,
         *_odd_labels(data),

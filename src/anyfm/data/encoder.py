@@ -16,7 +16,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from anyfm.core.errors import ArtifactError, InputError, SettingError, got, located
-from anyfm.core.rows import MAX_FEATURES, Floats, Ids, Rows
+from anyfm.core.rows import MAX_FEATURES, Floats, Ids, Rows, Targets
 from anyfm.data.categorical import CategoricalEncoder
 from anyfm.data.cleaning import Cleaner
 from anyfm.data.dates import DatePartEncoder, epoch_unit, numbers_of
@@ -31,6 +31,7 @@ from anyfm.data.values import as_basic, as_keys, is_datetime, is_list, is_text, 
 
 log = logging.getLogger(__name__)
 BLOCK_ROWS = 4096
+_SMALL_WEIGHT = 0.2
 _PLAIN = frozenset({str, int, float, bool, list, tuple, datetime.datetime, datetime.date, type(None)})
 _FIELD_ENCODERS: dict[str, type[FieldEncoder]] = {
     kind.type: kind for kind in (CategoricalEncoder, TagsEncoder, BinEncoder, ScaledEncoder, DatePartEncoder)
@@ -143,6 +144,13 @@ class Encoder:
         if frame.height == 0:
             raise InputError("a table to learn from must have at least one row, but it has none")
         y, row_weight = _labels(frame, schema, weight, fitting=True)
+        if row_weight is not None and row_weight[row_weight > 0].mean(dtype=np.float64) < _SMALL_WEIGHT:
+            mean = float(row_weight[row_weight > 0].mean(dtype=np.float64))
+            log.warning(
+                "row weights count as copies of a row, and their mean is %.3g: most values count as rare. "
+                "Divide the weights by their mean",
+                mean,
+            )
         weights = None if row_weight is None else pl.Series("weight", row_weight).cast(pl.Float64)
         fields: list[EncodedField] = []
         columns: list[EncodedColumn] = []
@@ -181,7 +189,7 @@ class Encoder:
         encoded.report.log(log)
         return encoded
 
-    def _assemble(self, n_rows: int, columns: list[EncodedColumn], y: Floats | None, weight: Floats | None) -> Encoded:
+    def _assemble(self, n_rows: int, columns: list[EncodedColumn], y: Targets | None, weight: Floats | None) -> Encoded:
         report = EncodingReport(n_rows, tuple(map(_field_report, self.fields, columns)))
         arrays = self._ragged(n_rows, columns) if self._is_ragged else self._fixed_width(n_rows, columns)
         return Encoded(Rows(**arrays, y=y, weight=weight), report)
@@ -389,7 +397,7 @@ def _check_columns(frame: pl.DataFrame, needed: list[str], schema: Schema, *, la
 
 def _labels(
     frame: pl.DataFrame, schema: Schema, weight: Any, *, fitting: bool = False
-) -> tuple[Floats | None, Floats | None]:
+) -> tuple[Targets | None, Floats | None]:
     """Target and row weights of a table; `weight` replaces the weight column, which only training needs."""
     y = None if schema.target is None else encode_target(frame[schema.target.name], schema.target)
     if weight is not None:

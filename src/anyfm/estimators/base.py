@@ -303,7 +303,7 @@ class TableEstimator(BaseEstimator):  # type: ignore[misc]
     def _logits(self, X: Any) -> NDArray[np.float64]:
         check_is_fitted(self)
         rows = self._rows(self._checked_table(X, reset=False), self.model_.artifact.encoder)
-        return self.model_.logits(rows).astype(np.float64)
+        return np.asarray(self.model_.logits(rows), np.float64)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -376,7 +376,7 @@ class Regressor(RegressorMixin, TableEstimator):  # type: ignore[misc]
         return numbers
 
     def _coded(self, y: NDArray[Any]) -> Floats:
-        return y.astype(np.float32)
+        return y
 
 
 def _plain(value: Any) -> Any:

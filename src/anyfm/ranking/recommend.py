@@ -10,7 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from anyfm.core.errors import InputError, SettingError, got
-from anyfm.core.rows import Floats, Rows
+from anyfm.core.rows import Rows, Targets
 from anyfm.core.threads import available_threads
 from anyfm.data.messages import missing_column
 from anyfm.engines.scorer import Scorer
@@ -62,7 +62,7 @@ def recommend_all(
         raise SettingError(got(rule, user=names.name, key=items.key))
     contexts = items.context.encode(users).rows
     offsets, skip = _excluded(names, items, exclude)
-    found: list[tuple[Indices, Indices, Floats, Indices]] = []
+    found: list[tuple[Indices, Indices, Targets, Indices]] = []
     threads = n_threads or available_threads()
     size = _BLOCK_CONTEXTS if items.inner_products is not None else max(1, _BLOCK_ROWS // len(items))
     for first in range(0, max(contexts.n_rows, 1), size):
@@ -90,7 +90,7 @@ def _best(scorer: Scorer, context: Rows, items: Items, positions: Indices, k: in
     return pl.DataFrame(_result(items, positions[order], logits[order], ranks))
 
 
-def _logits(scorer: Scorer, context: Rows, items: Items, positions: Indices) -> Floats:
+def _logits(scorer: Scorer, context: Rows, items: Items, positions: Indices) -> Targets:
     n_fields = items.artifact.n_fields
     if len(positions) <= _BLOCK_ROWS:
         chosen = items.rows if len(positions) == len(items) else items.rows.take(positions)
@@ -99,7 +99,7 @@ def _logits(scorer: Scorer, context: Rows, items: Items, positions: Indices) -> 
     return np.concatenate([_logits(scorer, context, items, positions[at : at + _BLOCK_ROWS]) for at in parts])
 
 
-def _top(logits: Floats, k: int) -> Indices:
+def _top(logits: Targets, k: int) -> Indices:
     """The indices of the k highest, highest first, ties by order."""
     if k >= len(logits):
         return np.argsort(-logits, kind="stable")
@@ -108,8 +108,8 @@ def _top(logits: Floats, k: int) -> Indices:
     return candidates[np.argsort(-logits[candidates], kind="stable")[:k]]
 
 
-def _result(items: Items, positions: Indices, logits: Floats, ranks: Indices) -> list[pl.Series]:
-    scores = np.asarray(items.artifact.model.task.predictions(logits), np.float32)
+def _result(items: Items, positions: Indices, logits: Targets, ranks: Indices) -> list[pl.Series]:
+    scores = np.asarray(items.artifact.model.task.predictions(logits), logits.dtype)
     return [
         items.keys.gather(positions),
         pl.Series("score", scores),
@@ -122,7 +122,7 @@ def _result(items: Items, positions: Indices, logits: Floats, ranks: Indices) ->
 
 def _best_of_block(
     scorer: Scorer, contexts: Rows, items: Items, k: int, offsets: Indices, skip: NDArray[np.int32], n_threads: int
-) -> tuple[Indices, Indices, Floats, Indices]:
+) -> tuple[Indices, Indices, Targets, Indices]:
     """The contexts' numbers, ascending, and the positions, logits and ranks of their k best items, best first.
     `offsets` and `skip` as for `InnerProducts.shortlist`."""
     n, form = contexts.n_rows, items.inner_products
