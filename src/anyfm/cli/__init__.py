@@ -21,6 +21,7 @@ from anyfm.cli.models import models
 from anyfm.cli.recommend import recommend
 from anyfm.cli.report import report
 from anyfm.cli.score import evaluate, predict
+from anyfm.cli.serve import serve
 from anyfm.cli.train import train
 from anyfm.core.stdout import check_standard_streams
 
@@ -58,7 +59,8 @@ def _start(
         typer.echo(context.get_help())
 
 
-for command in (train, evaluate, predict, recommend, explain, report, inspect, models, generate, convert, demo):
+COMMANDS = (train, evaluate, predict, recommend, serve, explain, report, inspect, models, generate, convert, demo)
+for command in COMMANDS:
     app.command(cls=Command)(command)
 
 
