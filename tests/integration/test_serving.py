@@ -26,11 +26,10 @@ from hypothesis import strategies as st
 
 import anyfm
 from anyfm.core.errors import ArtifactError, SettingError
-from tests.unit.ranking.models import films, model, users
-
-pytest.importorskip("fastapi")
 from anyfm.serving.app import create_app
 from anyfm.serving.options import ServeOptions
+from tests.unit.ranking.models import films, model, users
+
 
 SOURCE = Path(__file__).resolve().parents[2] / "src"
 CONTEXT = {"user": 7, "hour": 3, "words": "a|b"}

@@ -14,6 +14,7 @@ from anyfm.cli.convert import convert
 from anyfm.cli.demo import demo
 from anyfm.cli.errors import catch_sigterm
 from anyfm.cli.explain import explain
+from anyfm.cli.export import export
 from anyfm.cli.generate import generate
 from anyfm.cli.help import Command, Group
 from anyfm.cli.inspect import inspect
@@ -59,7 +60,10 @@ def _start(
         typer.echo(context.get_help())
 
 
-COMMANDS = (train, evaluate, predict, recommend, serve, explain, report, inspect, models, generate, convert, demo)
+COMMANDS = (
+    *(train, evaluate, predict, recommend, serve, export),
+    *(explain, report, inspect, models, generate, convert, demo),
+)
 for command in COMMANDS:
     app.command(cls=Command)(command)
 
