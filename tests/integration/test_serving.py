@@ -30,7 +30,6 @@ from anyfm.serving.app import create_app
 from anyfm.serving.options import ServeOptions
 from tests.unit.ranking.models import films, model, users
 
-
 SOURCE = Path(__file__).resolve().parents[2] / "src"
 CONTEXT = {"user": 7, "hour": 3, "words": "a|b"}
 

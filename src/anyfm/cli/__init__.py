@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from anyfm import __version__
+from anyfm.cli.card import card
 from anyfm.cli.convert import convert
 from anyfm.cli.demo import demo
 from anyfm.cli.errors import catch_sigterm
@@ -62,7 +63,7 @@ def _start(
 
 COMMANDS = (
     *(train, evaluate, predict, recommend, serve, export),
-    *(explain, report, inspect, models, generate, convert, demo),
+    *(explain, report, card, inspect, models, generate, convert, demo),
 )
 for command in COMMANDS:
     app.command(cls=Command)(command)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,6 +13,7 @@ from anyfm.core.errors import InputError, SettingError, got, located
 Ids = NDArray[np.int32]
 Floats = NDArray[np.float32]
 MAX_FEATURES = 2**31 - 1
+_FINGERPRINT_ROWS = 100_000
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -156,6 +158,14 @@ class Rows:
     def labelled(self, y: Floats, weight: Floats | None = None) -> Rows:
         """The same rows with another target and weight."""
         return replace(self, y=y, weight=weight)
+
+    def fingerprint(self) -> str:
+        """A SHA-256 that differs if the number of rows or anything in the first 100,000 of them does."""
+        first = self.slice(0, _FINGERPRINT_ROWS)
+        digest = hashlib.sha256(f"{self.n_rows} {self.n_entries} {self.ids.shape[1:]}".encode())
+        for array in (first.offsets, first.ids, first.values, first.fields, first.y, first.weight):
+            digest.update(b"-" if array is None else array.tobytes())
+        return digest.hexdigest()
 
     def feature_counts(self, n_features: int) -> NDArray[np.int64]:
         """How many entries each feature has, shape (n_features,), weights not counted."""

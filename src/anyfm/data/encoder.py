@@ -20,7 +20,7 @@ from anyfm.core.errors import ArtifactError, InputError, SettingError, got, loca
 from anyfm.core.rows import MAX_FEATURES, Floats, Ids, Rows
 from anyfm.data.categorical import CategoricalEncoder
 from anyfm.data.cleaning import Cleaner
-from anyfm.data.dates import DatePartEncoder, epoch_unit, numbers_of
+from anyfm.data.dates import DatePartEncoder, datetimes_of, epoch_unit, numbers_of
 from anyfm.data.encoding_report import EncodingReport, FieldReport
 from anyfm.data.field_encoder import MISSING, UNSEEN, EncodedColumn, FieldEncoder, encode_distinct
 from anyfm.data.messages import check_choice, input_error, listed, missing_column
@@ -299,6 +299,19 @@ class Encoder:
             fields.extend([slot] * len(local))
         stated = np.array(fields, np.int32) if self._is_ragged else None
         return np.array(ids, np.int32), np.array(values, np.float32), stated
+
+    def time_ranges(self, frame: pl.DataFrame) -> dict[str, tuple[str, str]]:
+        """The first and the last moment in each column of dates and times, as text (UTC); without columns of none."""
+        found = {}
+        for field in self.fields:
+            unit = getattr(field.encoder, "unit", "")
+            if unit and field.column not in found:
+                series = frame[field.column]
+                moments = datetimes_of(series if field.cleaner is None else field.cleaner.column(series), unit)
+                first, last = moments.min(), moments.max()
+                if isinstance(first, datetime.datetime) and isinstance(last, datetime.datetime):
+                    found[field.column] = (first.isoformat(sep=" "), last.isoformat(sep=" "))
+        return found
 
     def feature(self, global_id: int) -> tuple[str, Any]:
         """The name of a feature's field, and its value."""
