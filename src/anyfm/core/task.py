@@ -50,6 +50,8 @@ class Task(ABC):
         The one of them that falls and rises with the mean loss.
     is_classification : bool
         Whether predictions are probabilities of a positive class.
+    has_squared_loss : bool
+        Whether the loss is that of a target with normal noise.
     n_safe_occurrences : int
         How often a feature may occur among the rows of one optimizer step before its learning rate is lowered.
     """
@@ -58,6 +60,7 @@ class Task(ABC):
     metrics: ClassVar[tuple[str, ...]]
     loss_metric: ClassVar[str]
     is_classification: ClassVar[bool]
+    has_squared_loss: ClassVar[bool] = False
     n_safe_occurrences: ClassVar[int]
 
     @abstractmethod
@@ -133,6 +136,7 @@ class Regression(Task):
     metrics = ("rmse", "mae", "r2")
     loss_metric = "rmse"
     is_classification = False
+    has_squared_loss = True
     n_safe_occurrences = 2  # the derivative is not bounded
 
     def loss(self, logits: Array, y: Array) -> Array:

@@ -33,10 +33,11 @@ class _FM:
     def __init__(
         self, *, learning_rate: float = 0.3, l2_linear: float | None = None, n_factors: int | None = None,
         l2_factors: float | None = None, l2_per_occurrence: float | None = None, init_scale: float = 0.1,
-        normalize: bool = False, epochs: int = 200, search: bool = False, patience: int = 10,
-        monitor: str = 'loss', valid_fraction: float = 0.1, fields: Mapping[str, Any] | None = None,
-        min_count: int = 2, n_bins: int | None = None, random_state: int | RandomState | None = 0,
-        n_threads: int = 0, engine: str = 'auto', device: str = 'cpu',
+        normalize: bool = False, optimizer: str = 'adagrad', epochs: int = 200, search: bool = False,
+        patience: int = 10, monitor: str = 'loss', valid_fraction: float = 0.1,
+        fields: Mapping[str, Any] | None = None, min_count: int = 2, n_bins: int | None = None,
+        random_state: int | RandomState | None = 0, n_threads: int = 0, engine: str = 'auto',
+        device: str = 'cpu',
     ) -> None: ...
 
 class FMClassifier(_FM, Classifier): ...
