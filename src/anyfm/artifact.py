@@ -178,12 +178,12 @@ def load_artifact(path: str | Path) -> Artifact:
     directory = Path(path)
     began = time.monotonic()
     while True:
-        before = _identity(directory)
+        before = identity(directory)
         try:
             return _load(directory)
         except ArtifactError:
             patience = 0.0
-            if _identity(directory) != before:
+            if identity(directory) != before:
                 patience = _RELOAD_SECONDS
             elif is_being_replaced(directory, MODEL_FILE):  # or a saving process was killed
                 patience = _SAVING_SECONDS
@@ -289,13 +289,14 @@ def _fingerprint(content: bytes) -> dict[str, Any]:
 # --- reading ------------------------------------------------------------------------------------------------------
 
 
-def _identity(directory: Path) -> object:
-    """What changes when the model is replaced: which directory and which model.json there are."""
+def identity(directory: Path) -> object:
+    """What changes when the model in `directory` is replaced: which directory and which files there are."""
     found: list[tuple[int, ...] | None] = []
-    for path in (directory, directory / MODEL_FILE):
+    for path in (directory, *(directory / name for name in _FILES)):
         try:
             state = path.stat()
-            found.append((state.st_dev, state.st_ino, *((state.st_mtime_ns,) if path != directory else ())))
+            of_file = (state.st_mtime_ns, state.st_size) if path != directory else ()
+            found.append((state.st_dev, state.st_ino, *of_file))
         except (OSError, ValueError):
             found.append(None)
     return found

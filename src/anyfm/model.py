@@ -138,7 +138,7 @@ class Model:
         encoder = self.artifact.require_encoder()
         if _is_row(x):
             x = [x]
-        if isinstance(x, (list, tuple)) and x and all(isinstance(row, Mapping) for row in x):
+        if isinstance(x, (list, tuple)) and _is_rows(x):
             x = columns_of(x, encoder.columns)
         return read_table(x, text_columns=encoder.text_columns, **options)
 
@@ -211,10 +211,20 @@ class Model:
 
     def rows(self, x: Any, *, labelled: bool = False) -> Rows:
         """`x` as encoded rows, whatever it is; `labelled` as for `encode` and `read_text`."""
+        if not labelled and _is_rows(x):
+            return self._rows_of_mappings([x] if isinstance(x, Mapping) else x)
         found = self._given(x, labelled=labelled)
         return (
             found if isinstance(found, Rows) else self.artifact.require_encoder().encode(found, labelled=labelled).rows
         )
+
+    def _rows_of_mappings(self, rows: Sequence[Mapping[str, Any]]) -> Rows:
+        encoder = self.artifact.require_encoder()
+        try:
+            return encoder.encode_rows(rows).rows
+        except KeyError:
+            columns_of(rows, encoder.columns)  # names the nearest key, if a key is missing
+            raise
 
     def _given(self, x: Any, *, labelled: bool) -> Rows | Frame:
         """Rows as they are, text files as rows, and everything else as a table."""
@@ -329,7 +339,9 @@ class Model:
 
         return Items(self.artifact, self.read(table), key=key)
 
-    def recommend(self, context: Mapping[str, Any], items: Items, k: int = 10, *, exclude: Any = None) -> Frame:
+    def recommend(
+        self, context: Mapping[str, Any], items: Items, k: int = 10, *, exclude: Any = None, only: Any = None
+    ) -> Frame:
         """The k items of the highest scores for one context.
 
         Exactly what sorting all logits gives, items of equal logits in the order of their table. Where the logit is a
@@ -346,6 +358,8 @@ class Model:
             At most this number of items.
         exclude : collection of keys, optional
             Items to leave out, such as those already seen.
+        only : collection of keys, optional
+            Choose among these items alone. Keys of no item are passed over, here and in `exclude`.
 
         Returns
         -------
@@ -354,7 +368,7 @@ class Model:
         """
         from anyfm.ranking.recommend import recommend
 
-        return recommend(self._scorer, context, self._own_items(items), k, exclude=exclude)
+        return recommend(self._scorer, context, self._own_items(items), k, exclude=exclude, only=only)
 
     def rank(self, context: Mapping[str, Any], candidates: Items | Any, *, key: str | None = None) -> Frame:
         """All candidates by falling score for one context, as `recommend` gives the first of them.
@@ -641,6 +655,11 @@ def _first_path(source: Any) -> str | os.PathLike[str] | None:
 def _is_row(x: Any) -> bool:
     """Whether `x` is one row, a mapping with a value that is no column."""
     return isinstance(x, Mapping) and any(isinstance(v, (str, bytes)) or not hasattr(v, "__len__") for v in x.values())
+
+
+def _is_rows(x: Any) -> bool:
+    """Whether `x` is one row, or a list of rows, as mappings."""
+    return _is_row(x) or (isinstance(x, (list, tuple)) and bool(x) and all(isinstance(row, Mapping) for row in x))
 
 
 def columns_of(rows: Sequence[Mapping[str, Any]], needed: Sequence[str]) -> dict[str, list[Any]]:

@@ -116,6 +116,10 @@ class PreparedData:
         How long "read" and "encode" took.
     warnings : tuple of str
         Columns that may not be what they seem; see `anyfm.data.suspects`.
+    held_out : str
+        Which rows are those of validation, in words.
+    times : dict of str to (str, str)
+        The first and the last moment of the training rows in each column of dates and times.
     """
 
     train: Rows
@@ -133,6 +137,8 @@ class PreparedData:
     reports: dict[str, EncodingReport | TextReport] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    held_out: str = ""
+    times: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     @property
     def schema(self) -> Schema | None:
@@ -394,7 +400,23 @@ def _prepare_table(source: Any, data: DataSettings, validation: ValidationSettin
         reports={name: part.report for name, part in parts.items()},
         seconds=clock.seconds,
         warnings=suspect_columns(encoder, encoded, encoded_valid),
+        held_out=_held_out(validation, encoded_valid is not None),
+        times=encoder.time_ranges(training),
     )
+
+
+def _held_out(validation: ValidationSettings, any_rows: bool) -> str:
+    """Which rows are those of validation."""
+    if not any_rows:
+        return "none"
+    if validation.valid is not None:
+        return "a table of their own"
+    if validation.valid_last_by is not None:
+        group, order = validation.valid_last_by
+        return f"the last row of each {group} by {order}"
+    if validation.valid_by is not None:
+        return f"the last {validation.valid_fraction:.3g} of the rows by {validation.valid_by}"
+    return f"{validation.valid_fraction:.3g} of the rows at random"
 
 
 def _text_columns(fields: Mapping[str, Any]) -> set[str]:
@@ -701,7 +723,12 @@ def _training_record(data: PreparedData, valid: Rows | None, training: TrainingS
         "valid_rows": 0 if valid is None else valid.n_rows,
         "mean_target": None if y is None else float(np.mean(y, dtype=np.float64)),
         "format": data.format,
+        "data_sha256": data.train.fingerprint(),
     }
+    if data.held_out:
+        record["held_out"] = data.held_out
+    if data.times:
+        record["times"] = {column: list(ends) for column, ends in data.times.items()}
     labels = {"negative_label": data.negative_label, "positive_label": data.positive_label}
     return record if data.negative_label is None else {**record, **labels}
 
