@@ -99,6 +99,23 @@ class Artifact:
             rule = f"the encoder must have {self.n_features} features in {self.n_fields} fields"
             raise ArtifactError(got(rule, n_features=encoder.n_features, n_fields=encoder.n_fields))
 
+    @property
+    def logit_range(self) -> tuple[float, float] | None:
+        """The logits that predictions are clipped to: those of the smallest and the largest training target.
+
+        None for a classification, and where training was told not to clip.
+        """
+        targets = self.training.get("target_range")
+        return None if targets is None else self.model.task.logit_range(*targets)
+
+    def clipped(self, logits: NDArray[Any]) -> NDArray[Any]:
+        """The logits, of any shape, within `logit_range`."""
+        return logits if self.logit_range is None else logits.clip(*self.logit_range)
+
+    def predictions(self, logits: NDArray[Any]) -> NDArray[Any]:
+        """What these logits predict: probabilities of the positive class, or numbers in the range of training."""
+        return np.asarray(self.model.task.predictions(self.clipped(logits)))
+
     def require_encoder(self) -> Encoder:
         """The encoder, or an ArtifactError that says why there is none."""
         if self.encoder is None:

@@ -227,9 +227,12 @@ class Model:
     # --- predictions
 
     def predict(self, x: Any) -> Floats:
-        """The probability of the positive class, or the predicted number, of every row; float32 of shape (n_rows,)."""
-        logits = self.logits(x)
-        return np.asarray(self.task.predictions(logits), np.float32) if self._is_classification else logits
+        """The probability of the positive class, or the predicted number, of every row; float32 of shape (n_rows,).
+
+        A number is clipped to the range of the training targets, unless the model was trained with
+        ``clip_predictions=False``.
+        """
+        return self.artifact.predictions(self.logits(x)).astype(np.float32)
 
     def predict_proba(self, x: Any) -> Floats:
         """The probabilities of the negative and the positive class, float32 of shape (n_rows, 2).
@@ -245,7 +248,7 @@ class Model:
         return np.column_stack([self.task.predictions(-logits), self.task.predictions(logits)]).astype(np.float32)
 
     def logits(self, x: Any) -> Floats:
-        """The logit of every row, float32 of shape (n_rows,); for regression, the prediction itself."""
+        """The logit of every row, float32 of shape (n_rows,); for regression, the prediction before it is clipped."""
         return self._scorer.logits(self.rows(x))
 
     def decision_function(self, x: Any) -> Floats:
@@ -299,7 +302,7 @@ class Model:
 
     def _response(self, logit: float) -> float:
         if not self._is_classification:
-            return logit
+            return float(self.artifact.predictions(np.float64(logit)))
         odds = math.exp(-abs(logit))
         return 1.0 / (1.0 + odds) if logit >= 0 else odds / (1.0 + odds)
 
@@ -484,7 +487,7 @@ class Model:
         if rows.y is None:
             raise InputError("rows to evaluate on must have targets, got y=None")
         logits = self.logits(rows)
-        metrics = evaluate(self.task, rows.y, logits, rows.weight)
+        metrics = evaluate(self.task, rows.y, self.artifact.clipped(logits), rows.weight)
         if group is not None:
             metrics |= evaluate_groups(self.task, rows.y, logits, group, rows.weight, k=k)
         return metrics

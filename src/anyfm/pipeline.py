@@ -583,6 +583,7 @@ def _fit(
         callbacks=callbacks,
         resume=resumed,
     )
+    targets = loop.target_range(engine.model.task, data.train, training)
     artifact = Artifact(
         model=engine.model,
         parameters=_unscaled(engine, scales),
@@ -590,8 +591,8 @@ def _fit(
         n_fields=data.n_fields,
         encoder=data.encoder,
         feature_ids=data.feature_ids,
-        training={**_training_record(data, valid, training), "search": record},
-        metrics={"valid": {} if valid is None else loop.evaluate(engine, valid)},
+        training={**_training_record(data, valid, training, targets), "search": record},
+        metrics={"valid": {} if valid is None else loop.evaluate(engine, valid, targets)},
         history=_without_times(history),
     )
     seconds = {
@@ -667,7 +668,9 @@ def _unscaled(engine: Engine, scales: NDArray[np.float32] | None) -> dict[str, N
     return {name: unscaled(array, scales) if specs[name].per_feature else array for name, array in parameters.items()}
 
 
-def _training_record(data: PreparedData, valid: Rows | None, training: TrainingSettings) -> dict[str, Any]:
+def _training_record(
+    data: PreparedData, valid: Rows | None, training: TrainingSettings, targets: tuple[float, float] | None
+) -> dict[str, Any]:
     """What the artifact says of its training. No times, paths or threads: equal trainings are equal bytes."""
     y = data.train.y
     record = {
@@ -677,6 +680,8 @@ def _training_record(data: PreparedData, valid: Rows | None, training: TrainingS
         "mean_target": None if y is None else float(np.mean(y, dtype=np.float64)),
         "format": data.format,
     }
+    if targets is not None:
+        record["target_range"] = list(targets)
     labels = {"negative_label": data.negative_label, "positive_label": data.positive_label}
     return record if data.negative_label is None else {**record, **labels}
 

@@ -100,9 +100,11 @@ def test_fm_learns_what_the_linear_model_cannot() -> None:
 def test_contributions_sum_to_every_prediction(kind: Any) -> None:
     table, y = clicks(500)
     model = kind(fields=TAGS, epochs=2).fit(table, (y == "yes").astype(int))
-    logits = model.decision_function(table) if hasattr(model, "decision_function") else model.predict(table)
     found = model.explain(table)
-    assert np.abs(found.logits - logits).max() < 1e-5
+    if hasattr(model, "decision_function"):
+        assert np.abs(found.logits - model.decision_function(table)).max() < 1e-5
+    else:
+        assert np.abs(found.predictions - model.predict(table)).max() < 1e-5
     assert found.values[0] == tuple(table["city"])
     terms = found.table().to_pandas()
     np.testing.assert_allclose(terms.groupby("row")["contribution"].sum(), found.logits)

@@ -335,6 +335,12 @@ class TrainingSettings(Settings):
     search: bool = setting(
         True, flag(), "whether to choose settings that are not set among the model's candidates, on validation rows"
     )
+    clip_predictions: bool = setting(
+        True,
+        flag(),
+        "whether predictions of a regression are clipped to the range of the training targets; logits and explanations "
+        "never are",
+    )
     patience: int = setting(10, integer(1), "stop after this many epochs without a better validation metric")
     monitor: str = setting(
         "loss",

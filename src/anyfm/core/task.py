@@ -76,6 +76,13 @@ class Task(ABC):
     def predictions(self, logits: Array) -> Array:
         """The inverse link: what a logit predicts."""
 
+    def logit_range(self, low: float, high: float) -> tuple[float, float] | None:
+        """The logits that predict the numbers `low` and `high`: predictions are clipped to those of training.
+
+        None for a classification, whose link bounds the prediction.
+        """
+        return None
+
     @abstractmethod
     def check_target(self, y: NDArray[Any], present: NDArray[np.bool_]) -> None:
         """Raise InputError, naming the row, for the first target that breaks the task's rule where `present`."""
@@ -146,6 +153,9 @@ class Regression(Task):
 
     def predictions(self, logits: Array) -> Array:
         return logits
+
+    def logit_range(self, low: float, high: float) -> tuple[float, float]:
+        return low, high
 
     def check_target(self, y: NDArray[Any], present: NDArray[np.bool_]) -> None:
         refuse_rows(present & ~np.isfinite(y), y, "the target of a regression must be a finite number")

@@ -364,8 +364,12 @@ class Regressor(RegressorMixin, TableEstimator):  # type: ignore[misc]
     _task = TASKS["regression"]
 
     def predict(self, X: Any) -> NDArray[np.float64]:
-        """The predicted numbers, float64 of shape (n_samples,)."""
-        return self._logits(X)
+        """The predicted numbers, float64 of shape (n_samples,), clipped to the range of y in training.
+
+        With ``clip_predictions=False`` they are not.
+        """
+        logits = self._logits(X)
+        return self.model_.artifact.predictions(logits)
 
     def _checked_y(self, y: NDArray[Any], *, reset: bool) -> NDArray[Any]:
         with np.errstate(over="ignore"):

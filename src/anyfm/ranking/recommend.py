@@ -109,7 +109,7 @@ def _top(logits: Floats, k: int) -> Indices:
 
 
 def _result(items: Items, positions: Indices, logits: Floats, ranks: Indices) -> list[pl.Series]:
-    scores = np.asarray(items.artifact.model.task.predictions(logits), np.float32)
+    scores = items.artifact.predictions(logits).astype(np.float32)
     return [
         items.keys.gather(positions),
         pl.Series("score", scores),

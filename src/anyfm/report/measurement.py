@@ -143,7 +143,10 @@ def measure(
     assert first.y is not None
     y = first.y.astype(np.float64)
     weight = None if first.weight is None else first.weight.astype(np.float64)
-    logits = [logit_function(artifact)(of.rows) for (_, artifact), (_, of) in zip(models, encoded, strict=True)]
+    logits = [
+        artifact.clipped(logit_function(artifact)(of.rows))
+        for (_, artifact), (_, of) in zip(models, encoded, strict=True)
+    ]
     measured = []
     for (name, artifact), (frame, of), scores, metrics in zip(
         models, encoded, logits, bootstrap_estimates(task, y, logits, weight), strict=True
