@@ -584,15 +584,19 @@ def _fit(
         resume=resumed,
     )
     targets = loop.target_range(engine.model.task, data.train, training)
+    parameters = _unscaled(engine, engine.parameters(), scales)
+    metrics = {} if valid is None else loop.evaluate(engine, valid, targets)
+    deviations, factor = _deviations(engine, data, valid, scales, parameters, training)
     artifact = Artifact(
         model=engine.model,
-        parameters=_unscaled(engine, scales),
+        parameters=parameters,
+        deviations=deviations,
         n_features=data.n_features,
         n_fields=data.n_fields,
         encoder=data.encoder,
         feature_ids=data.feature_ids,
-        training={**_training_record(data, valid, training, targets), "search": record},
-        metrics={"valid": {} if valid is None else loop.evaluate(engine, valid, targets)},
+        training={**_training_record(data, valid, training, targets), "search": record, "std_factor": factor},
+        metrics={"valid": metrics},
         history=_without_times(history),
     )
     seconds = {
@@ -659,9 +663,45 @@ def _scaled(data: PreparedData, settings: ModelSettings) -> tuple[PreparedData, 
     return replace(data, train=scaled_rows(data.train, scales), valid=valid), scales
 
 
-def _unscaled(engine: Engine, scales: NDArray[np.float32] | None) -> dict[str, NDArray[Any]]:
-    """The parameters of the engine, for values as they are in the data."""
-    parameters = engine.parameters()
+def _deviations(
+    engine: Engine,
+    data: PreparedData,
+    valid: Rows | None,
+    scales: NDArray[np.float32] | None,
+    parameters: Mapping[str, NDArray[Any]],
+    training: TrainingSettings,
+) -> tuple[dict[str, NDArray[Any]], float | None]:
+    """The standard deviations of the parameters, and the factor of their calibration that they contain, if any.
+
+    Afterwards the engine must be prepared again.
+    """
+    from anyfm.engines.posterior import Posterior
+    from anyfm.training.uncertainty import calibration_factor, parameter_deviations
+
+    if not training.uncertainty:
+        return {}, None
+    field_of = unseen = None
+    if data.encoder is not None:
+        offsets = np.asarray(data.encoder.field_offsets)
+        field_of, unseen = np.repeat(np.arange(data.n_fields, dtype=np.int32), np.diff(offsets)), offsets[:-1]
+    logits = None if valid is None else engine.logits(valid)
+    deviations = parameter_deviations(
+        engine, data.train, field_of=field_of, unseen=unseen, n_threads=training.n_threads
+    )
+    if not deviations or valid is None or logits is None:
+        return _unscaled(engine, deviations, scales), None
+    in_training = _unscaled(engine, parameters, None if scales is None else (1 / scales).astype(np.float32))
+    posterior = Posterior(engine.model, in_training, deviations, n_fields=data.n_fields, n_threads=training.n_threads)
+    factor = calibration_factor(posterior, engine.model.task, logits, valid, seed=training.seed)
+    deviations = {name: array * np.float32(factor) for name, array in deviations.items()}
+    return _unscaled(engine, deviations, scales), factor
+
+
+def _unscaled(
+    engine: Engine, parameters: Mapping[str, NDArray[Any]], scales: NDArray[np.float32] | None
+) -> dict[str, NDArray[Any]]:
+    """Parameters of training, or their deviations, for values as they are in the data."""
+    parameters = dict(parameters)
     if scales is None:
         return parameters
     specs = engine.model.parameter_specs(len(scales), engine.n_fields)

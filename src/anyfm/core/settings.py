@@ -341,6 +341,12 @@ class TrainingSettings(Settings):
         "whether predictions of a regression are clipped to the range of the training targets; logits and explanations "
         "never are",
     )
+    uncertainty: bool = setting(
+        True,
+        flag(),
+        "whether to measure the standard deviations of parameters after training, one more pass over the rows: what "
+        "predict --std and samples of logits need",
+    )
     patience: int = setting(10, integer(1), "stop after this many epochs without a better validation metric")
     monitor: str = setting(
         "loss",

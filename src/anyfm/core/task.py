@@ -50,6 +50,11 @@ class Task(ABC):
         The one of them that falls and rises with the mean loss.
     is_classification : bool
         Whether predictions are probabilities of a positive class.
+    native_loss : str
+        What native/optim/loss.hpp calls the loss.
+    log_factor_std : float
+        How far the log of the factor that calibrates standard deviations of logits may go from 0. Squared residuals
+        show how far logits are off. Of a click, nothing but the mean of its probability is seen, hence little.
     n_safe_occurrences : int
         How often a feature may occur among the rows of one optimizer step before its learning rate is lowered.
     """
@@ -58,6 +63,8 @@ class Task(ABC):
     metrics: ClassVar[tuple[str, ...]]
     loss_metric: ClassVar[str]
     is_classification: ClassVar[bool]
+    native_loss: ClassVar[str]
+    log_factor_std: ClassVar[float] = 0.1
     n_safe_occurrences: ClassVar[int]
 
     @abstractmethod
@@ -71,6 +78,34 @@ class Task(ABC):
     @abstractmethod
     def gradient(self, logits: Array, y: Array, clip: tuple[float, float] | None) -> Array:
         """The derivative of the loss by the logit of each row, the logits held within `clip`."""
+
+    @abstractmethod
+    def curvature(self, logits: Array) -> Array:
+        """The second derivative of the loss by the logit of each row."""
+
+    def predictive_loss(self, logits: Array, std: Array, y: Array, dispersion: float = 1.0) -> NDArray[np.float64]:
+        r"""Minus the log of the predictive density of each target, float64 of shape (n_rows,).
+
+        :math:`-\ln \int p(y \mid z)\, N(z; \text{logit}, \text{std}^2)\, dz`, with p(y | z) = exp(−`loss`), up to a
+        constant of y, by Gauss-Hermite quadrature with 20 nodes.
+
+        Parameters
+        ----------
+        logits, std, y : array of shape (n_rows,)
+        dispersion : float
+            The variance of the target given the logit, in units of the loss.
+        """
+        nodes, weights = np.polynomial.hermite_e.hermegauss(20)
+        z = np.asarray(logits, np.float64)[:, None] + np.asarray(std, np.float64)[:, None] * nodes
+        losses = self.loss(z, np.asarray(y, np.float64)[:, None])
+        least = losses.min(1, keepdims=True)
+        return np.asarray(least[:, 0] - np.log(np.exp(least - losses) @ (weights / weights.sum())))
+
+    def residual_dispersion(
+        self, logits: NDArray[Any], y: NDArray[Any], std: NDArray[Any], weight: NDArray[Any]
+    ) -> float:
+        """The dispersion of `predictive_loss` that rows show whose logits have a standard deviation; all (n_rows,)."""
+        return 1.0
 
     @abstractmethod
     def predictions(self, logits: Array) -> Array:
@@ -103,6 +138,7 @@ class Binary(Task):
     metrics = ("logloss", "auc", "normalized_entropy", "calibration_error", "calibration_ratio")
     loss_metric = "logloss"
     is_classification = True
+    native_loss = "logistic"
     n_safe_occurrences = 8
 
     def loss(self, logits: Array, y: Array) -> Array:
@@ -112,6 +148,10 @@ class Binary(Task):
 
     def gradient(self, logits: Array, y: Array, clip: tuple[float, float] | None) -> Array:
         return self.predictions(logits) - y
+
+    def curvature(self, logits: Array) -> Array:
+        probability = self.predictions(logits)
+        return probability * (1 - probability)
 
     def predictions(self, logits: Array) -> Array:
         numbers = library(logits)
@@ -140,6 +180,8 @@ class Regression(Task):
     metrics = ("rmse", "mae", "r2")
     loss_metric = "rmse"
     is_classification = False
+    native_loss = "squared"
+    log_factor_std = 0.5
     n_safe_occurrences = 2  # the derivative is not bounded
 
     def loss(self, logits: Array, y: Array) -> Array:
@@ -150,6 +192,20 @@ class Regression(Task):
 
     def gradient(self, logits: Array, y: Array, clip: tuple[float, float] | None) -> Array:
         return (logits if clip is None else logits.clip(*clip)) - y
+
+    def curvature(self, logits: Array) -> Array:
+        return library(logits).ones_like(logits)
+
+    def predictive_loss(self, logits: Array, std: Array, y: Array, dispersion: float = 1.0) -> NDArray[np.float64]:
+        variance = dispersion + np.asarray(std, np.float64) ** 2
+        residual = np.asarray(logits, np.float64) - np.asarray(y, np.float64)
+        return np.asarray((np.log(2 * np.pi * variance) + residual**2 / variance) / 2)
+
+    def residual_dispersion(
+        self, logits: NDArray[Any], y: NDArray[Any], std: NDArray[Any], weight: NDArray[Any]
+    ) -> float:
+        error = float(np.average((logits - y) ** 2, weights=weight))
+        return max(error - float(np.average(std**2, weights=weight)), 0.01 * error, 1e-12)
 
     def predictions(self, logits: Array) -> Array:
         return logits

@@ -18,10 +18,11 @@ class _Linear:
     linear_: ByFieldAndValue
     def __init__(
         self, *, learning_rate: float = 0.3, l2_linear: float | None = None, normalize: bool = False,
-        epochs: int = 200, search: bool = False, patience: int = 10, monitor: str = 'loss',
-        valid_fraction: float = 0.1, fields: Mapping[str, Any] | None = None, min_count: int = 2,
-        n_bins: int | None = None, random_state: int | RandomState | None = 0, n_threads: int = 0,
-        engine: str = 'auto', device: str = 'cpu',
+        epochs: int = 200, search: bool = False, clip_predictions: bool = True, uncertainty: bool = True,
+        patience: int = 10, monitor: str = 'loss', valid_fraction: float = 0.1,
+        fields: Mapping[str, Any] | None = None, min_count: int = 2, n_bins: int | None = None,
+        random_state: int | RandomState | None = 0, n_threads: int = 0, engine: str = 'auto',
+        device: str = 'cpu',
     ) -> None: ...
 
 class LinearClassifier(_Linear, Classifier): ...
@@ -33,10 +34,11 @@ class _FM:
     def __init__(
         self, *, learning_rate: float = 0.3, l2_linear: float | None = None, n_factors: int | None = None,
         l2_factors: float | None = None, l2_per_occurrence: float | None = None, init_scale: float = 0.1,
-        normalize: bool = False, epochs: int = 200, search: bool = False, patience: int = 10,
-        monitor: str = 'loss', valid_fraction: float = 0.1, fields: Mapping[str, Any] | None = None,
-        min_count: int = 2, n_bins: int | None = None, random_state: int | RandomState | None = 0,
-        n_threads: int = 0, engine: str = 'auto', device: str = 'cpu',
+        normalize: bool = False, epochs: int = 200, search: bool = False, clip_predictions: bool = True,
+        uncertainty: bool = True, patience: int = 10, monitor: str = 'loss', valid_fraction: float = 0.1,
+        fields: Mapping[str, Any] | None = None, min_count: int = 2, n_bins: int | None = None,
+        random_state: int | RandomState | None = 0, n_threads: int = 0, engine: str = 'auto',
+        device: str = 'cpu',
     ) -> None: ...
 
 class FMClassifier(_FM, Classifier): ...
@@ -49,10 +51,10 @@ class _FwFM:
         self, *, learning_rate: float = 0.3, l2_linear: float | None = None, n_factors: int | None = None,
         l2_factors: float | None = None, l2_per_occurrence: float | None = None, init_scale: float = 0.1,
         normalize: bool = False, pair_learning_rate: float = 0.003, l2_pairs: float = 0.0, epochs: int = 200,
-        search: bool = False, patience: int = 10, monitor: str = 'loss', valid_fraction: float = 0.1,
-        fields: Mapping[str, Any] | None = None, min_count: int = 2, n_bins: int | None = None,
-        random_state: int | RandomState | None = 0, n_threads: int = 0, engine: str = 'auto',
-        device: str = 'cpu',
+        search: bool = False, clip_predictions: bool = True, uncertainty: bool = True, patience: int = 10,
+        monitor: str = 'loss', valid_fraction: float = 0.1, fields: Mapping[str, Any] | None = None,
+        min_count: int = 2, n_bins: int | None = None, random_state: int | RandomState | None = 0,
+        n_threads: int = 0, engine: str = 'auto', device: str = 'cpu',
     ) -> None: ...
 
 class FwFMClassifier(_FwFM, Classifier): ...
@@ -65,10 +67,10 @@ class _FFM:
         self, *, learning_rate: float = 0.3, l2_linear: float | None = None, normalize: bool = False,
         n_factors: int | None = None, l2_factors: float | None = None, l2_per_occurrence: float | None = None,
         init_scale: float = 0.1, linear: bool = True, optimizer: str = 'adagrad', epochs: int = 200,
-        search: bool = False, patience: int = 10, monitor: str = 'loss', valid_fraction: float = 0.1,
-        fields: Mapping[str, Any] | None = None, min_count: int = 2, n_bins: int | None = None,
-        random_state: int | RandomState | None = 0, n_threads: int = 0, engine: str = 'auto',
-        device: str = 'cpu',
+        search: bool = False, clip_predictions: bool = True, uncertainty: bool = True, patience: int = 10,
+        monitor: str = 'loss', valid_fraction: float = 0.1, fields: Mapping[str, Any] | None = None,
+        min_count: int = 2, n_bins: int | None = None, random_state: int | RandomState | None = 0,
+        n_threads: int = 0, engine: str = 'auto', device: str = 'cpu',
     ) -> None: ...
 
 class FFMClassifier(_FFM, Classifier): ...
@@ -82,10 +84,10 @@ class _AFM:
         l2_factors: float | None = None, l2_per_occurrence: float | None = None, init_scale: float = 0.1,
         normalize: bool = False, attention_factors: int = 16, dropout: float = 0.1,
         attention_learning_rate: float = 0.001, l2_attention: float = 0.01, epochs: int = 200,
-        search: bool = False, patience: int = 10, monitor: str = 'loss', valid_fraction: float = 0.1,
-        fields: Mapping[str, Any] | None = None, min_count: int = 2, n_bins: int | None = None,
-        random_state: int | RandomState | None = 0, n_threads: int = 0, engine: str = 'auto',
-        device: str = 'cpu',
+        search: bool = False, clip_predictions: bool = True, uncertainty: bool = True, patience: int = 10,
+        monitor: str = 'loss', valid_fraction: float = 0.1, fields: Mapping[str, Any] | None = None,
+        min_count: int = 2, n_bins: int | None = None, random_state: int | RandomState | None = 0,
+        n_threads: int = 0, engine: str = 'auto', device: str = 'cpu',
     ) -> None: ...
 
 class AFMClassifier(_AFM, Classifier): ...
@@ -100,10 +102,10 @@ class _DeepFM:
         hidden_layer_sizes: tuple[int, ...] | None = None, activation: str = 'relu', dropout: float = 0.2,
         batch_norm: bool = False, batch_size: int = 4096, mlp_learning_rate: float = 0.003,
         shrinkage: float | None = None, weight_decay: float = 0.3, epochs: int = 200, search: bool = False,
-        patience: int = 10, monitor: str = 'loss', valid_fraction: float = 0.1,
-        fields: Mapping[str, Any] | None = None, min_count: int = 2, n_bins: int | None = None,
-        random_state: int | RandomState | None = 0, n_threads: int = 0, engine: str = 'auto',
-        device: str = 'cpu',
+        clip_predictions: bool = True, uncertainty: bool = True, patience: int = 10, monitor: str = 'loss',
+        valid_fraction: float = 0.1, fields: Mapping[str, Any] | None = None, min_count: int = 2,
+        n_bins: int | None = None, random_state: int | RandomState | None = 0, n_threads: int = 0,
+        engine: str = 'auto', device: str = 'cpu',
     ) -> None: ...
 
 class DeepFMClassifier(_DeepFM, Classifier): ...

@@ -303,6 +303,10 @@ class TableEstimator(BaseEstimator):  # type: ignore[misc]
         rows = self._rows(self._checked_table(X, reset=False), self.model_.artifact.encoder)
         return self.model_.logits(rows).astype(np.float64)
 
+    def _std(self, X: Any) -> NDArray[np.float64]:
+        rows = self._rows(self._checked_table(X, reset=False), self.model_.artifact.encoder)
+        return self.model_.predict(rows, return_std=True)[1].astype(np.float64)
+
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
@@ -318,9 +322,13 @@ class Classifier(ClassifierMixin, TableEstimator):  # type: ignore[misc]
     _task = TASKS["binary"]
     classes_: NDArray[Any]
 
-    def decision_function(self, X: Any) -> NDArray[np.float64]:
-        """The logit of the second class, float64 of shape (n_samples,)."""
-        return self._logits(X)
+    def decision_function(self, X: Any, *, return_std: bool = False) -> Any:
+        """The logit of the second class, float64 of shape (n_samples,); with `return_std` also its standard deviation.
+
+        See `anyfm.Model.predict`.
+        """
+        logits = self._logits(X)
+        return (logits, self._std(X)) if return_std else logits
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """The probabilities of the two classes in the order of `classes_`, float64 of shape (n_samples, 2)."""
@@ -363,13 +371,15 @@ class Regressor(RegressorMixin, TableEstimator):  # type: ignore[misc]
 
     _task = TASKS["regression"]
 
-    def predict(self, X: Any) -> NDArray[np.float64]:
+    def predict(self, X: Any, *, return_std: bool = False) -> Any:
         """The predicted numbers, float64 of shape (n_samples,), clipped to the range of y in training.
 
-        With ``clip_predictions=False`` they are not.
+        With ``clip_predictions=False`` they are not. With `return_std` also the standard deviations of their logits, of
+        the same shape; see `anyfm.Model.predict`.
         """
         logits = self._logits(X)
-        return self.model_.artifact.predictions(logits)
+        predictions = self.model_.artifact.predictions(logits)
+        return (predictions, self._std(X)) if return_std else predictions
 
     def _checked_y(self, y: NDArray[Any], *, reset: bool) -> NDArray[Any]:
         with np.errstate(over="ignore"):
