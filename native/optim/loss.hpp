@@ -10,7 +10,8 @@ namespace anyfm {
 
 // The linear loss y z, whose derivative is the target itself, serves to sum squares of given derivatives up.
 //
-// Logistic loss log(1 + exp(z)) − y z, squared loss (z − y)² / 2, or the loss of a Poisson mean exp(z), exp(z) − y z.
+// Logistic loss log(1 + exp(z)) − y z, squared loss (z − y)² / 2, or half the Poisson deviance, exp(z) − y − y (z − log
+// y).
 //
 // The derivatives of the squared and the Poisson loss, which have no bound, are taken at z held within [low, high], the
 // range of the training targets and a margin. A fitted model never leaves it, and one that does, in its first blocks,
@@ -41,7 +42,9 @@ inline LossValue loss_value(const Loss& loss, float z, float y) {
   }
   if (loss.kind == Loss::kPoisson) {
     const float mean = std::exp(std::fmin(std::fmax(z, loss.low), loss.high));
-    return {std::exp(static_cast<double>(z)) - static_cast<double>(y) * z, mean - y};
+    const double count = y;
+    const double constant = count > 0 ? count * std::log(count) - count : 0.0;
+    return {std::exp(static_cast<double>(z)) - count * z + constant, mean - y};
   }
   if (loss.kind == Loss::kLinear) return {static_cast<double>(y) * z, y};
   const float e = std::exp(-std::fabs(z));

@@ -111,6 +111,8 @@ class PreparedData:
         What was unseen and missing in "train" and "valid".
     seconds : dict of str to float
         How long "read" and "encode" took.
+    classes : tuple of two values, optional
+        The negative and the positive class, where they are neither those of the encoder nor labels.
     warnings : tuple of str
         Columns that may not be what they seem; see `anyfm.data.suspects`.
     """
@@ -128,7 +130,18 @@ class PreparedData:
     feature_ids: NDArray[np.uint64] | None = None
     reports: dict[str, EncodingReport | TextReport] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    classes: tuple[Any, Any] | None = None
     warnings: tuple[str, ...] = ()
+
+    @property
+    def class_names(self) -> tuple[Any, Any]:
+        """The negative and the positive class, as they are in the data."""
+        if self.classes is not None:
+            return self.classes
+        if self.schema is not None and self.schema.target is not None and self.schema.target.classes is not None:
+            negative, positive = self.schema.target.classes
+            return negative, positive
+        return self.negative_label, self.positive_label
 
     @property
     def schema(self) -> Schema | None:
@@ -567,6 +580,7 @@ def _fit(
             device=training.device,
         )
 
+    data, class_weight = _class_weighted(data, training.class_weight)
     data, scales = _scaled(data, settings)
     searching = time.perf_counter()
     trials, valid = _search(make, model, settings, data, training, resumed)
@@ -595,7 +609,12 @@ def _fit(
         n_fields=data.n_fields,
         encoder=data.encoder,
         feature_ids=data.feature_ids,
-        training={**_training_record(data, valid, training, targets), "search": record, "std_factor": factor},
+        training={
+            **_training_record(data, valid, training, targets),
+            "class_weight": class_weight,
+            "search": record,
+            "std_factor": factor,
+        },
         metrics={"valid": metrics},
         history=_without_times(history),
     )
@@ -636,6 +655,47 @@ def _search(
     if resumed is not None:
         return [Trial.from_dict(trial) for trial in resumed.trials], valid
     return search(make, candidates, data.train, choosing, training), valid
+
+
+def _class_weighted(data: PreparedData, class_weight: Any) -> tuple[PreparedData, dict[str, float] | None]:
+    """The data with every row's weight multiplied by that of its class, and the weights by class."""
+    if class_weight is None:
+        return data, None
+    if not data.task.is_classification:
+        raise SettingError(got("class_weight needs a target of two classes", task=data.task.name))
+    y = data.train.y
+    assert y is not None
+    if isinstance(class_weight, str):
+        weight = np.ones(len(y)) if data.train.weight is None else data.train.weight.astype(np.float64)
+        totals = np.array([weight[y == 0].sum(), weight[y == 1].sum()])
+        weights = totals.sum() / (2 * np.maximum(totals, 1e-30))
+    else:
+        weights = np.ones(2)
+        for name, value in class_weight.items():
+            places = [place for place, known in enumerate(data.class_names) if _is_same_class(name, known)]
+            if not places:
+                known = [str(each) for each in data.class_names]
+                raise SettingError(got(f"class_weight must name the classes {known}", class_weight=name))
+            weights[places[0]] = value
+
+    def weighted(rows: Rows) -> Rows:
+        assert rows.y is not None
+        of_rows = np.where(rows.y == 1, weights[1], weights[0]).astype(np.float32)
+        return rows.labelled(rows.y, of_rows if rows.weight is None else of_rows * rows.weight)
+
+    valid = None if data.valid is None else weighted(data.valid)
+    record = {str(name): float(weight) for name, weight in zip(data.class_names, weights, strict=True)}
+    return replace(data, train=weighted(data.train), valid=valid), record
+
+
+def _is_same_class(name: Any, known: Any) -> bool:
+    """Whether a name stands for a class: equal text, or equal numbers ("1" and 1.0, "true" and True)."""
+    if str(name).lower() == str(known).lower():
+        return True
+    try:
+        return float(name) == float(known)
+    except (TypeError, ValueError):
+        return False
 
 
 def _scaled(data: PreparedData, settings: ModelSettings) -> tuple[PreparedData, NDArray[np.float32] | None]:

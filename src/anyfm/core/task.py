@@ -50,6 +50,14 @@ class Task(ABC):
         The one of them that falls and rises with the mean loss.
     is_classification : bool
         Whether predictions are probabilities of a positive class.
+    loss_title : str
+        What the reported loss is called.
+    loss_metric_power : int
+        The loss metric to this power is the mean reported loss.
+    logit_is_prediction : bool
+        Whether the link is the identity, so that logits are in units of the target.
+    least_target : float
+        Of a task that predicts a number.
     native_loss : str
         What native/optim/loss.hpp calls the loss.
     log_factor_std : float
@@ -63,6 +71,10 @@ class Task(ABC):
     metrics: ClassVar[tuple[str, ...]]
     loss_metric: ClassVar[str]
     is_classification: ClassVar[bool]
+    loss_title: ClassVar[str]
+    loss_metric_power: ClassVar[int] = 1
+    logit_is_prediction: ClassVar[bool] = False
+    least_target: ClassVar[float] = -np.inf
     native_loss: ClassVar[str]
     log_factor_std: ClassVar[float] = 0.1
     n_safe_occurrences: ClassVar[int]
@@ -138,6 +150,7 @@ class Binary(Task):
     metrics = ("logloss", "auc", "normalized_entropy", "calibration_error", "calibration_ratio")
     loss_metric = "logloss"
     is_classification = True
+    loss_title = "logloss"
     native_loss = "logistic"
     n_safe_occurrences = 8
 
@@ -180,6 +193,9 @@ class Regression(Task):
     metrics = ("rmse", "mae", "r2")
     loss_metric = "rmse"
     is_classification = False
+    loss_title = "squared error"
+    loss_metric_power = 2
+    logit_is_prediction = True
     native_loss = "squared"
     log_factor_std = 0.5
     n_safe_occurrences = 2  # the derivative is not bounded
@@ -227,8 +243,58 @@ class Regression(Task):
         return max(2 * mean_loss, 1e-6)
 
 
-TASKS: Mapping[str, Task] = {task.name: task for task in (Binary(), Regression())}
-MONITORED_METRICS = tuple(name for task in TASKS.values() for name in task.metrics if name != "calibration_ratio")
+class Poisson(Task):
+    r"""A count, or another number of at least 0, whose mean is a product of effects: a logit z predicts :math:`e^z`.
+
+    The loss is half the Poisson deviance, :math:`e^z - y - y (z - \ln y)` (McCullagh and Nelder, "Generalized Linear
+    Models", 1989, section 2.3), 0 where the prediction is the target. The derivative is taken at a
+    logit of at most that of the largest training target and a margin, since it has no bound.
+    """
+
+    name = "poisson"
+    metrics = ("poisson_deviance", "mae", "rmse")
+    loss_metric = "poisson_deviance"
+    is_classification = False
+    loss_title = "Poisson deviance"
+    least_target = 0.0
+    native_loss = "poisson"
+    n_safe_occurrences = 2  # the derivative is not bounded
+
+    def loss(self, logits: Array, y: Array) -> Array:
+        numbers = library(logits)
+        return numbers.exp(logits) - y - y * (logits - numbers.log(numbers.where(y > 0, y, numbers.ones_like(y))))
+
+    def reported_loss(self, logits: Array, y: Array) -> Array:
+        return 2 * self.loss(logits, y)
+
+    def gradient(self, logits: Array, y: Array, clip: tuple[float, float] | None) -> Array:
+        return self.predictions(logits if clip is None else logits.clip(*clip)) - y
+
+    def curvature(self, logits: Array) -> Array:
+        return self.predictions(logits)
+
+    def predictions(self, logits: Array) -> Array:
+        return library(logits).exp(logits)
+
+    def logit_range(self, low: float, high: float) -> tuple[float, float]:
+        return float(np.log(low)) if low > 0 else -np.inf, float(np.log(high)) if high > 0 else -np.inf
+
+    def check_target(self, y: NDArray[Any], present: NDArray[np.bool_]) -> None:
+        good = np.isfinite(y) & (y >= 0)
+        refuse_rows(present & ~good, y, "the target of a Poisson task must be a finite number of at least 0")
+
+    def statistics(self, y: NDArray[np.float64], weight: NDArray[np.float64]) -> TargetStatistics:
+        mean = max(float(y @ weight) / max(weight.sum(), 1e-30), 1e-6)
+        return TargetStatistics(float(np.log(mean)), 1.0, (-np.inf, float(np.log(max(y.max(), mean))) + 1))
+
+    def dispersion(self, mean_loss: float) -> float:
+        return 1.0
+
+
+TASKS: Mapping[str, Task] = {task.name: task for task in (Binary(), Regression(), Poisson())}
+MONITORED_METRICS = tuple(
+    dict.fromkeys(name for task in TASKS.values() for name in task.metrics if name != "calibration_ratio")
+)
 """The metrics that early stopping can monitor: of a calibration ratio, neither more nor less is better."""
 
 

@@ -293,6 +293,8 @@ class Contributions:
         logit, prediction = float(self.logits[row]), float(self.predictions[row])
         if self.task.is_classification:
             return f"probability {prediction:.4f}, logit {logit:+.4f}"
+        if not self.task.logit_is_prediction:
+            return f"{prediction:.4f}, logit {logit:+.4f}"
         if prediction != float(self.task.predictions(self.logits[row])):
             return f"{prediction:.4f}, clipped to the range of the training targets from the logit {logit:.4f}"
         return f"{logit:.4f}"

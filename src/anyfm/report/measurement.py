@@ -90,12 +90,12 @@ class Measurement:
 
     @property
     def loss_name(self) -> str:
-        return "logloss" if self.task.is_classification else "squared error"
+        return self.task.loss_title
 
     @property
     def unit(self) -> str:
         """The unit of logits and contributions."""
-        return "logits" if self.task.is_classification else "units of the target"
+        return "units of the target" if self.task.logit_is_prediction else "logits"
 
 
 def measure(
