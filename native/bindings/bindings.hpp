@@ -6,6 +6,7 @@
 
 namespace anyfm {
 
+void bind_gibbs(nanobind::module_& m);
 void bind_rows(nanobind::module_& m);
 void bind_prior(nanobind::module_& m);
 void bind_model(nanobind::module_& m);

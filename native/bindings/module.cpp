@@ -2,6 +2,7 @@
 
 NB_MODULE(ANYFM_MODULE, m) {
   anyfm::bind_rows(m);
+  anyfm::bind_gibbs(m);
   anyfm::bind_prior(m);
   anyfm::bind_model(m);
   anyfm::bind_sparse_store(m);

@@ -1,5 +1,3 @@
-#include "ranking/shortlist.hpp"
-
 #include <nanobind/stl/pair.h>
 
 #include <algorithm>
@@ -10,6 +8,7 @@
 
 #include "bindings/arrays.hpp"
 #include "bindings/bindings.hpp"
+#include "ranking/shortlist.hpp"
 
 namespace anyfm {
 namespace {
@@ -30,7 +29,7 @@ std::pair<Result<int64_t>, Result<int32_t>> shortlist(const In<float, 3>& blocks
                                                       const In<int64_t>& skip_offsets, const In<int32_t>& skip,
                                                       int n_threads) {
   const int64_t n_queries = static_cast<int64_t>(queries.shape(0)), n_skip = size_of(skip);
-  const int64_t *first = skip_offsets.data();
+  const int64_t* first = skip_offsets.data();
   if (blocks.shape(2) != kItems || n_items < 0 || (n_items + kItems - 1) / kItems != int64_t(blocks.shape(0)) ||
       n_items > std::numeric_limits<int32_t>::max() || queries.shape(1) != blocks.shape(1))
     throw std::invalid_argument("blocks must be (n_items / 16, n_dimensions, 16), queries (n_queries, n_dimensions)");

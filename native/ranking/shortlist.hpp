@@ -1,5 +1,5 @@
-// The best items by an inner product: for each query q, the positions of all items whose score ⟨q, item⟩ is at least the
-// k-th best score minus a margin. One pass over the items; scores are not stored.
+// The best items by an inner product: for each query q, the positions of all items whose score ⟨q, item⟩ is at least
+// the k-th best score minus a margin. One pass over the items; scores are not stored.
 //
 // Items lie in blocks of kItems: (block, dimension, kItems), so that one register holds the same dimension of several
 // items, and no lane is ever added to another. Those of the last block that are no items are zero.
@@ -15,7 +15,7 @@
 
 namespace anyfm {
 
-constexpr int kItems = 16;  // of a block
+constexpr int kItems = 16;   // of a block
 constexpr int kQueries = 4;  // that share a pass over the items
 
 struct ItemBlocks {

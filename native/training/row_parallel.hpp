@@ -60,7 +60,7 @@ double train_row_parallel(Model& model, const Pass& pass, Pool& pool) {
   double total = 0;
   pool.run(barrier, [&](int t) {
     Worker worker(model, longest);  // in memory of this thread, so that none writes into another's cache lines
-    Bias bias = model.bias();  // every thread steps copies
+    Bias bias = model.bias();       // every thread steps copies
     DenseVector dense = model.dense_parameters();
     std::vector<float> gradient(n_dense, 0.0f);  // summed over the blocks of a batch
     double batch_weight = 0;

@@ -352,8 +352,8 @@ class Model:
         artifact = self.artifact
         if not artifact.deviations:
             raise SettingError(
-                "standard deviations are measured in training with uncertainty=True, by models with a kernel and "
-                f"without batch normalization, and this {self.name} model has none"
+                "standard deviations are measured in training with uncertainty=True, of models with a kernel, without "
+                f"batch normalization and trained by gradients, not by Gibbs sampling; this {self.name} model has none"
             )
         return Posterior(
             artifact.model,

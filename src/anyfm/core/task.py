@@ -50,6 +50,8 @@ class Task(ABC):
         The one of them that falls and rises with the mean loss.
     is_classification : bool
         Whether predictions are probabilities of a positive class.
+    has_squared_loss : bool
+        Whether the loss is that of a target with normal noise.
     loss_title : str
         What the reported loss is called.
     loss_metric_power : int
@@ -71,6 +73,7 @@ class Task(ABC):
     metrics: ClassVar[tuple[str, ...]]
     loss_metric: ClassVar[str]
     is_classification: ClassVar[bool]
+    has_squared_loss: ClassVar[bool] = False
     loss_title: ClassVar[str]
     loss_metric_power: ClassVar[int] = 1
     logit_is_prediction: ClassVar[bool] = False
@@ -193,6 +196,7 @@ class Regression(Task):
     metrics = ("rmse", "mae", "r2")
     loss_metric = "rmse"
     is_classification = False
+    has_squared_loss = True
     loss_title = "squared error"
     loss_metric_power = 2
     logit_is_prediction = True

@@ -21,7 +21,7 @@ def make_engine(
     n_threads : int
         0 means all cores of this process.
     engine : {"auto", "native", "torch"}
-        "auto": native where it trains the model and the device is the CPU, otherwise torch.
+        "auto": on the CPU the first that trains the model (`BaseModel.engines`), otherwise torch.
     device : str
         "cpu", or a device of torch's such as "cuda".
 
@@ -33,10 +33,15 @@ def make_engine(
         torch is needed and not installed; the text names the command that installs it.
     """
     sizes = {"n_features": n_features, "n_fields": n_fields, "n_threads": n_threads}
-    if check_engine(model, engine=engine, device=device) == "native":
+    name = check_engine(model, engine=engine, device=device)
+    if name == "native":
         from anyfm.engines.native import NativeEngine
 
         return NativeEngine(model, **sizes)
+    if name == "gibbs":
+        from anyfm.engines.gibbs import GibbsEngine
+
+        return GibbsEngine(model, **sizes)
     from anyfm.engines.torch import TorchEngine
 
     return TorchEngine(model, **sizes, device=device)
@@ -48,9 +53,9 @@ def check_engine(model: BaseModel, *, engine: str = "auto", device: str = "cpu")
         engine = model.engines[0] if device == "cpu" else "torch"
     if engine not in model.engines:
         raise SettingError(got(f"{model!r} is trained by {' or '.join(model.engines)}", engine=engine))
-    if engine == "native":
+    if engine in ("native", "gibbs"):
         if device != "cpu":
-            raise SettingError(got("the native engine computes on the CPU", device=device))
+            raise SettingError(got(f"the {engine} engine computes on the CPU", device=device))
         return engine
     if importlib.util.find_spec("torch") is None:
         on = "" if device == "cpu" else f" on {device}"

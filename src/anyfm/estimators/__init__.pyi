@@ -45,22 +45,22 @@ class FMClassifier(_FM, Classifier):
     def __init__(
         self, *, learning_rate: float = 0.3, l2_linear: float | None = None, n_factors: int | None = None,
         l2_factors: float | None = None, l2_per_occurrence: float | None = None, init_scale: float = 0.1,
-        normalize: bool = False, epochs: int = 200, search: bool = False, class_weight: Any = None,
-        clip_predictions: bool = True, uncertainty: bool = True, patience: int = 10, monitor: str = 'loss',
-        valid_fraction: float = 0.1, fields: Mapping[str, Any] | None = None, min_count: int = 2,
-        n_bins: int | None = None, random_state: int | RandomState | None = 0, n_threads: int = 0,
-        engine: str = 'auto', device: str = 'cpu',
+        normalize: bool = False, optimizer: str = 'adagrad', epochs: int = 200, search: bool = False,
+        class_weight: Any = None, clip_predictions: bool = True, uncertainty: bool = True, patience: int = 10,
+        monitor: str = 'loss', valid_fraction: float = 0.1, fields: Mapping[str, Any] | None = None,
+        min_count: int = 2, n_bins: int | None = None, random_state: int | RandomState | None = 0,
+        n_threads: int = 0, engine: str = 'auto', device: str = 'cpu',
     ) -> None: ...
 
 class FMRegressor(_FM, Regressor):
     def __init__(
         self, *, task: str = 'regression', learning_rate: float = 0.3, l2_linear: float | None = None,
         n_factors: int | None = None, l2_factors: float | None = None, l2_per_occurrence: float | None = None,
-        init_scale: float = 0.1, normalize: bool = False, epochs: int = 200, search: bool = False,
-        clip_predictions: bool = True, uncertainty: bool = True, patience: int = 10, monitor: str = 'loss',
-        valid_fraction: float = 0.1, fields: Mapping[str, Any] | None = None, min_count: int = 2,
-        n_bins: int | None = None, random_state: int | RandomState | None = 0, n_threads: int = 0,
-        engine: str = 'auto', device: str = 'cpu',
+        init_scale: float = 0.1, normalize: bool = False, optimizer: str = 'adagrad', epochs: int = 200,
+        search: bool = False, clip_predictions: bool = True, uncertainty: bool = True, patience: int = 10,
+        monitor: str = 'loss', valid_fraction: float = 0.1, fields: Mapping[str, Any] | None = None,
+        min_count: int = 2, n_bins: int | None = None, random_state: int | RandomState | None = 0,
+        n_threads: int = 0, engine: str = 'auto', device: str = 'cpu',
     ) -> None: ...
 
 class _FwFM:

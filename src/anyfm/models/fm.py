@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from anyfm.core.errors import SettingError, got
+from anyfm.core.settings import choice, setting
 from anyfm.core.task import Array
 from anyfm.models.base import (
     AutomaticFactorSettings,
@@ -23,6 +25,15 @@ from anyfm.models.parameters import ParameterSpec
 @dataclass(frozen=True, kw_only=True)
 class FMSettings(NormalizeSettings, AutomaticFactorSettings):
     """Settings of the factorization machine."""
+
+    optimizer: str = setting(
+        "adagrad",
+        choice("adagrad", "gibbs"),
+        "how parameters are estimated; gibbs: their mean over samples of the posterior, for regression",
+    )
+
+
+_OF_ADAGRAD = ("learning_rate", "l2_linear", "l2_factors", "l2_per_occurrence", "init_scale")
 
 
 class FM(BaseModel):
@@ -46,14 +57,39 @@ class FM(BaseModel):
     settings_type = FMSettings
     kernel = "fm"
 
+    def __init__(self, settings: FMSettings | None = None) -> None:
+        super().__init__(settings)
+        if self._is_gibbs:
+            if not self.task.has_squared_loss:
+                raise SettingError(got("optimizer='gibbs' is for regression", task=self.task.name))
+            for name in self._changed(_OF_ADAGRAD):
+                rule = f"{name} is of optimizer='adagrad', and is estimated by 'gibbs'"
+                raise SettingError(got(rule, **{name: getattr(self.settings, name)}))
+
+    @property
+    def _is_gibbs(self) -> bool:
+        return bool(self.settings.optimizer == "gibbs")
+
+    def _changed(self, names: Sequence[str]) -> list[str]:
+        values, defaults = self.settings.to_dict(), FMSettings().to_dict()
+        return [name for name in names if values[name] != defaults[name]]
+
     def parameter_specs(self, n_features: int, n_fields: int) -> dict[str, ParameterSpec]:
         return factor_specs(n_features, self.settings.resolve(n_fields))
 
     def resolve(self, n_fields: int) -> FM:
         return type(self)(self.settings.resolve(n_fields))
 
+    @property
+    def engines(self) -> tuple[str, ...]:
+        return ("gibbs",) if self._is_gibbs else super().engines
+
     def candidates(self, n_fields: int) -> Sequence[Mapping[str, Any]]:
-        return factor_candidates(self.settings.resolve(n_fields).n_factors)
+        if self._is_gibbs:
+            return ()
+        sampled = self.task.has_squared_loss and not self._changed(_OF_ADAGRAD)
+        candidates = factor_candidates(self.settings.resolve(n_fields).n_factors)
+        return [*candidates, {"optimizer": "gibbs"}] if sampled else candidates
 
     @property
     def is_sum_of_pairs(self) -> bool:
