@@ -114,6 +114,8 @@ class PreparedData:
         What was unseen and missing in "train" and "valid".
     seconds : dict of str to float
         How long "read" and "encode" took.
+    classes : tuple of two values, optional
+        The negative and the positive class, where they are neither those of the encoder nor labels.
     warnings : tuple of str
         Columns that may not be what they seem; see `anyfm.data.suspects`.
     held_out : str
@@ -136,9 +138,20 @@ class PreparedData:
     n_folds: int = 0
     reports: dict[str, EncodingReport | TextReport] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    classes: tuple[Any, Any] | None = None
     warnings: tuple[str, ...] = ()
     held_out: str = ""
     times: dict[str, tuple[str, str]] = field(default_factory=dict)
+
+    @property
+    def class_names(self) -> tuple[Any, Any]:
+        """The negative and the positive class, as they are in the data."""
+        if self.classes is not None:
+            return self.classes
+        if self.schema is not None and self.schema.target is not None and self.schema.target.classes is not None:
+            negative, positive = self.schema.target.classes
+            return negative, positive
+        return self.negative_label, self.positive_label
 
     @property
     def schema(self) -> Schema | None:
@@ -601,6 +614,7 @@ def _fit(
             device=training.device,
         )
 
+    data, class_weight = _class_weighted(data, training.class_weight)
     data, scales = _scaled(data, settings)
     searching = time.perf_counter()
     trials, valid, cross_validated = _search(make, model, settings, data, training, resumed)
@@ -619,15 +633,26 @@ def _fit(
         callbacks=callbacks,
         resume=resumed,
     )
+    targets = loop.target_range(engine.model.task, data.train, training)
+    parameters = _unscaled(engine, engine.parameters(), scales)
+    metrics = cross_validated if valid is None else loop.evaluate(engine, valid, targets)
+    deviations, factor = _deviations(engine, data, valid, scales, parameters, training)
     artifact = Artifact(
         model=engine.model,
-        parameters=_unscaled(engine, scales),
+        parameters=parameters,
+        deviations=deviations,
         n_features=data.n_features,
         n_fields=data.n_fields,
         encoder=data.encoder,
         feature_ids=data.feature_ids,
-        training={**_training_record(data, valid, training), "search": record, "n_folds": data.n_folds},
-        metrics={"valid": cross_validated if valid is None else loop.evaluate(engine, valid)},
+        training={
+            **_training_record(data, valid, training, targets),
+            "class_weight": class_weight,
+            "search": record,
+            "n_folds": data.n_folds,
+            "std_factor": factor,
+        },
+        metrics={"valid": metrics},
         history=_without_times(history),
     )
     seconds = {
@@ -680,6 +705,47 @@ def _search(
     return search(make, candidates, [(data.train, choosing)], training)[0], valid, {}
 
 
+def _class_weighted(data: PreparedData, class_weight: Any) -> tuple[PreparedData, dict[str, float] | None]:
+    """The data with every row's weight multiplied by that of its class, and the weights by class."""
+    if class_weight is None:
+        return data, None
+    if not data.task.is_classification:
+        raise SettingError(got("class_weight needs a target of two classes", task=data.task.name))
+    y = data.train.y
+    assert y is not None
+    if isinstance(class_weight, str):
+        weight = np.ones(len(y)) if data.train.weight is None else data.train.weight.astype(np.float64)
+        totals = np.array([weight[y == 0].sum(), weight[y == 1].sum()])
+        weights = totals.sum() / (2 * np.maximum(totals, 1e-30))
+    else:
+        weights = np.ones(2)
+        for name, value in class_weight.items():
+            places = [place for place, known in enumerate(data.class_names) if _is_same_class(name, known)]
+            if not places:
+                known = [str(each) for each in data.class_names]
+                raise SettingError(got(f"class_weight must name the classes {known}", class_weight=name))
+            weights[places[0]] = value
+
+    def weighted(rows: Rows) -> Rows:
+        assert rows.y is not None
+        of_rows = np.where(rows.y == 1, weights[1], weights[0]).astype(np.float32)
+        return rows.labelled(rows.y, of_rows if rows.weight is None else of_rows * rows.weight)
+
+    valid = None if data.valid is None else weighted(data.valid)
+    record = {str(name): float(weight) for name, weight in zip(data.class_names, weights, strict=True)}
+    return replace(data, train=weighted(data.train), valid=valid), record
+
+
+def _is_same_class(name: Any, known: Any) -> bool:
+    """Whether a name stands for a class: equal text, or equal numbers ("1" and 1.0, "true" and True)."""
+    if str(name).lower() == str(known).lower():
+        return True
+    try:
+        return float(name) == float(known)
+    except (TypeError, ValueError):
+        return False
+
+
 def _scaled(data: PreparedData, settings: ModelSettings) -> tuple[PreparedData, NDArray[np.float32] | None]:
     """The data with scaled features, and their scales; see `anyfm.optim.feature_scales`."""
     scales = feature_scales(data.train, data.n_features)
@@ -705,16 +771,54 @@ def _scaled(data: PreparedData, settings: ModelSettings) -> tuple[PreparedData, 
     return replace(data, train=scaled_rows(data.train, scales), valid=valid), scales
 
 
-def _unscaled(engine: Engine, scales: NDArray[np.float32] | None) -> dict[str, NDArray[Any]]:
-    """The parameters of the engine, for values as they are in the data."""
-    parameters = engine.parameters()
+def _deviations(
+    engine: Engine,
+    data: PreparedData,
+    valid: Rows | None,
+    scales: NDArray[np.float32] | None,
+    parameters: Mapping[str, NDArray[Any]],
+    training: TrainingSettings,
+) -> tuple[dict[str, NDArray[Any]], float | None]:
+    """The standard deviations of the parameters, and the factor of their calibration that they contain, if any.
+
+    Afterwards the engine must be prepared again.
+    """
+    from anyfm.engines.posterior import Posterior
+    from anyfm.training.uncertainty import calibration_factor, parameter_deviations
+
+    if not training.uncertainty:
+        return {}, None
+    field_of = unseen = None
+    if data.encoder is not None:
+        offsets = np.asarray(data.encoder.field_offsets)
+        field_of, unseen = np.repeat(np.arange(data.n_fields, dtype=np.int32), np.diff(offsets)), offsets[:-1]
+    logits = None if valid is None else engine.logits(valid)
+    deviations = parameter_deviations(
+        engine, data.train, field_of=field_of, unseen=unseen, n_threads=training.n_threads
+    )
+    if not deviations or valid is None or logits is None:
+        return _unscaled(engine, deviations, scales), None
+    in_training = _unscaled(engine, parameters, None if scales is None else (1 / scales).astype(np.float32))
+    posterior = Posterior(engine.model, in_training, deviations, n_fields=data.n_fields, n_threads=training.n_threads)
+    factor = calibration_factor(posterior, engine.model.task, logits, valid, seed=training.seed)
+    deviations = {name: array * np.float32(factor) for name, array in deviations.items()}
+    return _unscaled(engine, deviations, scales), factor
+
+
+def _unscaled(
+    engine: Engine, parameters: Mapping[str, NDArray[Any]], scales: NDArray[np.float32] | None
+) -> dict[str, NDArray[Any]]:
+    """Parameters of training, or their deviations, for values as they are in the data."""
+    parameters = dict(parameters)
     if scales is None:
         return parameters
     specs = engine.model.parameter_specs(len(scales), engine.n_fields)
     return {name: unscaled(array, scales) if specs[name].per_feature else array for name, array in parameters.items()}
 
 
-def _training_record(data: PreparedData, valid: Rows | None, training: TrainingSettings) -> dict[str, Any]:
+def _training_record(
+    data: PreparedData, valid: Rows | None, training: TrainingSettings, targets: tuple[float, float] | None
+) -> dict[str, Any]:
     """What the artifact says of its training. No times, paths or threads: equal trainings are equal bytes."""
     y = data.train.y
     record = {
@@ -729,6 +833,8 @@ def _training_record(data: PreparedData, valid: Rows | None, training: TrainingS
         record["held_out"] = data.held_out
     if data.times:
         record["times"] = {column: list(ends) for column, ends in data.times.items()}
+    if targets is not None:
+        record["target_range"] = list(targets)
     labels = {"negative_label": data.negative_label, "positive_label": data.positive_label}
     return record if data.negative_label is None else {**record, **labels}
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeVar
 
 from anyfm.core.errors import SettingError, got, nearest_name, shown
-from anyfm.core.task import MONITORED_METRICS
+from anyfm.core.task import MONITORED_METRICS, TASKS
 
 S = TypeVar("S", bound="Settings")
 
@@ -124,6 +124,23 @@ def anything() -> Rule:
 def mapping() -> Rule:
     """A mapping of names to values."""
     return Rule("a mapping of names to values", lambda value: isinstance(value, Mapping), _no_text, "NAME=VALUE")
+
+
+def class_weights() -> Rule:
+    """The word balanced, or a mapping of class to weight; in text "no=1,yes=5"."""
+
+    def holds(value: Any) -> bool:
+        if isinstance(value, Mapping):
+            return len(value) > 0 and all(_is_real(weight) and weight > 0 for weight in value.values())
+        return isinstance(value, str) and value == "balanced"
+
+    def parse(text: str) -> Any:
+        if text.lower() == "balanced":
+            return "balanced"
+        pairs = (part.rpartition("=") for part in text.split(","))
+        return {name.strip(): float(weight) for name, _, weight in pairs}
+
+    return Rule("balanced, or a weight above 0 for each class, such as no=1,yes=5", holds, parse, "WEIGHTS")
 
 
 def _no_text(text: str) -> Any:
@@ -257,7 +274,7 @@ class DataSettings(Settings):
     group = "Data"
 
     target: str | None = setting(None, optional(text()), "the column to predict; required for tables")
-    task: str = setting("auto", choice("auto", "binary", "regression"), "what is predicted; auto: by the target")
+    task: str = setting("auto", choice("auto", *TASKS), "what is predicted; auto: binary or regression, by the target")
     positive: Any = setting(None, anything(), "the value of a binary target that is the positive class")
     weight: str | None = setting(None, optional(text()), "the column of row weights")
     fields: Mapping[str, Any] | None = setting(
@@ -353,12 +370,30 @@ class TrainingSettings(Settings):
     search: bool = setting(
         True, flag(), "whether to choose settings that are not set among the model's candidates, on validation rows"
     )
+    class_weight: Any = setting(
+        None,
+        optional(class_weights()),
+        "what the weights of rows are multiplied by in training and validation: balanced, in inverse proportion to how "
+        "frequent their class is, or a number by class, such as no=1,yes=5",
+    )
+    clip_predictions: bool = setting(
+        True,
+        flag(),
+        "whether predictions of a regression are clipped to the range of the training targets; logits and explanations "
+        "never are",
+    )
+    uncertainty: bool = setting(
+        True,
+        flag(),
+        "whether to measure the standard deviations of parameters after training, one more pass over the rows: what "
+        "predict --std and samples of logits need",
+    )
     patience: int = setting(10, integer(1), "stop after this many epochs without a better validation metric")
     monitor: str = setting(
         "loss",
         choice("loss", *MONITORED_METRICS, metavar="METRIC"),
-        f"the validation metric that early stopping monitors: {', '.join(MONITORED_METRICS)}; loss: logloss or rmse, "
-        "by the task",
+        f"the validation metric that early stopping monitors: {', '.join(MONITORED_METRICS)}; loss: logloss, "
+        "rmse or poisson_deviance, by the task",
     )
     seed: int = setting(0, integer(0, 2**63 - 1), "seed of initialization, shuffling and the split")
     n_threads: int = setting(0, integer(0, 1024), "number of threads; 0: one per core of this process")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from anyfm.core.rows import Rows
 from anyfm.core.settings import Settings, automatic, choice, flag, integer, optional, real, setting
-from anyfm.core.task import Array, Task, get_task
+from anyfm.core.task import TASKS, Array, Task, get_task
 from anyfm.models.batch import Batch, gather
 from anyfm.models.mlp import MLP
 from anyfm.models.pairs import PairTerms
@@ -40,7 +40,9 @@ class ModelSettings(Settings):
 
     group = "Model"
 
-    task: str = setting("binary", choice("binary", "regression"), "binary (logloss) or regression (squared loss)")
+    task: str = setting(
+        "binary", choice(*TASKS), "binary (logloss), regression (squared loss) or poisson (counts, Poisson deviance)"
+    )
     learning_rate: float = setting(0.3, real(0, above=True), LEARNING_RATE)
     l2_linear: float | None = setting(None, automatic(real(0)), L2_LINEAR)
 

@@ -114,7 +114,7 @@ def _top(logits: Targets, k: int) -> Indices:
 
 
 def _result(items: Items, positions: Indices, logits: Targets, ranks: Indices) -> list[pl.Series]:
-    scores = np.asarray(items.artifact.model.task.predictions(logits), logits.dtype)
+    scores = np.asarray(items.artifact.predictions(logits), logits.dtype)
     return [
         items.named(positions),
         pl.Series("score", scores),

@@ -38,6 +38,7 @@ METRICS: dict[str, tuple[str, str, bool | None]] = {
         False,
     ),
     "calibration_ratio": ("calibration ratio", "mean predicted divided by mean observed; ideally 1", None),
+    "poisson_deviance": ("Poisson deviance", "2 (y ln(y / μ) − (y − μ)) on average; lower is better", False),
     "rmse": ("RMSE", "root mean squared error, in units of the target; lower is better", False),
     "mae": ("MAE", "mean absolute error, in units of the target; lower is better", False),
     "r2": ("R²", "fraction of the target's variance that is explained; higher is better", True),

@@ -77,6 +77,7 @@ def fit(
     """
     settings = settings or TrainingSettings()
     train = _usable_rows(train, engine, "training")
+    targets = target_range(engine.model.task, train, settings)
     valid = None if valid is None else _usable_rows(valid, engine, "validation")
     monitor = _monitor(settings, engine.model.task, valid)
     progress = _begin(engine, train, settings, monitor, resume)
@@ -89,7 +90,7 @@ def fit(
                 epoch = progress.history.n_epochs + 1
                 record = run_epoch(engine, train, epoch, settings.seed, guard, callbacks)
                 if valid is not None:
-                    record |= _validate(engine, valid, epoch, guard)
+                    record |= _validate(engine, valid, epoch, guard, targets)
                 progress = progress.after(record, engine)
                 _end_epoch(engine, progress, callbacks)
         except KeyboardInterrupt:
@@ -134,14 +135,26 @@ def run_epoch(
     return {"epoch": epoch, "train_loss": loss / weight, "seconds": seconds, "rows_per_second": train.n_rows / seconds}
 
 
-def evaluate(engine: Engine, rows: Rows) -> dict[str, float]:
-    """The metrics of the engine's task on rows with targets, by name; see `metrics.evaluate`."""
+def target_range(task: Task, train: Rows, settings: TrainingSettings) -> tuple[float, float] | None:
+    """The smallest and the largest target of the rows of weight above 0; None where predictions are not clipped."""
+    if not settings.clip_predictions or train.y is None or task.logit_range(0.0, 1.0) is None:
+        return None
+    y = train.y if train.weight is None else train.y[train.weight > 0]
+    return float(y.min()), float(y.max())
+
+
+def evaluate(engine: Engine, rows: Rows, targets: tuple[float, float] | None = None) -> dict[str, float]:
+    """The metrics of the engine's task on rows with targets, by name; see `metrics.evaluate`.
+
+    Predictions are clipped to the range `targets`, if it is given.
+    """
     if rows.y is None:
         raise InputError("rows to evaluate on must have targets")
     starts = range(0, rows.n_rows, ROWS_PER_STEP)
     parts = [engine.logits(rows.slice(first, first + ROWS_PER_STEP)) for first in starts]
     logits = np.concatenate(parts) if parts else np.empty(0, np.float32)
-    return evaluate_logits(engine.model.task, rows.y, logits, rows.weight)
+    limits = None if targets is None else engine.model.task.logit_range(*targets)
+    return evaluate_logits(engine.model.task, rows.y, logits if limits is None else logits.clip(*limits), rows.weight)
 
 
 def epoch_order(n_rows: int, seed: int, epoch: int) -> NDArray[np.int64]:
@@ -175,10 +188,12 @@ def _begin(
     return resume.progress
 
 
-def _validate(engine: Engine, valid: Rows, epoch: int, guard: DivergenceGuard) -> Record:
+def _validate(
+    engine: Engine, valid: Rows, epoch: int, guard: DivergenceGuard, targets: tuple[float, float] | None
+) -> Record:
     began = time.perf_counter()
     try:
-        scores = evaluate(engine, valid)
+        scores = evaluate(engine, valid, targets)
     except DivergenceError as error:
         raise guard.error(f"validation after epoch {epoch}: {error}") from error
     seconds = time.perf_counter() - began
