@@ -413,7 +413,7 @@ def _prepare_table(source: Any, data: DataSettings, validation: ValidationSettin
         reports={name: part.report for name, part in parts.items()},
         seconds=clock.seconds,
         warnings=suspect_columns(encoder, encoded, encoded_valid),
-        held_out=_held_out(validation, encoded_valid is not None),
+        held_out="five folds of a cross-validation" if n_folds else _held_out(validation, encoded_valid is not None),
         times=encoder.time_ranges(training),
     )
 
@@ -428,8 +428,8 @@ def _held_out(validation: ValidationSettings, any_rows: bool) -> str:
         group, order = validation.valid_last_by
         return f"the last row of each {group} by {order}"
     if validation.valid_by is not None:
-        return f"the last {validation.valid_fraction:.3g} of the rows by {validation.valid_by}"
-    return f"{validation.valid_fraction:.3g} of the rows at random"
+        return f"the last {validation.fraction:.3g} of the rows by {validation.valid_by}"
+    return f"{validation.fraction:.3g} of the rows at random"
 
 
 def _text_columns(fields: Mapping[str, Any]) -> set[str]:
