@@ -22,6 +22,7 @@ from anyfm.cli.recommend import recommend
 from anyfm.cli.report import report
 from anyfm.cli.score import evaluate, predict
 from anyfm.cli.train import train
+from anyfm.cli.tune import tune
 from anyfm.core.stdout import check_standard_streams
 
 app = typer.Typer(
@@ -58,7 +59,7 @@ def _start(
         typer.echo(context.get_help())
 
 
-for command in (train, evaluate, predict, recommend, explain, report, inspect, models, generate, convert, demo):
+for command in (train, tune, evaluate, predict, recommend, explain, report, inspect, models, generate, convert, demo):
     app.command(cls=Command)(command)
 
 

@@ -20,6 +20,7 @@ from anyfm.core.errors import DivergenceError
 from anyfm.core.rows import Rows
 from anyfm.core.settings import TrainingSettings
 from anyfm.engines.base import Engine
+from anyfm.training.callbacks import Callback
 from anyfm.training.divergence import DivergenceGuard
 from anyfm.training.loop import run_epoch
 
@@ -75,6 +76,8 @@ def search(
     train: Rows,
     valid: Rows,
     settings: TrainingSettings,
+    *,
+    callbacks: Sequence[Callback] = (),
 ) -> list[Trial]:
     """Race the candidates and the defaults; exactly one trial is chosen. Deterministic for any number of threads.
 
@@ -87,9 +90,11 @@ def search(
     train, valid : Rows
         With y.
     settings : TrainingSettings
+    callbacks : sequence of Callback
+        Of which `on_step_end` is called.
     """
     rounds = next(epochs for n_rows, epochs in ROUNDS if n_rows is None or train.n_rows <= n_rows)
-    runners = [_Runner(make, dict(candidate), train, valid, settings) for candidate in ({}, *candidates)]
+    runners = [_Runner(make, dict(candidate), train, valid, settings, callbacks) for candidate in ({}, *candidates)]
     racing = runners
     for n_epochs in rounds:
         for runner in racing:
@@ -117,7 +122,9 @@ class _Runner:
         train: Rows,
         valid: Rows,
         settings: TrainingSettings,
+        callbacks: Sequence[Callback],
     ) -> None:
+        self._callbacks = callbacks
         self.settings = candidate
         self.loss = np.inf
         self.losses: NDArray[np.float64] | None = None  # of each validation row, at the best epoch
@@ -133,7 +140,7 @@ class _Runner:
         try:
             while not self._stopped and self._n_epochs < min(n_epochs, self._training.epochs):
                 self._n_epochs += 1
-                run_epoch(self._engine, self._train, self._n_epochs, self._training.seed, self._guard, ())
+                run_epoch(self._engine, self._train, self._n_epochs, self._training.seed, self._guard, self._callbacks)
                 self._validate()
                 self._stopped = self._n_epochs - self._best_epoch >= self._training.patience
         except DivergenceError:
