@@ -17,10 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anyfm.artifact import Artifact
-from anyfm.core.errors import InputError, SettingError, got, located
+from anyfm.core.errors import DivergenceError, InputError, SettingError, got, located
 from anyfm.core.rows import Rows
 from anyfm.core.settings import (
+    AUTO,
     NOT_RECORDED,
+    BudgetSettings,
     DataSettings,
     Settings,
     TrainingSettings,
@@ -58,6 +60,7 @@ _TABLE_ONLY = (
     "missing",
 )  # fmt: skip
 _MAX_NORMALIZED = 100.0
+DEFAULT_BUDGET = 300.0
 _TIMES = ("seconds", "rows_per_second", "valid_seconds")
 
 
@@ -181,7 +184,9 @@ def train(
     target : str, optional
         The column to predict.
     model : str
-        One of `anyfm.models.MODELS`.
+        One of `anyfm.models.MODELS`, or "auto": all of them are trained in turn, within `budget` (by default "5m"), and
+        the best on the validation rows is returned. ``artifact.training["models"]`` lists what they reached. Settings
+        that a model does not have are not used for it.
     preset : str, optional
         One of the model's presets, such as "libffm" of the model "ffm".
     on_data : callable, optional
@@ -216,11 +221,17 @@ def train(
     given = settings if target is None else {**settings, "target": target}
     if given.get("valid") is not None and "valid_fraction" in given:
         raise SettingError("validation rows come from valid or from valid_fraction, but both are given")
-    own, data, validation, training = _parse(
-        model, preset, given, DataSettings, ValidationSettings, TrainingSettings, also=_KEYWORDS
-    )
-    _check_fields(model, text_format_of(source, data.format))
-    check_engine(MODELS[model](own), engine=training.engine, device=training.device)
+    if model == AUTO and (preset is not None or checkpoint is not None):
+        raise SettingError(got("model='auto' takes no preset and no checkpoint", preset=preset, checkpoint=checkpoint))
+    candidates = _candidates(given, text_format_of(source, given.get("format", "auto"))) if model == AUTO else [model]
+    kinds = (DataSettings, ValidationSettings, TrainingSettings, BudgetSettings)
+    parsed = {name: _parse(name, preset, _known(given, name, model), *kinds, also=_KEYWORDS) for name in candidates}
+    _, data, validation, training, budget = parsed[candidates[0]]
+    if budget.budget is not None and model != AUTO:
+        raise SettingError(got("budget is for model='auto' and for tuning", model=model, budget=budget.budget))
+    for name, (own, *_) in parsed.items():
+        _check_fields(name, text_format_of(source, data.format))
+        check_engine(MODELS[name](own), engine=training.engine, device=training.device)
     if training.monitor != "loss" and validation.valid is None:
         if validation.fraction == 0:
             raise SettingError(got("monitor needs validation rows", monitor=training.monitor, valid_fraction=0))
@@ -228,6 +239,10 @@ def train(
     prepared = prepare(source, data, validation, seed=training.seed)
     if on_data is not None:
         on_data(prepared)
+    settings_of = {name: own for name, (own, *_) in parsed.items()}
+    if model == AUTO:
+        return _fit_best(prepared, settings_of, training, callbacks, budget.budget or DEFAULT_BUDGET, began=began)
+    own = settings_of[model]
     return _fit(prepared, model, own, training, callbacks, checkpoint=checkpoint, resume=resume, began=began)
 
 
@@ -617,7 +632,7 @@ def _fit(
     data, class_weight = _class_weighted(data, training.class_weight)
     data, scales = _scaled(data, settings)
     searching = time.perf_counter()
-    trials, valid, cross_validated = _search(make, model, settings, data, training, resumed)
+    trials, valid, cross_validated = _search(make, model, settings, data, training, resumed, callbacks)
     searching = time.perf_counter() - searching
     record = [trial.to_dict() for trial in trials]
     chosen = next((trial for trial in trials if trial.chosen), None)
@@ -664,6 +679,85 @@ def _fit(
     return Model(artifact, n_threads=training.n_threads, history=history, seconds=seconds)
 
 
+def _candidates(given: Mapping[str, Any], format: str | None) -> list[str]:
+    """The models that can be trained on the format, simplest first; SettingError for a setting that none has."""
+    names = [name for name in MODELS if not (MODELS[name].needs_fields and format == "libsvm")]
+    kinds: list[type[Settings]] = [DataSettings, ValidationSettings, TrainingSettings, BudgetSettings]
+    known = {name for kind in [*kinds, *(MODELS[name].settings_type for name in names)] for name in kind.names()}
+    for name in given:
+        if name not in known:
+            raise SettingError(unknown_name(name, {*known, *_KEYWORDS}, what="setting"))
+    return names
+
+
+def _known(given: Mapping[str, Any], name: str, model: str) -> Mapping[str, Any]:
+    """The settings for one model: where all are trained, without those that only others have."""
+    if model != AUTO:
+        return given
+    others = {setting for kind in MODELS.values() for setting in kind.settings_type.names()}
+    others -= {*MODELS[name].settings_type.names(), *DataSettings.names()}
+    return {setting: value for setting, value in given.items() if setting not in others}
+
+
+def _fit_best(
+    data: PreparedData,
+    settings: Mapping[str, ModelSettings],
+    training: TrainingSettings,
+    callbacks: Sequence[Callback],
+    budget: float,
+    *,
+    began: float,
+) -> Model:
+    """The best of several models on the validation rows, which it shares with the choice of epochs and settings.
+
+    The first is trained to its end. When the budget, in seconds, is over, the one in training is given up.
+    """
+    from anyfm.engines.memory import MemoryLimitError
+    from anyfm.metrics import METRICS
+    from anyfm.training.callbacks import Deadline, OutOfTimeError
+
+    if data.valid is None:
+        raise SettingError(got("model='auto' needs validation rows", valid_fraction=0))
+    valid = _class_weighted(data, training.class_weight)[0].valid
+    assert valid is not None
+    metric = data.task.loss_metric if training.monitor == "loss" else training.monitor
+    sign = -1.0 if METRICS[metric].greater_is_better else 1.0
+    deadline = Deadline(time.monotonic() + budget)
+    best: Model | None = None
+    least, chosen = np.inf, {}
+    records: list[dict[str, Any]] = []
+    for name, own in settings.items():
+        record: dict[str, Any] = {"model": name, "metric": metric, "value": None, "n_epochs": 0, "outcome": "trained"}
+        records.append(record)
+        if best is not None and deadline.is_over:
+            record["outcome"] = "not tried: out of time"
+            continue
+        limit = [] if best is None else [deadline]
+        try:
+            found = _fit(data, name, own, training, [*callbacks, *limit], checkpoint=None, resume=False, began=began)
+        except OutOfTimeError:
+            record["outcome"] = "given up: out of time"
+            continue
+        except DivergenceError:
+            record["outcome"] = "diverged"
+            continue
+        except MemoryLimitError:
+            record["outcome"] = "does not fit the memory"
+            continue
+        value = found.evaluate(valid)[metric]
+        record |= {"value": value, "n_epochs": found.history.n_epochs}
+        if best is None or sign * value < sign * least:
+            best, least, chosen = found, value, record
+        if found.history.stop_reason == "interrupted":
+            break
+    if best is None:
+        raise DivergenceError("every model diverged or did not fit the memory: lower learning_rate or raise min_count")
+    chosen["outcome"] = "chosen"
+    artifact = replace(best.artifact, training={**best.artifact.training, "models": records})
+    seconds = {**best.seconds, "total": time.perf_counter() - began}
+    return Model(artifact, n_threads=training.n_threads, history=best.history, seconds=seconds)
+
+
 def _search(
     make: Callable[[Mapping[str, Any]], Engine],
     model: str,
@@ -671,6 +765,7 @@ def _search(
     data: PreparedData,
     training: TrainingSettings,
     resumed: Checkpoint | None,
+    callbacks: Sequence[Callback],
 ) -> tuple[list[Trial], Rows | None, dict[str, float]]:
     """Choose settings on validation rows: the trials, the validation rows for epochs and metrics, and the metrics of a
     cross-validation, which also chooses the number of epochs.
@@ -678,6 +773,7 @@ def _search(
     Where there are many validation rows, those that settings are chosen on are other ones. A setting that is not at its
     default is not searched. Resumed training takes what was chosen before.
     """
+    from anyfm.training.callbacks import Deadline
     from anyfm.training.search import SPLIT_ROWS, Trial, search
 
     kind, valid = MODELS[model], data.valid
@@ -686,11 +782,12 @@ def _search(
     candidates = [each for each in kind(settings).candidates(data.n_fields) if not fixed & set(each)]
     if not training.search:
         candidates = []
+    limits = [each for each in callbacks if isinstance(each, Deadline)]
     if data.n_folds:
         y = data.train.y if data.task.is_classification else None
         split = split_folds(data.train.n_rows, data.n_folds, seed=training.seed, stratify=y)
         folds = [(data.train.take(rest), data.train.take(held)) for rest, held in split]
-        trials, logits = search(make, candidates, folds, training)
+        trials, logits = search(make, candidates, folds, training, callbacks=limits)
         held_out = data.train.take(np.concatenate([held for _, held in split]))
         assert held_out.y is not None
         return trials, None, evaluate(data.task, held_out.y, logits, held_out.weight)
@@ -702,7 +799,7 @@ def _search(
         choosing, valid = valid.take(half), valid.take(rest)
     if resumed is not None:
         return [Trial.from_dict(trial) for trial in resumed.trials], valid, {}
-    return search(make, candidates, [(data.train, choosing)], training)[0], valid, {}
+    return search(make, candidates, [(data.train, choosing)], training, callbacks=limits)[0], valid, {}
 
 
 def _class_weighted(data: PreparedData, class_weight: Any) -> tuple[PreparedData, dict[str, float] | None]:

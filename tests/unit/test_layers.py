@@ -52,7 +52,7 @@ VIOLATIONS = {
     "core/rows.py": "def f():\n    from anyfm.models import fm",
     "core/task.py": "import anyfm.core.errors",
     "core/errors.py": "from anyfm.core import task",
-    "training/loop.py": "import pickle, typer, fastapi, onnx\nimport plotly.graph_objects as go",
+    "training/loop.py": "import optuna, pickle, typer, fastapi, onnx\nimport plotly.graph_objects as go",
     "helpers.py": "",
 }
 

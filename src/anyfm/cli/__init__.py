@@ -25,6 +25,7 @@ from anyfm.cli.report import report
 from anyfm.cli.score import evaluate, predict
 from anyfm.cli.serve import serve
 from anyfm.cli.train import train
+from anyfm.cli.tune import tune
 from anyfm.core.stdout import check_standard_streams
 
 app = typer.Typer(
@@ -62,7 +63,7 @@ def _start(
 
 
 COMMANDS = (
-    *(train, evaluate, predict, recommend, serve, export),
+    *(train, tune, evaluate, predict, recommend, serve, export),
     *(explain, report, card, inspect, models, generate, convert, demo),
 )
 for command in COMMANDS:

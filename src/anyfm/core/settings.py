@@ -63,6 +63,18 @@ def choice(*options: str, metavar: str | None = None) -> Rule:
     return Rule("one of " + ", ".join(options), lambda value: value in options, str, metavar or "|".join(options))
 
 
+_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def duration() -> Rule:
+    """A time in seconds, above 0; in text with a unit: "90s", "5m", "2h"."""
+
+    def parse(text: str) -> float:
+        return float(text[:-1]) * _SECONDS[text[-1].lower()] if text[-1:].lower() in _SECONDS else float(text)
+
+    return Rule("a time such as 90s, 5m or 2h", lambda value: _is_real(value) and value > 0, parse, "TIME")
+
+
 def device_name() -> Rule:
     """A device as torch names them: letters, and perhaps a colon and a number."""
 
@@ -172,9 +184,25 @@ def fraction() -> Rule:
     return Rule("a number of at least 0 and below 1", lambda value: _is_real(value) and 0 <= value < 1, float, "NUMBER")
 
 
-def setting(default: Any, rule: Rule, help: str) -> Any:
-    """A dataclass field with its rule and one line of help."""
-    return field(default=default, metadata={"rule": rule, "help": help})
+@dataclass(frozen=True)
+class Range:
+    """The numbers that tuning searches, on a logarithmic scale or evenly."""
+
+    low: float
+    high: float
+    log: bool = True
+
+
+@dataclass(frozen=True)
+class Options:
+    """The values that tuning searches, as text."""
+
+    texts: tuple[str, ...]
+
+
+def setting(default: Any, rule: Rule, help: str, *, tune: Range | Options | None = None) -> Any:
+    """A dataclass field with its rule, one line of help, and what tuning searches (None: nothing)."""
+    return field(default=default, metadata={"rule": rule, "help": help, "tune": tune})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -259,6 +287,13 @@ def _parsed(name: str, value: Any, rule: Rule) -> Any:
         raise SettingError(f"{name} must be {rule.text}, got {name}={shown(value)}") from None
 
 
+def setting_text(value: Any, rule: Rule) -> str:
+    """A value as the rule reads it from text."""
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return rule.none if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
 def unknown_name(name: str, known: Iterable[str], *, what: str) -> str:
     """Word that a name is not among the known ones, and suggest the nearest."""
     names = sorted(known)
@@ -307,6 +342,17 @@ class DataSettings(Settings):
 
 _MIN_CROSS_VALIDATED, CROSS_VALIDATED, N_FOLDS = 20, 2000, 5
 """Tables of so many rows are cross-validated: a tenth of them would choose by chance."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BudgetSettings(Settings):
+    """How long the search for a model or for its settings may take."""
+
+    group = "Training"
+
+    budget: float | None = setting(
+        None, automatic(duration()), "time for model=auto or for tuning, such as 90s, 5m or 2h; auto: 5m"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -405,5 +451,7 @@ class TrainingSettings(Settings):
     device: str = setting("cpu", device_name(), "the device torch trains on: cpu, cuda, cuda:1")
 
 
+AUTO = "auto"
+"""The name that stands for the best of all models."""
 NOT_RECORDED = ("n_threads", "engine", "device")
 """Training settings that an artifact does not record: they do not change what is computed."""

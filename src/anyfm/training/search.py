@@ -22,6 +22,7 @@ from anyfm.core.errors import DivergenceError
 from anyfm.core.rows import Rows
 from anyfm.core.settings import TrainingSettings
 from anyfm.engines.base import Engine
+from anyfm.training.callbacks import Callback
 from anyfm.training.divergence import DivergenceGuard
 from anyfm.training.loop import run_epoch
 
@@ -81,6 +82,8 @@ def search(
     candidates: Sequence[Mapping[str, Any]],
     folds: Sequence[Fold],
     settings: TrainingSettings,
+    *,
+    callbacks: Sequence[Callback] = (),
 ) -> tuple[list[Trial], NDArray[np.float32]]:
     """Race the candidates and the defaults; exactly one trial is chosen. Deterministic for any number of threads.
 
@@ -94,6 +97,8 @@ def search(
         Training and validation rows, with y: one pair, or the folds of a cross-validation. The chosen candidate is then
         trained to the end in every fold.
     settings : TrainingSettings
+    callbacks : sequence of Callback
+        Of which `on_step_end` is called.
 
     Returns
     -------
@@ -103,7 +108,7 @@ def search(
     """
     n_rows = folds[0][0].n_rows
     rounds = next(epochs for most_rows, epochs in ROUNDS if most_rows is None or n_rows <= most_rows)
-    runners = [_Runner(make, dict(candidate), folds, settings) for candidate in ({}, *candidates)]
+    runners = [_Runner(make, dict(candidate), folds, settings, callbacks) for candidate in ({}, *candidates)]
     racing = runners
     for n_epochs in rounds if candidates else ():
         for runner in racing:
@@ -132,7 +137,9 @@ class _Runner:
         candidate: dict[str, Any],
         folds: Sequence[Fold],
         settings: TrainingSettings,
+        callbacks: Sequence[Callback],
     ) -> None:
+        self._callbacks = callbacks
         self.settings = candidate
         self.loss = np.inf
         self.losses: NDArray[np.float64] | None = None  # of each validation row, in the best epoch
@@ -154,7 +161,7 @@ class _Runner:
             while not self._stopped and self._n_epochs < min(n_epochs, self._training.epochs):
                 self._n_epochs += 1
                 for engine, train, _, guard in self._folds:
-                    run_epoch(engine, train, self._n_epochs, self._training.seed, guard, ())
+                    run_epoch(engine, train, self._n_epochs, self._training.seed, guard, self._callbacks)
                 self._validate()
                 self._stopped = self._n_epochs - self._best_epoch >= self._training.patience
         except DivergenceError:

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anyfm.core.errors import SettingError
 from anyfm.core.rows import Floats, Rows
 from anyfm.core.task import Task
 from anyfm.engines.base import Engine, GradientEngine
+from anyfm.engines.memory import MemoryLimitError
 from anyfm.engines.posterior import Posterior
 
 N_ROWS, N_DRAWS = 4000, 32
@@ -42,7 +42,7 @@ def parameter_deviations(
         try:
             sizes = {"n_features": engine.n_features, "n_fields": engine.n_fields, "n_threads": n_threads}
             native = NativeEngine(engine.model, **sizes)
-        except SettingError as error:  # its tables do not fit the memory
+        except MemoryLimitError as error:
             logger.warning("standard deviations are left out: %s", error)
             return {}
         native.adopt(engine, train)
