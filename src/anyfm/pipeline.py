@@ -708,7 +708,7 @@ def _fit_best(
     *,
     began: float,
 ) -> Model:
-    """The best of several models on the validation rows, which it shares with the choice of epochs and settings.
+    """The best of several models on the validation rows, or by cross-validation, as for epochs and settings.
 
     The first is trained to its end. When the budget, in seconds, is over, the one in training is given up.
     """
@@ -716,10 +716,9 @@ def _fit_best(
     from anyfm.metrics import METRICS
     from anyfm.training.callbacks import Deadline, OutOfTimeError
 
-    if data.valid is None:
+    if data.valid is None and not data.n_folds:
         raise SettingError(got("model='auto' needs validation rows", valid_fraction=0))
     valid = _class_weighted(data, training.class_weight)[0].valid
-    assert valid is not None
     metric = data.task.loss_metric if training.monitor == "loss" else training.monitor
     sign = -1.0 if METRICS[metric].greater_is_better else 1.0
     deadline = Deadline(time.monotonic() + budget)
@@ -744,7 +743,7 @@ def _fit_best(
         except MemoryLimitError:
             record["outcome"] = "does not fit the memory"
             continue
-        value = found.evaluate(valid)[metric]
+        value = (found.metrics if valid is None else found.evaluate(valid))[metric]
         record |= {"value": value, "n_epochs": found.history.n_epochs}
         if best is None or sign * value < sign * least:
             best, least, chosen = found, value, record

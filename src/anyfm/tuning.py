@@ -10,7 +10,7 @@ import json
 import time
 import zlib
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -160,6 +160,8 @@ def tune(
     if not space:
         raise SettingError(got("tuning needs a setting to search, and all are given", model=model))
     check_can_save(out)
+    if validation.valid is None:  # few rows too: a cross-validation cannot be pruned by epoch
+        validation = replace(validation, valid_fraction=validation.fraction)
     prepared = prepare(source, data, validation, seed=training.seed)
     if prepared.valid is None:
         raise SettingError(got("tuning needs validation rows", valid_fraction=0))

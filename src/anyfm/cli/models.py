@@ -47,7 +47,12 @@ def models(
                 }
                 for key, model in chosen.items()
             },
-            "settings": {kind.group: _described(kind) for kind in GENERAL},
+            "settings": {
+                group: {
+                    name: each for kind in GENERAL if kind.group == group for name, each in _described(kind).items()
+                }
+                for group in dict.fromkeys(kind.group for kind in GENERAL)
+            },
         }
     )
 
