@@ -90,8 +90,9 @@ class Artifact:
             raise ArtifactError(got(rule, parameters=sorted(self.parameters)))
         for name, spec in specs.items():
             array = self.parameters[name]
-            if array.shape != spec.shape or array.dtype != np.float32:
-                rule = f"the parameter {name} must be float32 of shape {spec.shape}"
+            dtype = np.dtype("f8" if name == "bias" and not self.model.task.is_classification else "f4")
+            if array.shape != spec.shape or array.dtype != dtype:
+                rule = f"the parameter {name} must be {dtype.name} of shape {spec.shape}"
                 raise ArtifactError(got(rule, shape=array.shape, dtype=array.dtype.name))
             if not np.isfinite(array).all():
                 raise ArtifactError(f"the parameter {name} holds a value that is not a finite number")
@@ -207,12 +208,12 @@ def load_artifact(path: str | Path) -> Artifact:
     directory = Path(path)
     began = time.monotonic()
     while True:
-        before = _identity(directory)
+        before = identity(directory)
         try:
             return _load(directory)
         except ArtifactError:
             patience = 0.0
-            if _identity(directory) != before:
+            if identity(directory) != before:
                 patience = _RELOAD_SECONDS
             elif is_being_replaced(directory, MODEL_FILE):  # or a saving process was killed
                 patience = _SAVING_SECONDS
@@ -319,13 +320,14 @@ def _fingerprint(content: bytes) -> dict[str, Any]:
 # --- reading ------------------------------------------------------------------------------------------------------
 
 
-def _identity(directory: Path) -> object:
-    """What changes when the model is replaced: which directory and which model.json there are."""
+def identity(directory: Path) -> object:
+    """What changes when the model in `directory` is replaced: which directory and which files there are."""
     found: list[tuple[int, ...] | None] = []
-    for path in (directory, directory / MODEL_FILE):
+    for path in (directory, *(directory / name for name in _FILES)):
         try:
             state = path.stat()
-            found.append((state.st_dev, state.st_ino, *((state.st_mtime_ns,) if path != directory else ())))
+            of_file = (state.st_mtime_ns, state.st_size) if path != directory else ()
+            found.append((state.st_dev, state.st_ino, *of_file))
         except (OSError, ValueError):
             found.append(None)
     return found

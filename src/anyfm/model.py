@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from anyfm.artifact import Artifact, load_artifact, save_artifact
 from anyfm.core.errors import InputError, MissingDependencyError, SettingError, got, located, nearest_name
-from anyfm.core.rows import Floats, Ids, Rows
+from anyfm.core.rows import Floats, Ids, Rows, Targets
 from anyfm.core.task import Task
 from anyfm.engines.posterior import Posterior
 from anyfm.engines.scorer import Scorer, make_scorer
@@ -139,7 +139,7 @@ class Model:
         encoder = self.artifact.require_encoder()
         if _is_row(x):
             x = [x]
-        if isinstance(x, (list, tuple)) and x and all(isinstance(row, Mapping) for row in x):
+        if isinstance(x, (list, tuple)) and _is_rows(x):
             x = columns_of(x, encoder.columns)
         return read_table(x, text_columns=encoder.text_columns, **options)
 
@@ -212,10 +212,20 @@ class Model:
 
     def rows(self, x: Any, *, labelled: bool = False) -> Rows:
         """`x` as encoded rows, whatever it is; `labelled` as for `encode` and `read_text`."""
+        if not labelled and _is_rows(x):
+            return self._rows_of_mappings([x] if isinstance(x, Mapping) else x)
         found = self._given(x, labelled=labelled)
         return (
             found if isinstance(found, Rows) else self.artifact.require_encoder().encode(found, labelled=labelled).rows
         )
+
+    def _rows_of_mappings(self, rows: Sequence[Mapping[str, Any]]) -> Rows:
+        encoder = self.artifact.require_encoder()
+        try:
+            return encoder.encode_rows(rows).rows
+        except KeyError:
+            columns_of(rows, encoder.columns)  # names the nearest key, if a key is missing
+            raise
 
     def _given(self, x: Any, *, labelled: bool) -> Rows | Frame:
         """Rows as they are, text files as rows, and everything else as a table."""
@@ -228,13 +238,13 @@ class Model:
     # --- predictions
 
     @overload
-    def predict(self, x: Any, *, return_std: Literal[False] = False) -> Floats: ...
+    def predict(self, x: Any, *, return_std: Literal[False] = False) -> Targets: ...
 
     @overload
-    def predict(self, x: Any, *, return_std: Literal[True]) -> tuple[Floats, Floats]: ...
+    def predict(self, x: Any, *, return_std: Literal[True]) -> tuple[Targets, Floats]: ...
 
-    def predict(self, x: Any, *, return_std: bool = False) -> Floats | tuple[Floats, Floats]:
-        """The probability of the positive class, or the predicted number, of every row; float32 of shape (n_rows,).
+    def predict(self, x: Any, *, return_std: bool = False) -> Targets | tuple[Targets, Floats]:
+        """The probability of the positive class as float32, or the predicted number as float64; shape (n_rows,).
 
         A number is clipped to the range of the training targets, unless the model was trained with
         ``clip_predictions=False``.
@@ -255,7 +265,8 @@ class Model:
         if return_std:
             rows = self.rows(x)
             return self.predict(rows), self._posterior.std(rows).astype(np.float32)
-        return self.artifact.predictions(self.logits(x)).astype(np.float32)
+        predictions = self.artifact.predictions(self.logits(x))
+        return np.asarray(predictions, np.float32) if self._is_classification else predictions
 
     def sample(self, x: Any, n: int, *, seed: int) -> Floats:
         """Draw logits from the posterior of the parameters, as Thompson sampling needs them; float32 (n, n_rows).
@@ -294,11 +305,12 @@ class Model:
         logits = self.logits(x)
         return np.column_stack([self.task.predictions(-logits), self.task.predictions(logits)]).astype(np.float32)
 
-    def logits(self, x: Any) -> Floats:
-        """The logit of every row, float32 of shape (n_rows,); for regression, the prediction before it is clipped."""
+    def logits(self, x: Any) -> Targets:
+        """The logit of every row, shape (n_rows,): float32, for numbers float64. For regression it is the prediction
+        before it is clipped."""
         return self._scorer.logits(self.rows(x))
 
-    def decision_function(self, x: Any) -> Floats:
+    def decision_function(self, x: Any) -> Targets:
         """`logits` under the name that scikit-learn has for it."""
         return self.logits(x)
 
@@ -318,28 +330,32 @@ class Model:
             raise
         return self._response(self._scorer.logit(*entries))
 
-    def predict_ids(self, ids: Ids, values: Floats | None = None, fields: NDArray[np.int32] | None = None) -> float:
+    def predict_ids(self, ids: ArrayLike, values: ArrayLike | None = None, fields: ArrayLike | None = None) -> float:
         """`predict` of one row that is encoded already.
 
         Parameters
         ----------
-        ids : int32 array of shape (n_slots,)
-        values : float32 array of shape (n_slots,), optional
-        fields : int32 array of shape (n_slots,), optional
+        ids : whole numbers of shape (n_slots,)
+        values : float array of shape (n_slots,), optional
+        fields : whole numbers of shape (n_slots,), optional
             The field of each slot, for models that use it; absent: slot s holds a feature of field s.
 
         Raises
         ------
         InputError
-            An id or field lies outside the model's, or the arrays differ in length.
+            An id or field is no whole number or lies outside the model's, or the arrays differ in length.
         """
         known = self.artifact.feature_ids
         if known is not None:
-            numbers = np.searchsorted(known, np.asarray(ids).astype(np.uint64))
-            if (numbers == len(known)).any() or (known[numbers] != np.asarray(ids).astype(np.uint64)).any():
-                raise InputError(got("ids must be those of the training file", ids=[int(i) for i in ids]))
-            ids = numbers.astype(np.int32)
-        return self._response(self._scorer.logit(ids, values, fields))
+            given = np.asarray(ids)
+            codes = given.astype(np.uint64) if _is_whole(given) and not (given < 0).any() else np.zeros(0, np.uint64)
+            ids = np.searchsorted(known, codes)
+            if codes.size != given.size or (ids == len(known)).any() or (known[ids] != codes).any():
+                raise InputError(got("ids must be those of the training file", ids=given))
+        entries = _whole("ids", ids, self.artifact.n_features)
+        fields = None if fields is None else _whole("fields", fields, self.artifact.n_fields)
+        values = None if values is None else np.ascontiguousarray(values, np.float32)
+        return self._response(self._scorer.logit(entries, values, fields))
 
     @cached_property
     def _scorer(self) -> Scorer:
@@ -391,7 +407,9 @@ class Model:
 
         return Items(self.artifact, self.read(table), key=key)
 
-    def recommend(self, context: Mapping[str, Any], items: Items, k: int = 10, *, exclude: Any = None) -> Frame:
+    def recommend(
+        self, context: Mapping[str, Any], items: Items, k: int = 10, *, exclude: Any = None, only: Any = None
+    ) -> Frame:
         """The k items of the highest scores for one context.
 
         Exactly what sorting all logits gives, items of equal logits in the order of their table. Where the logit is a
@@ -408,6 +426,8 @@ class Model:
             At most this number of items.
         exclude : collection of keys, optional
             Items to leave out, such as those already seen.
+        only : collection of keys, optional
+            Choose among these items alone. Keys of no item are passed over, here and in `exclude`.
 
         Returns
         -------
@@ -416,7 +436,7 @@ class Model:
         """
         from anyfm.ranking.recommend import recommend
 
-        return recommend(self._scorer, context, self._own_items(items), k, exclude=exclude)
+        return recommend(self._scorer, context, self._own_items(items), k, exclude=exclude, only=only)
 
     def rank(self, context: Mapping[str, Any], candidates: Items | Any, *, key: str | None = None) -> Frame:
         """All candidates by falling score for one context, as `recommend` gives the first of them.
@@ -671,6 +691,20 @@ def load(path: str | Path, *, n_threads: int = 0) -> Model:
     return Model(load_artifact(path), n_threads=n_threads)
 
 
+def _is_whole(numbers: NDArray[Any]) -> bool:
+    return numbers.dtype.kind in "iu" and numbers.ndim == 1
+
+
+def _whole(name: str, given: ArrayLike, n: int) -> Ids:
+    """Numbers of 0 … n − 1 as an array that the kernels take, which check int32 themselves."""
+    numbers = np.asarray(given)
+    if numbers.size == 0:
+        numbers = np.zeros(0, np.int32)
+    if not _is_whole(numbers) or (numbers.dtype != np.int32 and ((numbers < 0) | (numbers >= n)).any()):
+        raise InputError(got(f"{name} must be whole numbers of 0 … {n - 1}, one for each slot", **{name: given}))
+    return np.ascontiguousarray(numbers, np.int32)
+
+
 def text_format_of(source: Any, format: str = "auto") -> str | None:
     """ "libsvm" or "libffm" if `source` is text files of that format, by `format` or by suffix; None for a table."""
     from anyfm.data.text.reader import FORMATS, text_format
@@ -691,6 +725,11 @@ def _first_path(source: Any) -> str | os.PathLike[str] | None:
 def _is_row(x: Any) -> bool:
     """Whether `x` is one row, a mapping with a value that is no column."""
     return isinstance(x, Mapping) and any(isinstance(v, (str, bytes)) or not hasattr(v, "__len__") for v in x.values())
+
+
+def _is_rows(x: Any) -> bool:
+    """Whether `x` is one row, or a list of rows, as mappings."""
+    return _is_row(x) or (isinstance(x, (list, tuple)) and bool(x) and all(isinstance(row, Mapping) for row in x))
 
 
 def columns_of(rows: Sequence[Mapping[str, Any]], needed: Sequence[str]) -> dict[str, list[Any]]:

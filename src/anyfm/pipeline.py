@@ -32,13 +32,14 @@ from anyfm.core.settings import (
 )
 from anyfm.core.task import Task, get_task
 from anyfm.data.text.reader import FORMATS as TEXT_FORMATS
-from anyfm.data.text.reader import TextRows, read_text
+from anyfm.data.text.reader import TextRows, check_digits, read_text
+from anyfm.metrics import evaluate
 from anyfm.model import Model, text_format_of
 from anyfm.models import MODELS, ModelSettings
 from anyfm.models.base import NormalizeSettings
 from anyfm.optim.feature_scales import feature_scales, scaled_rows, unscaled
 from anyfm.training import loop
-from anyfm.training.split import split_by, split_fraction, split_last_of_groups
+from anyfm.training.split import split_by, split_folds, split_fraction, split_last_of_groups
 
 _log = logging.getLogger(__name__)
 
@@ -110,6 +111,8 @@ class PreparedData:
         Of text files: what the labels are.
     feature_ids : uint64 array of shape (n_features,), optional
         Of text files whose ids were numbered: the ids in the file.
+    n_folds : int
+        In how many folds the training rows are cross-validated, which chooses settings and epochs; 0: in none.
     reports : dict of str to EncodingReport or TextReport
         What was unseen and missing in "train" and "valid".
     seconds : dict of str to float
@@ -118,6 +121,10 @@ class PreparedData:
         The negative and the positive class, where they are neither those of the encoder nor labels.
     warnings : tuple of str
         Columns that may not be what they seem; see `anyfm.data.suspects`.
+    held_out : str
+        Which rows are those of validation, in words.
+    times : dict of str to (str, str)
+        The first and the last moment of the training rows in each column of dates and times.
     """
 
     train: Rows
@@ -131,10 +138,13 @@ class PreparedData:
     positive_label: float | None = None
     label_reason: str = ""
     feature_ids: NDArray[np.uint64] | None = None
+    n_folds: int = 0
     reports: dict[str, EncodingReport | TextReport] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     classes: tuple[Any, Any] | None = None
     warnings: tuple[str, ...] = ()
+    held_out: str = ""
+    times: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     @property
     def class_names(self) -> tuple[Any, Any]:
@@ -222,8 +232,7 @@ def train(
     for name, (own, *_) in parsed.items():
         _check_fields(name, text_format_of(source, data.format))
         check_engine(MODELS[name](own), engine=training.engine, device=training.device)
-    if training.monitor != "loss" and validation.valid is None and validation.valid_fraction == 0:
-        raise SettingError(got("monitor needs validation rows", monitor=training.monitor, valid_fraction=0))
+    validation = for_monitor(validation, training)
     prepared = prepare(source, data, validation, seed=training.seed)
     if on_data is not None:
         on_data(prepared)
@@ -370,7 +379,8 @@ def _prepare_table(source: Any, data: DataSettings, validation: ValidationSettin
     clock = _Clock()
     frame = read_table(source, **options)
     training, held_out = frame, None
-    if validation.valid is None and (validation.valid_fraction > 0 or validation.valid_last_by is not None):
+    n_folds = validation.n_folds(len(frame))
+    if validation.valid is None and n_folds == 0 and (validation.fraction > 0 or validation.valid_last_by is not None):
         training, held_out = _split(frame, data.target, validation, seed=seed)
     clock.add("read")
     schema = infer_schema(
@@ -411,10 +421,27 @@ def _prepare_table(source: Any, data: DataSettings, validation: ValidationSettin
         task=get_task(encoder.schema.target.task),
         format="table",
         encoder=encoder,
+        n_folds=n_folds,
         reports={name: part.report for name, part in parts.items()},
         seconds=clock.seconds,
         warnings=suspect_columns(encoder, encoded, encoded_valid),
+        held_out=_held_out(validation, encoded_valid is not None),
+        times=encoder.time_ranges(training),
     )
+
+
+def _held_out(validation: ValidationSettings, any_rows: bool) -> str:
+    """Which rows are those of validation."""
+    if not any_rows:
+        return "none"
+    if validation.valid is not None:
+        return "a table of their own"
+    if validation.valid_last_by is not None:
+        group, order = validation.valid_last_by
+        return f"the last row of each {group} by {order}"
+    if validation.valid_by is not None:
+        return f"the last {validation.fraction:.3g} of the rows by {validation.valid_by}"
+    return f"{validation.fraction:.3g} of the rows at random"
 
 
 def _text_columns(fields: Mapping[str, Any]) -> set[str]:
@@ -468,9 +495,9 @@ def _split(frame: Frame, target: str, validation: ValidationSettings, *, seed: i
     if last_by:
         training, held_out = split_last_of_groups(*(frame[name].to_numpy() for name in last_by))
     elif validation.valid_by is not None:
-        training, held_out = split_by(frame[validation.valid_by].to_numpy(), validation.valid_fraction)
+        training, held_out = split_by(frame[validation.valid_by].to_numpy(), validation.fraction)
     else:
-        training, held_out = split_fraction(len(frame), validation.valid_fraction, seed=seed)
+        training, held_out = split_fraction(len(frame), validation.fraction, seed=seed)
     return frame[training], frame[held_out]
 
 
@@ -484,6 +511,7 @@ def _prepare_text(
     text = read_text(source, format=format, task=data.task, number_ids=True)
     _check_labels(text, source)
     train, valid = text.rows, None
+    n_folds = 0 if text.group is not None else validation.n_folds(text.rows.n_rows)
     reports: dict[str, EncodingReport | TextReport] = {"train": TextReport.of(text)}
     if validation.valid is not None:
         held_out = read_text(
@@ -497,8 +525,8 @@ def _prepare_text(
             feature_ids=text.feature_ids,
         )
         valid, reports["valid"] = held_out.rows, TextReport.of(held_out)
-    elif validation.valid_fraction > 0:
-        training, rest = _split_text(text, validation.valid_fraction, seed=seed)
+    elif validation.fraction > 0 and n_folds == 0:
+        training, rest = _split_text(text, validation.fraction, seed=seed)
         train, valid = train.take(training), train.take(rest)
     clock.add("read")
     return PreparedData(
@@ -512,6 +540,7 @@ def _prepare_text(
         positive_label=text.positive_label,
         label_reason=text.label_reason,
         feature_ids=text.feature_ids,
+        n_folds=n_folds,
         reports=reports,
         seconds=clock.seconds,
     )
@@ -544,7 +573,9 @@ def _check_labels(text: TextRows, source: Any) -> None:
     file = os.fspath(source) if isinstance(source, (str, os.PathLike)) else str(source)
     if text.rows.n_entries == 0:
         raise InputError(located("a text file to learn from must hold rows with entries, and has none", file=file))
-    if get_task(text.task).is_classification and y.min() == y.max():
+    if not get_task(text.task).is_classification:
+        check_digits(y)
+    elif y.min() == y.max():
         problem = "the labels to learn from must be of two classes, and all are the same"
         label = text.positive_label if y[0] == 1 else text.negative_label
         remedy = "If it is a number to predict, choose the task 'regression'."
@@ -598,23 +629,25 @@ def _fit(
     data, class_weight = _class_weighted(data, training.class_weight)
     data, scales = _scaled(data, settings)
     searching = time.perf_counter()
-    trials, valid = _search(make, model, settings, data, training, resumed, callbacks)
+    trials, valid, cross_validated = _search(make, model, settings, data, training, resumed, callbacks)
     searching = time.perf_counter() - searching
     record = [trial.to_dict() for trial in trials]
+    chosen = next((trial for trial in trials if trial.chosen), None)
+    limit = replace(training, epochs=chosen.best_epoch) if chosen is not None and data.n_folds else training
     if checkpoint is not None:
         callbacks = [*callbacks, Checkpointer(checkpoint, trials=record)]
-    engine = make(next((trial.settings for trial in trials if trial.chosen), {}))
+    engine = make({} if chosen is None else chosen.settings)
     history = loop.fit(
         engine,
         data.train,
         valid,
-        training,
+        limit,
         callbacks=callbacks,
         resume=resumed,
     )
     targets = loop.target_range(engine.model.task, data.train, training)
     parameters = _unscaled(engine, engine.parameters(), scales)
-    metrics = {} if valid is None else loop.evaluate(engine, valid, targets)
+    metrics = cross_validated if valid is None else loop.evaluate(engine, valid, targets)
     deviations, factor = _deviations(engine, data, valid, scales, parameters, training)
     artifact = Artifact(
         model=engine.model,
@@ -628,6 +661,7 @@ def _fit(
             **_training_record(data, valid, training, targets),
             "class_weight": class_weight,
             "search": record,
+            "n_folds": data.n_folds,
             "std_factor": factor,
         },
         metrics={"valid": metrics},
@@ -640,6 +674,15 @@ def _fit(
         "total": time.perf_counter() - began,
     }
     return Model(artifact, n_threads=training.n_threads, history=history, seconds=seconds)
+
+
+def for_monitor(validation: ValidationSettings, training: TrainingSettings) -> ValidationSettings:
+    """These settings, with rows held out where a metric is monitored: a cross-validation takes the loss."""
+    if training.monitor == "loss" or validation.valid is not None:
+        return validation
+    if validation.fraction == 0:
+        raise SettingError(got("monitor needs validation rows", monitor=training.monitor, valid_fraction=0))
+    return replace(validation, valid_fraction=validation.fraction)
 
 
 def _candidates(given: Mapping[str, Any], format: str | None) -> list[str]:
@@ -671,7 +714,8 @@ def _fit_best(
     *,
     began: float,
 ) -> Model:
-    """The best of several models on the validation rows, which it shares with the choice of epochs and settings.
+    """The best of several models on the validation rows (of few rows, in the cross-validation), on which epochs and
+    settings are chosen too.
 
     The first is trained to its end. When the budget, in seconds, is over, the one in training is given up.
     """
@@ -679,10 +723,9 @@ def _fit_best(
     from anyfm.metrics import METRICS
     from anyfm.training.callbacks import Deadline, OutOfTimeError
 
-    if data.valid is None:
+    if data.valid is None and data.n_folds == 0:
         raise SettingError(got("model='auto' needs validation rows", valid_fraction=0))
     valid = _class_weighted(data, training.class_weight)[0].valid
-    assert valid is not None
     metric = data.task.loss_metric if training.monitor == "loss" else training.monitor
     sign = -1.0 if METRICS[metric].greater_is_better else 1.0
     deadline = Deadline(time.monotonic() + budget)
@@ -707,7 +750,7 @@ def _fit_best(
         except MemoryLimitError:
             record["outcome"] = "does not fit the memory"
             continue
-        value = found.evaluate(valid)[metric]
+        value = found.metrics[metric] if valid is None else found.evaluate(valid)[metric]
         record |= {"value": value, "n_epochs": found.history.n_epochs}
         if best is None or sign * value < sign * least:
             best, least, chosen = found, value, record
@@ -729,11 +772,12 @@ def _search(
     training: TrainingSettings,
     resumed: Checkpoint | None,
     callbacks: Sequence[Callback],
-) -> tuple[list[Trial], Rows | None]:
-    """Choose settings on validation rows, and the validation rows for epochs and metrics.
+) -> tuple[list[Trial], Rows | None, dict[str, float]]:
+    """Choose settings on validation rows: the trials, the validation rows for epochs and metrics, and the metrics of a
+    cross-validation, which also chooses the number of epochs.
 
-    Where there are many, the rows that settings are chosen on are other ones. A setting that is not at its default is
-    not searched. Resumed training takes the settings that were chosen before.
+    Where there are many validation rows, those that settings are chosen on are other ones. A setting that is not at its
+    default is not searched. Resumed training takes what was chosen before.
     """
     from anyfm.training.callbacks import Deadline
     from anyfm.training.search import SPLIT_ROWS, Trial, search
@@ -742,16 +786,27 @@ def _search(
     defaults = kind.settings_type().to_dict()
     fixed = {name for name, value in settings.to_dict().items() if name != "task" and value != defaults[name]}
     candidates = [each for each in kind(settings).candidates(data.n_fields) if not fixed & set(each)]
-    if not training.search or valid is None or not candidates:
-        return [], valid
+    if not training.search:
+        candidates = []
+    limits = [each for each in callbacks if isinstance(each, Deadline)]
+    if data.n_folds:
+        y = data.train.y if data.task.is_classification else None
+        split = split_folds(data.train.n_rows, data.n_folds, seed=training.seed, stratify=y)
+        folds = [(data.train.take(rest), data.train.take(held)) for rest, held in split]
+        trials, logits = search(make, candidates, folds, training, callbacks=limits)
+        held_out = data.train.take(np.concatenate([held for _, held in split]))
+        assert held_out.y is not None
+        targets = loop.target_range(data.task, data.train, training)
+        return trials, None, evaluate(data.task, held_out.y, loop.clipped(data.task, logits, targets), held_out.weight)
+    if valid is None or not candidates:
+        return [], valid, {}
     choosing = valid
     if valid.n_rows >= SPLIT_ROWS:
         rest, half = split_fraction(valid.n_rows, 0.5, seed=training.seed)
         choosing, valid = valid.take(half), valid.take(rest)
     if resumed is not None:
-        return [Trial.from_dict(trial) for trial in resumed.trials], valid
-    limits = [each for each in callbacks if isinstance(each, Deadline)]
-    return search(make, candidates, data.train, choosing, training, callbacks=limits), valid
+        return [Trial.from_dict(trial) for trial in resumed.trials], valid, {}
+    return search(make, candidates, [(data.train, choosing)], training, callbacks=limits)[0], valid, {}
 
 
 def _class_weighted(data: PreparedData, class_weight: Any) -> tuple[PreparedData, dict[str, float] | None]:
@@ -876,7 +931,12 @@ def _training_record(
         "valid_rows": 0 if valid is None else valid.n_rows,
         "mean_target": None if y is None else float(np.mean(y, dtype=np.float64)),
         "format": data.format,
+        "data_sha256": data.train.fingerprint(),
     }
+    if data.held_out:
+        record["held_out"] = data.held_out
+    if data.times:
+        record["times"] = {column: list(ends) for column, ends in data.times.items()}
     if targets is not None:
         record["target_range"] = list(targets)
     labels = {"negative_label": data.negative_label, "positive_label": data.positive_label}

@@ -33,6 +33,8 @@ def an_artifact(name="fm", task="binary", seed=0):
         key: rng.normal(0, 0.3, spec.shape).astype(np.float32)
         for key, spec in model.parameter_specs(N_FEATURES, N_FIELDS).items()
     }
+    if task == "regression":
+        parameters["bias"] = parameters["bias"].astype(np.float64)
     return Artifact(model=model, parameters=parameters, n_features=N_FEATURES, n_fields=N_FIELDS)
 
 

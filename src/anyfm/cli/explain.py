@@ -170,7 +170,7 @@ def _show_effect(output: Output, artifact: Artifact, given: Any, field: str) -> 
 
 def _show_summary(output: Output, artifact: Artifact, given: Any, top: int | None) -> dict[str, Any]:
     """The fields, pairs of fields and pairs of values that matter most."""
-    from anyfm.explain.summary import N_IMPORTANCE_ROWS, summarize
+    from anyfm.explain.summary import summarize
 
     n_pairs = artifact.n_fields * (artifact.n_fields + 1) // 2
     summary = summarize(artifact, given, n_value_pairs=top or 10 * n_pairs)
@@ -184,8 +184,8 @@ def _show_summary(output: Output, artifact: Artifact, given: Any, top: int | Non
         output.text("The logit of a regression is its prediction.")
     if summary.n_rows < _n_rows(given):
         output.text(f"Measured on a sample of {summary.n_rows:,} rows.")
-    if summary.importance is not None and summary.n_rows > N_IMPORTANCE_ROWS:
-        output.text(f"Permutation importance is measured on a sample of {N_IMPORTANCE_ROWS:,} rows.")
+    if summary.importance is not None and summary.importance.n_rows < summary.n_rows:
+        output.text(f"Permutation importance is measured on a sample of {summary.importance.n_rows:,} rows.")
     return {
         "measured_rows": summary.n_rows,
         "fields": fields,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,8 +11,11 @@ from numpy.typing import NDArray
 from anyfm.core.errors import InputError, SettingError, got, located
 
 Ids = NDArray[np.int32]
+MAX_WEIGHT = 1e12  # beyond which sums of squares leave float32
 Floats = NDArray[np.float32]
+Targets = NDArray[np.float32] | NDArray[np.float64]
 MAX_FEATURES = 2**31 - 1
+_FINGERPRINT_ROWS = 100_000
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -29,7 +33,7 @@ class Rows:
     fields : int32 array, optional
         The field of each slot, shape (n_slots,) for fixed width (absent: slot s is field s), or the field of each
         entry, shape (n_entries,), for ragged rows (needed there by FFM only).
-    y : float32 array of shape (n_rows,), optional
+    y : float32 or float64 array of shape (n_rows,), optional
         The target: 0 or 1 for binary tasks, a number for regression.
     weight : float32 array of shape (n_rows,), optional
         Row weights; absent means all ones. Weight 3 counts as three copies, weight 0 as none.
@@ -44,7 +48,7 @@ class Rows:
     offsets: NDArray[np.int64] | None = None
     values: Floats | None = None
     fields: NDArray[np.int32] | None = None
-    y: Floats | None = None
+    y: Targets | None = None
     weight: Floats | None = None
 
     def __post_init__(self) -> None:
@@ -71,7 +75,8 @@ class Rows:
             fields_shape = self.ids.shape
         _check("values", self.values, np.float32, self.ids.shape)
         _check("fields", self.fields, np.int32, fields_shape)
-        _check("y", self.y, np.float32, (self.n_rows,))
+        is_double = isinstance(self.y, np.ndarray) and self.y.dtype == np.float64
+        _check("y", self.y, np.float64 if is_double else np.float32, (self.n_rows,))
         _check("weight", self.weight, np.float32, (self.n_rows,))
 
     @property
@@ -153,9 +158,21 @@ class Rows:
             weight=weight,
         )
 
-    def labelled(self, y: Floats, weight: Floats | None = None) -> Rows:
+    def labelled(self, y: Targets, weight: Floats | None = None) -> Rows:
         """The same rows with another target and weight."""
         return replace(self, y=y, weight=weight)
+
+    def unlabelled(self) -> Rows:
+        """The same rows without target and weight."""
+        return self if self.y is None and self.weight is None else replace(self, y=None, weight=None)
+
+    def fingerprint(self) -> str:
+        """A SHA-256 that differs if the number of rows or anything in the first 100,000 of them does."""
+        first = self.slice(0, _FINGERPRINT_ROWS)
+        digest = hashlib.sha256(f"{self.n_rows} {self.n_entries} {self.ids.shape[1:]}".encode())
+        for array in (first.offsets, first.ids, first.values, first.fields, first.y, first.weight):
+            digest.update(b"-" if array is None else array.tobytes())
+        return digest.hexdigest()
 
     def feature_counts(self, n_features: int) -> NDArray[np.int64]:
         """How many entries each feature has, shape (n_features,), weights not counted."""

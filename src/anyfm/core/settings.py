@@ -340,6 +340,10 @@ class DataSettings(Settings):
     )
 
 
+_MIN_CROSS_VALIDATED, CROSS_VALIDATED, N_FOLDS = 20, 2000, 5
+"""Tables of so many rows are cross-validated: a tenth of them would choose by chance."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class BudgetSettings(Settings):
     """How long the search for a model or for its settings may take."""
@@ -358,8 +362,11 @@ class ValidationSettings(Settings):
     group = "Validation"
 
     valid: Any = setting(None, anything(), "a table of validation rows")
-    valid_fraction: float = setting(
-        0.1, fraction(), "fraction of the rows to hold out at random; 0: none, and training runs all epochs"
+    valid_fraction: float | None = setting(
+        None,
+        automatic(fraction()),
+        "fraction of the rows to hold out at random; 0: none, and training runs all epochs; auto: 0.1, or below 2,000 "
+        "rows none, and settings and epochs are chosen by cross-validation in five folds",
     )
     valid_by: str | None = setting(
         None, optional(text()), "hold out the last rows in the order of this column, such as a time"
@@ -378,6 +385,17 @@ class ValidationSettings(Settings):
         if self.valid_last_by is not None and len(self.valid_last_by) != 2:
             rule = "valid_last_by must be two columns, of the groups and of the order, such as user,timestamp"
             raise SettingError(got(rule, valid_last_by=self.valid_last_by))
+
+    @property
+    def fraction(self) -> float:
+        """The fraction of the rows to hold out where a part is held out."""
+        return 0.1 if self.valid_fraction is None else self.valid_fraction
+
+    def n_folds(self, n_rows: int) -> int:
+        """In how many folds a table of so many rows is cross-validated; 0: in none."""
+        given = (self.valid, self.valid_fraction, self.valid_by, self.valid_last_by)
+        is_small = _MIN_CROSS_VALIDATED <= n_rows < CROSS_VALIDATED
+        return N_FOLDS if is_small and all(value is None for value in given) else 0
 
     @property
     def order_column(self) -> str | None:

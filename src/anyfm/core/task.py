@@ -27,13 +27,14 @@ class TargetStatistics:
     ----------
     base_logit : float
         The logit of the weighted mean target: where the bias starts.
-    scale : float
-        Training sees the target divided by this.
+    offset, scale : float
+        Training sees (target − offset) / scale.
     clip : tuple of float, optional
-        The range, in units of the scaled target, outside of which the loss's derivative does not grow.
+        The range of logits, in units of the target, outside of which the loss's derivative does not grow.
     """
 
     base_logit: float
+    offset: float = 0.0
     scale: float = 1.0
     clip: tuple[float, float] | None = None
 
@@ -241,7 +242,7 @@ class Regression(Task):
         mean = float(y @ weight) / total
         deviation = float(np.sqrt((y - mean) ** 2 @ weight / total))
         scale = deviation if deviation > 0 else max(abs(mean), 1.0)
-        return TargetStatistics(mean, scale, (float(y.min()) / scale - 1, float(y.max()) / scale + 1))
+        return TargetStatistics(mean, mean, scale, (float(y.min()) - scale, float(y.max()) + scale))
 
     def dispersion(self, mean_loss: float) -> float:
         return max(2 * mean_loss, 1e-6)
@@ -289,7 +290,7 @@ class Poisson(Task):
 
     def statistics(self, y: NDArray[np.float64], weight: NDArray[np.float64]) -> TargetStatistics:
         mean = max(float(y @ weight) / max(weight.sum(), 1e-30), 1e-6)
-        return TargetStatistics(float(np.log(mean)), 1.0, (-np.inf, float(np.log(max(y.max(), mean))) + 1))
+        return TargetStatistics(float(np.log(mean)), clip=(-np.inf, float(np.log(max(y.max(), mean))) + 1))
 
     def dispersion(self, mean_loss: float) -> float:
         return 1.0

@@ -9,7 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from anyfm.core.errors import InputError, shown
-from anyfm.core.rows import Floats
+from anyfm.core.rows import MAX_WEIGHT, Floats, Targets
 from anyfm.core.task import get_task
 from anyfm.data.cleaning import Cleaner, number_text_of
 from anyfm.data.messages import input_error
@@ -100,8 +100,9 @@ def _positive_class(column: str, low: str, high: str, positive: Any, *, is_numbe
     return high, "the larger number" if is_number else "the last in sort order"
 
 
-def encode_target(series: pl.Series, target: Target) -> Floats:
-    """The target as float32 of shape (n_rows,): 1 for the positive class and 0 for the other, or the number.
+def encode_target(series: pl.Series, target: Target) -> Targets:
+    """The target, of shape (n_rows,): 1 for the positive class and 0 for the other as float32, or the number as
+    float64.
 
     Raises
     ------
@@ -113,7 +114,7 @@ def encode_target(series: pl.Series, target: Target) -> Floats:
     if target.format:
         series = Cleaner(target.format).column(series)
     if not target.is_classification:
-        return _check_numbers(series, target.task).astype(np.float32)
+        return _check_numbers(series, target.task)
     assert target.classes is not None
     text = as_text(series)
     is_positive: NDArray[np.bool_] = (text == target.classes[1]).to_numpy()
@@ -143,10 +144,10 @@ def encode_weight(series: pl.Series) -> Floats:
     series = as_basic(series)
     weight = as_numbers(series)
     _refuse_rows(
-        ~(np.isfinite(weight) & (weight >= 0)),
+        ~((weight >= 0) & (weight <= MAX_WEIGHT)),
         series,
-        "a row weight must be a finite number of at least 0",
-        remedy="Give weight 0 to rows that should not count.",
+        f"a row weight must be a finite number from 0 to {MAX_WEIGHT:,.0f}",
+        remedy="Give weight 0 to rows that should not count; divide large weights by their mean.",
     )
     if len(weight) and not weight.any():
         raise input_error("row weights must not all be 0", column=series.name)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from anyfm.core.errors import SettingError, got
 from anyfm.core.native import kernels
-from anyfm.core.rows import Floats, Rows
+from anyfm.core.rows import Floats, Rows, Targets
 from anyfm.core.threads import thread_count
 from anyfm.models import BaseModel, ParameterSpec
 from anyfm.optim.optimizers import Adam
@@ -52,12 +52,15 @@ class Engine(ABC):
         """
 
     @abstractmethod
-    def logits(self, rows: Rows) -> Floats:
-        """The logit of every row, float32 of shape (n_rows,)."""
+    def logits(self, rows: Rows) -> Targets:
+        """The logit of every row, float32 of shape (n_rows,); float64 for regression."""
 
     @abstractmethod
     def parameters(self) -> State:
-        """A copy of the parameters by name, shapes as in `BaseModel.parameter_specs`, float32."""
+        """A copy of the parameters by name, shapes as in `BaseModel.parameter_specs`, float32.
+
+        The bias of a regression is float64, since it holds the mean of the target.
+        """
 
     @abstractmethod
     def state(self) -> State:
@@ -71,9 +74,9 @@ class Engine(ABC):
 class GradientEngine(Engine):
     """An engine that carries out a model's declarations: initial values, priors, schedule, the target's scale.
 
-    A subclass stores the parameters and computes. Training sees the target divided by its scale (its standard
-    deviation, in regression), and dense parameters in units of training; both are undone where parameters and logits
-    leave the engine.
+    A subclass stores the parameters and computes. Training sees the target less its offset, divided by its scale (in
+    regression its mean and standard deviation, in float64), and dense parameters in units of training; both are undone
+    where parameters and logits leave the engine.
 
     Parameters
     ----------
@@ -166,6 +169,27 @@ class GradientEngine(Engine):
     def _scale(self) -> float:
         return 1.0 if self._statistics is None else self._statistics.target.scale
 
+    @property
+    def _offset(self) -> float:
+        """What is taken off the target; 0 for a model without a bias to hold it."""
+        trained = self._statistics is not None and self._specs["bias"].optimizer is not None
+        return self._training.target.offset if trained else 0.0
+
+    @property
+    def _clip(self) -> tuple[float, float] | None:
+        """The range of the target's statistics for the scaled target."""
+        clip = self._training.target.clip
+        if clip is None:
+            return None
+        low, high = ((end - self._offset) / self._scale for end in clip)
+        return low, high
+
+    def _scaled(self, y: Targets) -> Floats:
+        """What training sees of the target."""
+        if self._offset == 0 and self._scale == 1:
+            return y.astype(np.float32, copy=False)
+        return ((y.astype(np.float64) - self._offset) / self._scale).astype(np.float32)
+
     def prepare(self, train: Rows, *, seed: int) -> None:
         statistics = training_statistics(
             train,
@@ -183,7 +207,9 @@ class GradientEngine(Engine):
         self._reset(statistics, starts, seed=seed)
         self._schedule = Schedule(statistics.n_rows, warmup=self._warms_up, decay=self.model.decays_learning_rate)
         target = statistics.target
-        self._set_bias(0.0 if self._specs["bias"].optimizer is None else target.base_logit / target.scale)
+        self._set_bias(
+            0.0 if self._specs["bias"].optimizer is None else (target.base_logit - self._offset) / target.scale
+        )
         self._priors = [self._prior(spec, statistics) for spec in specs for _ in range(spec.n_vectors)]
         self._dispersion = 1.0
         self._set_priors(dispersion=1.0, estimate=False, n_epochs=0)
@@ -262,20 +288,27 @@ class GradientEngine(Engine):
         self._loss_and_weight += loss, weight
         return loss * scale**2
 
-    def logits(self, rows: Rows) -> Floats:
+    def logits(self, rows: Rows) -> Targets:
         logits = self._score(rows)
-        return logits * np.float32(self._scale) if self._scale != 1 else logits
+        if self.model.task.is_classification:
+            return logits
+        return logits.astype(np.float64) * self._scale + self._offset
 
     def parameters(self) -> State:
         dense, state = self._read_dense(), {}
         for name, spec in self._specs.items():
             if name == "bias":
-                values = np.array([self._bias_value()], np.float32)
-            else:
-                values = self._read_features(name) if spec.per_feature else dense[name]
+                state[name] = self._whole_bias()
+                continue
+            values = self._read_features(name) if spec.per_feature else dense[name]
             factor = self._parameter_factor(spec)
             state[name] = values if factor == 1 else values * np.float32(factor)
         return state
+
+    def _whole_bias(self) -> Targets:
+        if self.model.task.is_classification:
+            return np.array([self._bias_value()], np.float32)
+        return np.array([self._bias_value() * self._scale + self._offset])
 
     def _parameter_factor(self, spec: ParameterSpec) -> float:
         """What a parameter in units of training is multiplied by."""
@@ -291,7 +324,7 @@ class GradientEngine(Engine):
             "precision": np.array([prior.precision for prior in self._priors]),
             "dispersion": np.array(self._dispersion),
             "loss_and_weight": self._loss_and_weight.copy(),
-            "target": np.array([0.0, 1.0] if target is None else [target.base_logit, target.scale]),
+            "target": np.array([0.0, 0.0, 1.0] if target is None else [target.base_logit, target.offset, target.scale]),
         }
 
     def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
@@ -307,6 +340,6 @@ class GradientEngine(Engine):
             self._set_priors(dispersion=self._dispersion, estimate=False, n_epochs=0)
         self._restore(state)
         if self._statistics is not None:
-            base_logit, scale = state["target"].tolist()
-            target = replace(self._statistics.target, base_logit=base_logit, scale=scale)
+            base_logit, offset, scale = state["target"].tolist()
+            target = replace(self._statistics.target, base_logit=base_logit, offset=offset, scale=scale)
             self._statistics = replace(self._statistics, target=target)

@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from anyfm.core.errors import SettingError, got
 from anyfm.core.native import kernels
-from anyfm.core.rows import Floats, Rows
+from anyfm.core.rows import Floats, Rows, Targets
 from anyfm.core.threads import thread_count
 from anyfm.engines import kernel
 from anyfm.engines.base import Engine, State
@@ -119,7 +119,7 @@ class GibbsEngine(Engine):
         self._sampler.read(linear, factors)
         return linear, factors
 
-    def logits(self, rows: Rows) -> Floats:
+    def logits(self, rows: Rows) -> Targets:
         if self._scorer is None:
             self._scorer = make_scorer(self.model, self.parameters(), n_fields=self.n_fields, n_threads=self._n_threads)
         return self._scorer.logits(rows)
@@ -128,7 +128,7 @@ class GibbsEngine(Engine):
         mean, scale = self._target
         bias, linear, factors = self._average.parameters()
         return {
-            "bias": np.array([mean + scale * bias], np.float32),
+            "bias": np.array([mean + scale * bias]),
             "linear": (scale * linear).astype(np.float32),
             "factors": (np.sqrt(scale) * factors).astype(np.float32),
         }

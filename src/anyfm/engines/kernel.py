@@ -48,6 +48,6 @@ def bind(rows: Rows, *, n_features: int, n_owners: int, n_fields: int) -> Any:
 def logits(native: Any, rows: Rows, n_features: int) -> Floats:
     """The logit of every row, float32 of shape (n_rows,)."""
     out = np.empty(rows.n_rows, np.float32)
-    bound = bind(rows, n_features=n_features, n_owners=1, n_fields=native.n_fields)
+    bound = bind(rows.unlabelled(), n_features=n_features, n_owners=1, n_fields=native.n_fields)
     native.logits(bound, out, threaded=rows.n_rows >= _THREADED_ROWS)
     return out

@@ -111,7 +111,7 @@ class NativeEngine(GradientEngine):
 
     def _train(self, rows: Rows, order: NDArray[np.int64]) -> float:
         bound, loss = self._bind(rows), 0.0
-        clip, crowding = self._training.target.clip, self._crowding
+        clip, crowding = self._clip, self._crowding
         learning_rate, dense_learning_rate = self._learning_rate, self._dense_learning_rate
         intervals = self._schedule.intervals(self._epoch, self._n_done, len(order), block=self._block_rows)
         for first, last, multiplier in intervals:
@@ -218,11 +218,12 @@ class NativeEngine(GradientEngine):
     def _bind(self, rows: Rows) -> Any:
         """The bound form of the training rows, kept from one step to the next."""
         if self._bound is None or self._bound[0] is not rows:
-            scaled = rows
-            if self._scale != 1 and rows.y is not None:
-                scaled = rows.labelled(rows.y / np.float32(self._scale), rows.weight)
+            assert rows.y is not None
             bound = kernel.bind(
-                scaled, n_features=self.n_features, n_owners=self._native.n_threads, n_fields=self._native.n_fields
+                rows.labelled(self._scaled(rows.y), rows.weight),
+                n_features=self.n_features,
+                n_owners=self._native.n_threads,
+                n_fields=self._native.n_fields,
             )
             self._bound = (rows, bound)
         return self._bound[1]

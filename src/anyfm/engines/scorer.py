@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anyfm.core.errors import InputError, got
-from anyfm.core.rows import Floats, Ids, Rows
+from anyfm.core.rows import Floats, Ids, Rows, Targets
 from anyfm.core.threads import thread_count
 from anyfm.engines import kernel
 from anyfm.models import BaseModel, specification_logits
@@ -24,8 +24,8 @@ class Scorer(ABC):
     """Scores rows with given parameters. Safe to call from many threads at once."""
 
     @abstractmethod
-    def logits(self, rows: Rows) -> Floats:
-        """The logit of every row, float32 of shape (n_rows,)."""
+    def logits(self, rows: Rows) -> Targets:
+        """The logit of every row, float32 of shape (n_rows,); float64 for regression."""
 
     @abstractmethod
     def logit(self, ids: Ids, values: Floats | None = None, fields: NDArray[np.int32] | None = None) -> float:
@@ -40,7 +40,7 @@ def make_scorer(
     Parameters
     ----------
     model : BaseModel
-    parameters : mapping of str to float32 array
+    parameters : mapping of str to array
         As `Engine.parameters` returns them.
     n_fields : int
     n_threads : int
@@ -72,14 +72,20 @@ class NativeScorer(Scorer):
         dense = [parameters[name].reshape(-1) for name in model.dense_specs(n_fields) if name in parameters]
         if dense:
             self._native.write_dense(0, np.concatenate(dense).astype(np.float32))
-        self._native.bias[0] = parameters["bias"][0]
+        # A regression's bias is added in float64: beside a large mean of the target the rest would have no digits.
+        self._bias: float | None = None
+        if model.task.is_classification:
+            self._native.bias[0] = parameters["bias"][0]
+        else:
+            self._bias = float(parameters["bias"][0])
 
-    def logits(self, rows: Rows) -> Floats:
-        return kernel.logits(self._native, rows, self._n_features)
+    def logits(self, rows: Rows) -> Targets:
+        logits = kernel.logits(self._native, rows, self._n_features)
+        return logits if self._bias is None else logits.astype(np.float64) + self._bias
 
     def logit(self, ids: Ids, values: Floats | None = None, fields: NDArray[np.int32] | None = None) -> float:
         try:
-            return float(self._native.logit(ids, values, fields))
+            return float(self._native.logit(ids, values, fields)) + (self._bias or 0.0)
         except IndexError:
             raise InputError(
                 got(f"a feature id must lie in 0 … {self._n_features - 1}", ids=[int(i) for i in ids])
@@ -100,7 +106,7 @@ class SpecificationScorer(Scorer):
         self._model, self._parameters, self._n_fields = model, parameters, n_fields
         logger.warning("%s has no native kernel: numpy scores with its formula, slowly", model.name)
 
-    def logits(self, rows: Rows) -> Floats:
+    def logits(self, rows: Rows) -> Targets:
         rows.check_bounds(len(self._parameters["linear"]))
         if self._model.needs_fields:
             rows.check_fields(self._n_fields)
@@ -108,7 +114,8 @@ class SpecificationScorer(Scorer):
             specification_logits(self._model, self._parameters, rows.slice(first, first + _SPECIFICATION_ROWS))
             for first in range(0, rows.n_rows, _SPECIFICATION_ROWS)
         ]
-        return np.concatenate(parts).astype(np.float32) if parts else np.empty(0, np.float32)
+        logits = np.concatenate(parts) if parts else np.empty(0)
+        return logits.astype(np.float32) if self._model.task.is_classification else logits
 
     def logit(self, ids: Ids, values: Floats | None = None, fields: NDArray[np.int32] | None = None) -> float:
         return float(self.logits(_one_row(ids, values, fields))[0])

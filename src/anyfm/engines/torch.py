@@ -141,7 +141,7 @@ class TorchEngine(GradientEngine):
         """One optimizer step on the rows at `index`, with this multiplier of the learning rates; the summed loss."""
         assert rows.y is not None
         tensors = row_tensors(rows, index, normalize=self.model.normalize, device=self._device)
-        y = torch.from_numpy(rows.y[index] / np.float32(self._scale)).to(self._device)
+        y = torch.from_numpy(self._scaled(rows.y[index])).to(self._device)
         weight = None if rows.weight is None else torch.from_numpy(rows.weight[index]).to(self._device)
         self._draws[1] += 1
         training = TorchTraining(self._dense.running, self._draws.tolist(), self._store.counts)
@@ -190,7 +190,7 @@ class TorchEngine(GradientEngine):
     def _loss(self, z: Tensor, y: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor]:
         """The summed loss in float64, and its derivative by each logit."""
         task = self.model.task
-        loss, gradient = task.loss(z, y), task.gradient(z, y, self._training.target.clip)
+        loss, gradient = task.loss(z, y), task.gradient(z, y, self._clip)
         if weight is not None:
             loss, gradient = loss * weight, gradient * weight
         return loss.sum(dtype=torch.float64), gradient

@@ -21,20 +21,20 @@ class LinearClassifier(_Linear, Classifier):
     def __init__(
         self, *, learning_rate: float = 0.3, l2_linear: float | None = None, normalize: bool = False,
         epochs: int = 200, search: bool = False, class_weight: Any = None, clip_predictions: bool = True,
-        uncertainty: bool = True, patience: int = 10, monitor: str = 'loss', valid_fraction: float = 0.1,
-        fields: Mapping[str, Any] | None = None, min_count: int = 2, n_bins: int | None = None,
-        random_state: int | RandomState | None = 0, n_threads: int = 0, engine: str = 'auto',
-        device: str = 'cpu',
+        uncertainty: bool = True, patience: int = 10, monitor: str = 'loss',
+        valid_fraction: float | None = None, fields: Mapping[str, Any] | None = None, min_count: int = 2,
+        n_bins: int | None = None, random_state: int | RandomState | None = 0, n_threads: int = 0,
+        engine: str = 'auto', device: str = 'cpu',
     ) -> None: ...
 
 class LinearRegressor(_Linear, Regressor):
     def __init__(
         self, *, task: str = 'regression', learning_rate: float = 0.3, l2_linear: float | None = None,
         normalize: bool = False, epochs: int = 200, search: bool = False, clip_predictions: bool = True,
-        uncertainty: bool = True, patience: int = 10, monitor: str = 'loss', valid_fraction: float = 0.1,
-        fields: Mapping[str, Any] | None = None, min_count: int = 2, n_bins: int | None = None,
-        random_state: int | RandomState | None = 0, n_threads: int = 0, engine: str = 'auto',
-        device: str = 'cpu',
+        uncertainty: bool = True, patience: int = 10, monitor: str = 'loss',
+        valid_fraction: float | None = None, fields: Mapping[str, Any] | None = None, min_count: int = 2,
+        n_bins: int | None = None, random_state: int | RandomState | None = 0, n_threads: int = 0,
+        engine: str = 'auto', device: str = 'cpu',
     ) -> None: ...
 
 class _FM:
@@ -47,7 +47,7 @@ class FMClassifier(_FM, Classifier):
         l2_factors: float | None = None, l2_per_occurrence: float | None = None, init_scale: float = 0.1,
         normalize: bool = False, optimizer: str = 'adagrad', epochs: int = 200, search: bool = False,
         class_weight: Any = None, clip_predictions: bool = True, uncertainty: bool = True, patience: int = 10,
-        monitor: str = 'loss', valid_fraction: float = 0.1, fields: Mapping[str, Any] | None = None,
+        monitor: str = 'loss', valid_fraction: float | None = None, fields: Mapping[str, Any] | None = None,
         min_count: int = 2, n_bins: int | None = None, random_state: int | RandomState | None = 0,
         n_threads: int = 0, engine: str = 'auto', device: str = 'cpu',
     ) -> None: ...
@@ -58,7 +58,7 @@ class FMRegressor(_FM, Regressor):
         n_factors: int | None = None, l2_factors: float | None = None, l2_per_occurrence: float | None = None,
         init_scale: float = 0.1, normalize: bool = False, optimizer: str = 'adagrad', epochs: int = 200,
         search: bool = False, clip_predictions: bool = True, uncertainty: bool = True, patience: int = 10,
-        monitor: str = 'loss', valid_fraction: float = 0.1, fields: Mapping[str, Any] | None = None,
+        monitor: str = 'loss', valid_fraction: float | None = None, fields: Mapping[str, Any] | None = None,
         min_count: int = 2, n_bins: int | None = None, random_state: int | RandomState | None = 0,
         n_threads: int = 0, engine: str = 'auto', device: str = 'cpu',
     ) -> None: ...
@@ -73,7 +73,7 @@ class FwFMClassifier(_FwFM, Classifier):
         l2_factors: float | None = None, l2_per_occurrence: float | None = None, init_scale: float = 0.1,
         normalize: bool = False, pair_learning_rate: float = 0.003, l2_pairs: float = 0.0, epochs: int = 200,
         search: bool = False, class_weight: Any = None, clip_predictions: bool = True, uncertainty: bool = True,
-        patience: int = 10, monitor: str = 'loss', valid_fraction: float = 0.1,
+        patience: int = 10, monitor: str = 'loss', valid_fraction: float | None = None,
         fields: Mapping[str, Any] | None = None, min_count: int = 2, n_bins: int | None = None,
         random_state: int | RandomState | None = 0, n_threads: int = 0, engine: str = 'auto',
         device: str = 'cpu',
@@ -85,10 +85,10 @@ class FwFMRegressor(_FwFM, Regressor):
         n_factors: int | None = None, l2_factors: float | None = None, l2_per_occurrence: float | None = None,
         init_scale: float = 0.1, normalize: bool = False, pair_learning_rate: float = 0.003,
         l2_pairs: float = 0.0, epochs: int = 200, search: bool = False, clip_predictions: bool = True,
-        uncertainty: bool = True, patience: int = 10, monitor: str = 'loss', valid_fraction: float = 0.1,
-        fields: Mapping[str, Any] | None = None, min_count: int = 2, n_bins: int | None = None,
-        random_state: int | RandomState | None = 0, n_threads: int = 0, engine: str = 'auto',
-        device: str = 'cpu',
+        uncertainty: bool = True, patience: int = 10, monitor: str = 'loss',
+        valid_fraction: float | None = None, fields: Mapping[str, Any] | None = None, min_count: int = 2,
+        n_bins: int | None = None, random_state: int | RandomState | None = 0, n_threads: int = 0,
+        engine: str = 'auto', device: str = 'cpu',
     ) -> None: ...
 
 class _FFM:
@@ -101,7 +101,7 @@ class FFMClassifier(_FFM, Classifier):
         n_factors: int | None = None, l2_factors: float | None = None, l2_per_occurrence: float | None = None,
         init_scale: float = 0.1, linear: bool = True, optimizer: str = 'adagrad', epochs: int = 200,
         search: bool = False, class_weight: Any = None, clip_predictions: bool = True, uncertainty: bool = True,
-        patience: int = 10, monitor: str = 'loss', valid_fraction: float = 0.1,
+        patience: int = 10, monitor: str = 'loss', valid_fraction: float | None = None,
         fields: Mapping[str, Any] | None = None, min_count: int = 2, n_bins: int | None = None,
         random_state: int | RandomState | None = 0, n_threads: int = 0, engine: str = 'auto',
         device: str = 'cpu',
@@ -113,10 +113,10 @@ class FFMRegressor(_FFM, Regressor):
         normalize: bool = False, n_factors: int | None = None, l2_factors: float | None = None,
         l2_per_occurrence: float | None = None, init_scale: float = 0.1, linear: bool = True,
         optimizer: str = 'adagrad', epochs: int = 200, search: bool = False, clip_predictions: bool = True,
-        uncertainty: bool = True, patience: int = 10, monitor: str = 'loss', valid_fraction: float = 0.1,
-        fields: Mapping[str, Any] | None = None, min_count: int = 2, n_bins: int | None = None,
-        random_state: int | RandomState | None = 0, n_threads: int = 0, engine: str = 'auto',
-        device: str = 'cpu',
+        uncertainty: bool = True, patience: int = 10, monitor: str = 'loss',
+        valid_fraction: float | None = None, fields: Mapping[str, Any] | None = None, min_count: int = 2,
+        n_bins: int | None = None, random_state: int | RandomState | None = 0, n_threads: int = 0,
+        engine: str = 'auto', device: str = 'cpu',
     ) -> None: ...
 
 class _AFM:
@@ -130,7 +130,7 @@ class AFMClassifier(_AFM, Classifier):
         normalize: bool = False, attention_factors: int = 16, dropout: float = 0.1,
         attention_learning_rate: float = 0.001, l2_attention: float = 0.01, epochs: int = 200,
         search: bool = False, class_weight: Any = None, clip_predictions: bool = True, uncertainty: bool = True,
-        patience: int = 10, monitor: str = 'loss', valid_fraction: float = 0.1,
+        patience: int = 10, monitor: str = 'loss', valid_fraction: float | None = None,
         fields: Mapping[str, Any] | None = None, min_count: int = 2, n_bins: int | None = None,
         random_state: int | RandomState | None = 0, n_threads: int = 0, engine: str = 'auto',
         device: str = 'cpu',
@@ -143,7 +143,7 @@ class AFMRegressor(_AFM, Regressor):
         init_scale: float = 0.1, normalize: bool = False, attention_factors: int = 16, dropout: float = 0.1,
         attention_learning_rate: float = 0.001, l2_attention: float = 0.01, epochs: int = 200,
         search: bool = False, clip_predictions: bool = True, uncertainty: bool = True, patience: int = 10,
-        monitor: str = 'loss', valid_fraction: float = 0.1, fields: Mapping[str, Any] | None = None,
+        monitor: str = 'loss', valid_fraction: float | None = None, fields: Mapping[str, Any] | None = None,
         min_count: int = 2, n_bins: int | None = None, random_state: int | RandomState | None = 0,
         n_threads: int = 0, engine: str = 'auto', device: str = 'cpu',
     ) -> None: ...
@@ -160,7 +160,7 @@ class DeepFMClassifier(_DeepFM, Classifier):
         batch_norm: bool = False, batch_size: int = 4096, mlp_learning_rate: float = 0.003,
         shrinkage: float | None = None, weight_decay: float = 0.3, epochs: int = 200, search: bool = False,
         class_weight: Any = None, clip_predictions: bool = True, uncertainty: bool = True, patience: int = 10,
-        monitor: str = 'loss', valid_fraction: float = 0.1, fields: Mapping[str, Any] | None = None,
+        monitor: str = 'loss', valid_fraction: float | None = None, fields: Mapping[str, Any] | None = None,
         min_count: int = 2, n_bins: int | None = None, random_state: int | RandomState | None = 0,
         n_threads: int = 0, engine: str = 'auto', device: str = 'cpu',
     ) -> None: ...
@@ -173,7 +173,7 @@ class DeepFMRegressor(_DeepFM, Regressor):
         dropout: float = 0.2, batch_norm: bool = False, batch_size: int = 4096,
         mlp_learning_rate: float = 0.003, shrinkage: float | None = None, weight_decay: float = 0.3,
         epochs: int = 200, search: bool = False, clip_predictions: bool = True, uncertainty: bool = True,
-        patience: int = 10, monitor: str = 'loss', valid_fraction: float = 0.1,
+        patience: int = 10, monitor: str = 'loss', valid_fraction: float | None = None,
         fields: Mapping[str, Any] | None = None, min_count: int = 2, n_bins: int | None = None,
         random_state: int | RandomState | None = 0, n_threads: int = 0, engine: str = 'auto',
         device: str = 'cpu',

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from anyfm.explain.contributions import Contributions
     from anyfm.training.history import History
 
-MIN_ROWS_TO_SPLIT = 1000
+MIN_ROWS_TO_SPLIT = 20
 """With fewer rows, held-out rows are too few to choose the best epoch, and training needs them more."""
 
 E = TypeVar("E", bound="TableEstimator")
@@ -88,8 +88,8 @@ class TableEstimator(BaseEstimator):  # type: ignore[misc]
             Weight 3 counts as three copies of the row, weight 0 as none.
         eval_set : tuple (X, y) or (X, y, sample_weight), or list of such tuples, optional
             Rows to choose the best epoch by; of several sets the last. Without them, `valid_fraction` of the rows is
-            held out at random (by class for a classifier), unless there are fewer than 1000: then training runs all
-            `epochs`.
+            held out at random (by class for a classifier); from 20 to 2,000 rows, unless it is set, a cross-validation
+            in five folds chooses the number of epochs, and all rows are trained on.
 
         Returns
         -------
@@ -106,9 +106,10 @@ class TableEstimator(BaseEstimator):  # type: ignore[misc]
         *_, validation, table = parse_settings(values, *self._kinds())
         data = self._checked(X, y, sample_weight)
         if eval_set is None:
-            train, valid = self._split(data, validation.valid_fraction, seed=values["seed"])
+            n_folds = validation.n_folds(len(data.y)) if values["monitor"] == "loss" else 0
+            train, valid = (data, None) if n_folds else self._split(data, validation.fraction, seed=values["seed"])
         else:
-            train, valid = data, self._checked_eval_set(eval_set)
+            n_folds, train, valid = 0, data, self._checked_eval_set(eval_set)
         rows, encoder, valid_rows, warnings = self._encoded(
             data, train, valid, table, target=str(getattr(y, "name", None) or "y")
         )
@@ -121,6 +122,7 @@ class TableEstimator(BaseEstimator):  # type: ignore[misc]
             task=self._task,
             format="matrix" if encoder is None else "table",
             encoder=encoder,
+            n_folds=n_folds,
             classes=self._classes(),
         )
         trained = {name for kind in self._kinds()[:2] for name in kind.names()}
@@ -311,7 +313,7 @@ class TableEstimator(BaseEstimator):  # type: ignore[misc]
     def _logits(self, X: Any) -> NDArray[np.float64]:
         check_is_fitted(self)
         rows = self._rows(self._checked_table(X, reset=False), self.model_.artifact.encoder)
-        return self.model_.logits(rows).astype(np.float64)
+        return np.asarray(self.model_.logits(rows), np.float64)
 
     def _std(self, X: Any) -> NDArray[np.float64]:
         rows = self._rows(self._checked_table(X, reset=False), self.model_.artifact.encoder)
@@ -414,7 +416,7 @@ class Regressor(RegressorMixin, TableEstimator):  # type: ignore[misc]
         return numbers
 
     def _coded(self, y: NDArray[Any]) -> Floats:
-        return y.astype(np.float32)
+        return y
 
 
 def _plain(value: Any) -> Any:

@@ -12,7 +12,8 @@ from anyfm.explain.perturbation import logit_function, sample, with_field_of
 from anyfm.explain.terms import FieldPairs, blocks, field_pairs
 from anyfm.models.pairs import Doubles
 
-N_EXCHANGED_ROWS = 2000
+N_EXCHANGED_ROWS, MIN_EXCHANGED_ROWS = 2000, 200
+MAX_SCORED_ENTRIES = 100_000_000
 _TINY = 1e-300
 
 
@@ -92,7 +93,7 @@ def strengths(artifact: Artifact, rows: Rows) -> Strengths:
             of_pairs = block.by_pair(block.slot_pairs(block.vectors, block.vectors), pairs)
             average = block.spread(means)
             centered = block.vectors - average
-            interaction.add(block.by_pair(block.slot_pairs(centered, centered), pairs), row_weight)
+            interaction.add(block.by_pair(block.slot_pairs(centered, centered), pairs), row_weight, absolute=False)
             # [f, g]: the term of f's own value with an average g.
             main_effect = of_fields + block.by_fields(block.slot_pairs(centered, average)).sum(axis=2)
             if block.attention is not None:
@@ -118,9 +119,15 @@ def strengths(artifact: Artifact, rows: Rows) -> Strengths:
 
 
 def total_interaction(
-    artifact: Artifact, rows: Rows, pairs: FieldPairs, *, n_rows: int = N_EXCHANGED_ROWS, seed: int = 0
+    artifact: Artifact,
+    rows: Rows,
+    pairs: FieldPairs,
+    strength: Doubles,
+    *,
+    n_rows: int = N_EXCHANGED_ROWS,
+    seed: int = 0,
 ) -> Doubles:
-    r"""The interaction of each pair of fields in the whole model, of shape (P,); NaN for a field with itself.
+    r"""The interaction of each pair of fields in the whole model.
 
     `strengths` reads interactions from pair terms. The interactions of a multilayer perceptron are in no term, so that
     the model is asked as a black box. In rows x, field f, field g and both are given the values of other rows x'. What
@@ -131,15 +138,28 @@ def total_interaction(
     root is returned. For a model of pairs of independent fields it is the interaction of `Strengths`; where two fields
     are dependent it counts combinations that the rows do not have.
 
+    Every pair takes a pass over the sample, so that of hundreds of fields only the strongest pairs are measured.
+
     Parameters
     ----------
     pairs : FieldPairs
+    strength : array of shape (P,)
+        By which the strongest pairs are chosen: the interaction of `strengths`.
     n_rows : int
         The size of the random sample of rows; of 2000, the standard error is some percent.
+
+    Returns
+    -------
+    float64 array of shape (P,)
+        NaN for a field with itself, and for a pair that is not measured.
     """
     chosen = sample(rows, n_rows, seed=seed)
     if chosen.n_rows < 2:
         return np.zeros(len(pairs))
+    n_entries = max(1, chosen.n_entries)
+    if len(pairs) * n_entries > MAX_SCORED_ENTRIES:
+        chosen = sample(chosen, max(MIN_EXCHANGED_ROWS, MAX_SCORED_ENTRIES // (len(pairs) * artifact.n_fields)))
+    measured = np.argsort(-strength, kind="stable")[: max(1, MAX_SCORED_ENTRIES // max(1, chosen.n_entries))]
     logits = logit_function(artifact)
     # Every row takes the values of the next one in a random order.
     order = np.random.default_rng(seed).permutation(chosen.n_rows)
@@ -150,7 +170,8 @@ def total_interaction(
     exchanged = [with_field_of(chosen, field, donors) for field in range(artifact.n_fields)]
     base, single = logits(chosen), [logits(rows_of_field) for rows_of_field in exchanged]
     found = np.full(len(pairs), np.nan)
-    for place, (first, second) in enumerate(zip(pairs.first.tolist(), pairs.second.tolist(), strict=True)):
+    for place in measured.tolist():
+        first, second = int(pairs.first[place]), int(pairs.second[place])
         if first != second:
             both = logits(with_field_of(exchanged[first], second, donors))
             difference = base - single[first] - single[second] + both
@@ -177,13 +198,14 @@ class _Moments:
         self._absolute, self._sum, self._squares, self._products = np.zeros((4, n))
         self._shift: Doubles | None = None
 
-    def add(self, terms: Doubles, weight: Doubles, total: Doubles | None = None) -> None:
-        """Add terms (B, n) of rows with weights and logits of shape (B,)."""
+    def add(self, terms: Doubles, weight: Doubles, total: Doubles | None = None, *, absolute: bool = True) -> None:
+        """Add terms (B, n) of rows with weights and logits of shape (B,); `absolute` says if their mean is wanted."""
         if self._shift is None:  # relative to the mean of the first rows, so that squares do not cancel
             self._shift = terms.mean(axis=0)
             self._total_shift = 0.0 if total is None else float(total.mean())
         self._weight += float(weight.sum())
-        self._absolute += weight @ np.abs(terms)
+        if absolute:
+            self._absolute += weight @ np.abs(terms)
         shifted = terms - self._shift
         self._sum += weight @ shifted
         self._squares += weight @ shifted**2

@@ -26,12 +26,15 @@ class PermutationImportance:
         The loss of the rows as they are: logloss, or the mean squared error.
     increase, deviation : array of shape (n_fields,)
         Mean and standard deviation, over the repetitions, of the increase of the loss.
+    n_rows : int
+        How many rows were measured.
     """
 
     fields: tuple[str, ...]
     loss: float
     increase: Doubles
     deviation: Doubles
+    n_rows: int
 
     def __repr__(self) -> str:
         return f"PermutationImportance({len(self.fields)} fields, loss {self.loss:.5f})"
@@ -61,4 +64,6 @@ def permutation_importance(
         for field in range(artifact.n_fields):
             shuffled = rows.take(rng.permutation(rows.n_rows))
             increases[repeat, field] = loss_of(with_field_of(rows, field, shuffled)) - loss
-    return PermutationImportance(field_names(artifact), loss, increases.mean(axis=0), increases.std(axis=0))
+    return PermutationImportance(
+        field_names(artifact), loss, increases.mean(axis=0), increases.std(axis=0), rows.n_rows
+    )

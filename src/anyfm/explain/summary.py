@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from anyfm.artifact import Artifact
 from anyfm.core.errors import InputError
@@ -22,7 +23,10 @@ from anyfm.models.pairs import Doubles
 if TYPE_CHECKING:
     from anyfm.data.readers import Frame
 
-N_ROWS, N_IMPORTANCE_ROWS, N_MLP_ROWS = 50_000, 10_000, 2_000
+N_ROWS, N_IMPORTANCE_ROWS, N_MLP_ROWS, N_VALUE_ROWS = 50_000, 10_000, 2_000, 2_000
+# A row of F entries has F² pairs, and every field's importance takes passes over all entries: of hundreds of fields
+# fewer rows are measured, so that a thousand take seconds.
+_MAX_PAIRS, _MAX_ENTRIES, _MIN_ROWS = 100_000_000, 100_000_000, 100
 _N_HTML_ROWS = 6
 
 
@@ -158,7 +162,7 @@ def summarize(artifact: Artifact, table: Any, *, n_value_pairs: int = 20, n_rows
     n_value_pairs : int
         At most this number of pairs of values.
     n_rows : int
-        The size of the random sample of rows.
+        The size of the random sample of rows; smaller for hundreds of fields.
 
     Raises
     ------
@@ -168,24 +172,34 @@ def summarize(artifact: Artifact, table: Any, *, n_value_pairs: int = 20, n_rows
     rows = sample(table if isinstance(table, Rows) else _encoded(artifact, table), n_rows)
     if rows.n_rows == 0:
         raise InputError("a table to explain must have at least one row, but it has none")
-    model, measured = artifact.model, strengths(artifact, rows)
-    pair_terms, some = model.pair_terms(), sample(rows, N_MLP_ROWS)
+    model, pair_terms = artifact.model, artifact.model.pair_terms()
+    n_pairs = int(rows.n_entries / rows.n_rows) ** 2 + 1
+    some = rows if pair_terms is None else sample(rows, max(_MIN_ROWS, _MAX_PAIRS // n_pairs))
     mlp_absolute = total = None
-    if model.mlp(artifact.parameters) is not None:
-        mlp = explain_rows(artifact, some).mlp
-        mlp_absolute = None if mlp is None else np.average(np.abs(mlp), axis=0, weights=some.weight)
-        total = total_interaction(artifact, rows, measured.field_pairs)
+    with threadpool_limits(limits=1, user_api="blas"):  # as for integrated gradients
+        measured = strengths(artifact, some)
+        if model.mlp(artifact.parameters) is not None:
+            few = sample(some, N_MLP_ROWS)
+            mlp = explain_rows(artifact, few).mlp
+            mlp_absolute = None if mlp is None else np.average(np.abs(mlp), axis=0, weights=few.weight)
+            total = total_interaction(artifact, rows, measured.field_pairs, measured.interaction)
+        of_values = sample(rows, max(some.n_rows, N_VALUE_ROWS))
+        values = value_pairs(artifact, of_values, measured, n=n_value_pairs)
+    importance = None
+    if rows.y is not None:
+        n_shuffled = max(_MIN_ROWS, _MAX_ENTRIES // (artifact.n_fields * (rows.n_entries // rows.n_rows + 1)))
+        importance = permutation_importance(artifact, sample(rows, min(N_IMPORTANCE_ROWS, n_shuffled)))
     return Summary(
         model=model.name,
         field_names=field_names(artifact),
         strengths=measured,
-        importance=None if rows.y is None else permutation_importance(artifact, sample(rows, N_IMPORTANCE_ROWS)),
+        importance=importance,
         field_pair_weights=None
         if pair_terms is None
         else pair_terms.field_pair_weights(artifact.parameters, artifact.n_fields),
         mlp_absolute=mlp_absolute,
         total=total,
-        values=value_pairs(artifact, rows, measured, n=n_value_pairs),
+        values=values,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from anyfm.artifact import Artifact
 from anyfm.core.rows import Rows
 from anyfm.models.batch import Batch, gather
 from anyfm.models.pairs import Doubles, PairTerms
+from anyfm.models.parameters import Specs
 
 Indices = NDArray[np.int64]
 _MAX_FLOATS = 1 << 21  # numbers that a block may hold: 16 MB
@@ -45,6 +46,8 @@ class Block:
     pair_terms : PairTerms, optional
         None for a model without pairs.
     batch : Batch
+    specs : mapping of str to ParameterSpec
+        Of the parameters of the batch.
     ids : int64 array of shape (B, S)
         0 in padding.
     membership : array of shape (B, F, S), optional
@@ -59,6 +62,7 @@ class Block:
     stop: int
     pair_terms: PairTerms | None
     batch: Batch
+    specs: Specs
     ids: Indices
     membership: Doubles | None
     vectors: Doubles | None
@@ -91,8 +95,32 @@ class Block:
 
     def by_pair(self, of_slots: Doubles, pairs: FieldPairs) -> Doubles:
         """Sums over the pairs of slots of each pair of fields: (B, S, S), symmetric, to (B, P)."""
-        chosen = self.by_fields(of_slots)[:, pairs.first, pairs.second]
-        return chosen * np.where(pairs.first == pairs.second, 0.5, 1.0)
+        by_fields = self.by_fields(of_slots)
+        n_rows, n_fields = by_fields.shape[:2]
+        chosen = by_fields.reshape(n_rows, -1).take(pairs.first * n_fields + pairs.second, axis=1)
+        within = pairs.first == pairs.second
+        return np.asarray(chosen * np.where(within, 0.5, 1.0) if within.any() else chosen)
+
+    def of_fields(self, fields: Indices) -> Block:
+        """The block with the slots of these fields alone, where they can be told apart; else the block itself.
+
+        The attention of a pair depends on the other pairs, so that a model with attention keeps them.
+        """
+        if self.membership is not None or self.attention is not None or self.vectors is None:
+            return self
+        batch, specs = self.batch, self.specs
+        parameters = {
+            name: array[:, fields] if specs[name].per_feature else array for name, array in batch.parameters.items()
+        }
+        part = replace(
+            batch,
+            parameters=parameters,
+            values=batch.values[:, fields],
+            fields=batch.fields[:, fields],
+            present=batch.present[:, fields],
+            in_order=False,
+        )
+        return replace(self, batch=part, ids=self.ids[:, fields], vectors=self.vectors[:, fields])
 
     def spread(self, means: Doubles) -> Doubles:
         """Each field's mean vector, divided equally among the slots of the field: (F, …) to (B, S, …)."""
@@ -129,6 +157,7 @@ def blocks(artifact: Artifact, rows: Rows) -> Iterator[Block]:
             stop=stop,
             pair_terms=pair_terms,
             batch=batch,
+            specs=specs,
             ids=ids,
             membership=None if aligned else _membership(batch, n_fields),
             vectors=None if pair_terms is None else pair_terms.vectors(batch),

@@ -98,19 +98,23 @@ def value_pairs(
         return []
     pairs = [(int(field_pairs.first[pair]), int(field_pairs.second[pair])) for pair in searched]
     parts: list[list[_Entries]] = [[] for _ in pairs]
+    fields = np.unique(np.array(pairs))
     logits = np.zeros(rows.n_rows)
     for block in blocks(artifact, rows):
         assert block.vectors is not None
-        centered = block.vectors - block.spread(strengths.means)
-        interaction = block.slot_pairs(centered, centered)
         logits[block.start : block.stop] = artifact.model.logits(block.batch)
+        some = block.of_fields(fields)
+        slots = {field: field if some is block else place for place, field in enumerate(fields.tolist())}
+        assert some.vectors is not None
+        centered = some.vectors - some.spread(strengths.means)
+        interaction = some.slot_pairs(centered, centered)
         for (first, second), of_pair in zip(pairs, parts, strict=True):
-            of_pair.append(_entries(block, interaction, first, second))
+            of_pair.append(_entries(some, interaction, slots[first], slots[second]))
     candidates = []
-    for fields, of_pair in zip(pairs, parts, strict=True):
+    for pair, of_pair in zip(pairs, parts, strict=True):
         arrays = zip(*(vars(part).values() for part in of_pair), strict=True)
         entries = _Entries(*map(np.concatenate, arrays))
-        candidates += _of_fields(artifact, rows, logits, fields, entries, min_count=min_count, n=n)
+        candidates += _of_fields(artifact, rows, logits, pair, entries, min_count=min_count, n=n)
     candidates.sort(
         key=lambda pair: (-abs(pair.interaction), pair.field, pair.value, pair.other_field, pair.other_value)
     )
@@ -127,6 +131,7 @@ def _has_named_values(artifact: Artifact, strengths: Strengths) -> NDArray[np.bo
 
 
 def _entries(block: Block, interaction: Doubles, first: int, second: int) -> _Entries:
+    """The pairs of entries of two fields; where the rows are aligned, of two slots."""
     if block.membership is None:
         row = np.arange(len(interaction))
         i, j = np.full(len(row), first), np.full(len(row), second)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from anyfm.core.errors import DivergenceError, InputError, SettingError, got, located
+from anyfm.core.rows import MAX_WEIGHT
 from anyfm.core.task import Task, get_task, refuse_rows
 
 Doubles = NDArray[np.float64]
@@ -130,8 +131,8 @@ def present_rows(weight: ArrayLike | None, n_rows: int) -> NDArray[np.bool_]:
         weights = np.asarray(weight)
         if weights.shape != (n_rows,):
             raise SettingError(got(f"weight must have shape ({n_rows},)", weight=weights.shape))
-        usable = np.isfinite(weights) & (weights >= 0)
-        refuse_rows(~usable, weights, "a row weight must be a finite number of at least 0")
+        rule = f"a row weight must be a number from 0 to {MAX_WEIGHT:,.0f} (divide all by their mean)"
+        refuse_rows(~((weights >= 0) & (weights <= MAX_WEIGHT)), weights, rule)
         present = weights > 0
     if not present.any():
         raise InputError(got("at least one row of positive weight is needed", n_rows=n_rows))

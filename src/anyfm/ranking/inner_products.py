@@ -84,7 +84,9 @@ class InnerProducts:
         n_slots, n_fields = self._n_slots + _longest(contexts), self._artifact.n_fields
         n_additions = n_slots**2 + n_fields**2 * self._n_sixteens + 2 * vectors.shape[1] + 32
         pairs = 2 * self._weight * (half.lengths + self._max_length) ** 2
-        total = abs(float(self._artifact.parameters["bias"][0])) + half.linear + self._max_linear + pairs
+        is_classification = self._artifact.model.task.is_classification  # else the bias is added afterwards
+        bias = abs(float(self._artifact.parameters["bias"][0])) if is_classification else 0.0
+        total = bias + half.linear + self._max_linear + pairs
         error = 1.1 * n_additions * _UNIT_ROUNDOFF * total + 1e-30  # what is flushed to zero is less
         return vectors, (4 * error).astype(np.float32)
 

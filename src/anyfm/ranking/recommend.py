@@ -10,7 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from anyfm.core.errors import InputError, SettingError, got
-from anyfm.core.rows import Floats, Rows
+from anyfm.core.rows import Rows, Targets
 from anyfm.core.threads import available_threads
 from anyfm.data.messages import missing_column
 from anyfm.engines.scorer import Scorer
@@ -23,13 +23,17 @@ _BLOCK_ROWS = 1 << 18  # joined rows that lie in memory at a time
 _BLOCK_CONTEXTS = 4096
 
 
-def recommend(scorer: Scorer, context: Mapping[str, Any], items: Items, k: int, *, exclude: Any = None) -> pl.DataFrame:
+def recommend(
+    scorer: Scorer, context: Mapping[str, Any], items: Items, k: int, *, exclude: Any = None, only: Any = None
+) -> pl.DataFrame:
     """The k items of the highest scores for one context; see `anyfm.Model.recommend`."""
     check_k(k)
     row = items.context.encode_one(context)
     skip = np.empty(0, np.int64) if exclude is None else items.positions(exclude)
-    form = items.inner_products if len(items) > _ALL_AT_ONCE else None
-    if form is None:
+    form = items.inner_products if only is None and len(items) > _ALL_AT_ONCE else None
+    if only is not None:
+        positions = np.setdiff1d(items.positions(only, what="only"), skip, assume_unique=True)
+    elif form is None:
         positions = np.delete(np.arange(len(items)), skip)
     else:
         offsets = np.array([0, len(skip)])
@@ -62,7 +66,7 @@ def recommend_all(
         raise SettingError(got(rule, user=names.name, key=items.key))
     contexts = items.context.encode(users).rows
     offsets, skip = _excluded(names, items, exclude)
-    found: list[tuple[Indices, Indices, Floats, Indices]] = []
+    found: list[tuple[Indices, Indices, Targets, Indices]] = []
     threads = n_threads or available_threads()
     size = _BLOCK_CONTEXTS if items.inner_products is not None else max(1, _BLOCK_ROWS // len(items))
     for first in range(0, max(contexts.n_rows, 1), size):
@@ -90,16 +94,17 @@ def _best(scorer: Scorer, context: Rows, items: Items, positions: Indices, k: in
     return pl.DataFrame(_result(items, positions[order], logits[order], ranks))
 
 
-def _logits(scorer: Scorer, context: Rows, items: Items, positions: Indices) -> Floats:
+def _logits(scorer: Scorer, context: Rows, items: Items, positions: Indices) -> Targets:
     n_fields = items.artifact.n_fields
     if len(positions) <= _BLOCK_ROWS:
-        chosen = items.rows if len(positions) == len(items) else items.rows.take(positions)
-        return scorer.logits(join(context, chosen, n_fields=n_fields))
+        if len(positions) == len(items):
+            return scorer.logits(items.joined(context))
+        return scorer.logits(join(context, items.rows.take(positions), n_fields=n_fields))
     parts = range(0, len(positions), _BLOCK_ROWS)
     return np.concatenate([_logits(scorer, context, items, positions[at : at + _BLOCK_ROWS]) for at in parts])
 
 
-def _top(logits: Floats, k: int) -> Indices:
+def _top(logits: Targets, k: int) -> Indices:
     """The indices of the k highest, highest first, ties by order."""
     if k >= len(logits):
         return np.argsort(-logits, kind="stable")
@@ -108,10 +113,10 @@ def _top(logits: Floats, k: int) -> Indices:
     return candidates[np.argsort(-logits[candidates], kind="stable")[:k]]
 
 
-def _result(items: Items, positions: Indices, logits: Floats, ranks: Indices) -> list[pl.Series]:
-    scores = items.artifact.predictions(logits).astype(np.float32)
+def _result(items: Items, positions: Indices, logits: Targets, ranks: Indices) -> list[pl.Series]:
+    scores = np.asarray(items.artifact.predictions(logits), logits.dtype)
     return [
-        items.keys.gather(positions),
+        items.named(positions),
         pl.Series("score", scores),
         pl.Series("rank", ranks.astype(np.int32)),
     ]
@@ -122,7 +127,7 @@ def _result(items: Items, positions: Indices, logits: Floats, ranks: Indices) ->
 
 def _best_of_block(
     scorer: Scorer, contexts: Rows, items: Items, k: int, offsets: Indices, skip: NDArray[np.int32], n_threads: int
-) -> tuple[Indices, Indices, Floats, Indices]:
+) -> tuple[Indices, Indices, Targets, Indices]:
     """The contexts' numbers, ascending, and the positions, logits and ranks of their k best items, best first.
     `offsets` and `skip` as for `InnerProducts.shortlist`."""
     n, form = contexts.n_rows, items.inner_products

@@ -16,6 +16,7 @@ from anyfm.core.atomic import replaced_file
 from anyfm.core.errors import InputError, MissingDependencyError, located
 from anyfm.explain.contributions import N_TERMS
 from anyfm.report import charts
+from anyfm.report.card import card_of
 from anyfm.report.charts import Figure
 from anyfm.report.figures import figures_of
 from anyfm.report.measurement import Measurement, measure, model_names
@@ -127,7 +128,7 @@ def _environment() -> Any:
         extensions=["jinja2.ext.do"],
     )
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
-    environment.filters |= {"number": _number, "legend": charts.legend}
+    environment.filters |= {"number": _number, "legend": charts.legend, "card": card_of}
     return environment
 
 

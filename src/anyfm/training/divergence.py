@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from anyfm.core.errors import DivergenceError
 from anyfm.core.rows import Rows
@@ -22,8 +23,8 @@ class DivergenceGuard:
     """Checks the training loss and the parameters.
 
     Training has diverged when a loss or a parameter is not finite, or when an epoch's mean loss is more than ten times
-    that of the initial model and more than ten times that of predicting logit 0 for every row: such a model has
-    learned nothing, and its parameters are about to overflow.
+    that of the initial model and more than ten times that of predicting logit 0 (for regression, the mean target) for
+    every row: such a model has learned nothing, and its parameters are about to overflow.
     """
 
     def __init__(self, engine: Engine, train: Rows) -> None:
@@ -34,7 +35,7 @@ class DivergenceGuard:
         initial = engine.logits(sample)
         if not np.isfinite(initial).all():
             raise self.error("the initial parameters give logits that are not finite")
-        self._limit = MAX_LOSS_RATIO * max(self._mean_loss(initial, sample), self._mean_loss(np.zeros(1), train))
+        self._limit = MAX_LOSS_RATIO * max(self._mean_loss(initial, sample), self._base_loss())
 
     def check_loss(self, loss: float, *, epoch: int) -> None:
         """Raise DivergenceError unless the loss summed over rows of an epoch is a finite number."""
@@ -59,6 +60,14 @@ class DivergenceGuard:
         """An error of this problem, with the advice."""
         return DivergenceError(f"{problem}. {advice(self._engine.model, self._train)}")
 
+    def _base_loss(self) -> float:
+        """The mean loss of logit 0; of a regression that of the mean target, in units of which it is trained."""
+        rows, task = self._train, self._engine.model.task
+        if task.is_classification or rows.y is None:
+            return self._mean_loss(np.zeros(1), rows)
+        weight = np.ones(rows.n_rows) if rows.weight is None else rows.weight.astype(np.float64)
+        return task.statistics(rows.y.astype(np.float64), weight).scale ** 2 / 2
+
     def _mean_loss(self, logits: ArrayLike, rows: Rows) -> float:
         assert rows.y is not None
         losses = self._engine.model.task.loss(np.asarray(logits, np.float64), rows.y)
@@ -82,6 +91,6 @@ def advice(model: BaseModel, rows: Rows) -> str:
     return ". ".join(hints)
 
 
-def _largest(array: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> float:
+def _largest(array: NDArray[Any]) -> float:
     """The largest absolute value, 0 if there is none, without a copy of the array."""
     return max(float(array.max(initial=0)), -float(array.min(initial=0)))

@@ -63,8 +63,8 @@ def test_binary_statistics_stay_finite_for_one_class():
 def test_regression_scales_the_target_by_its_deviation_and_clips_within_a_margin_of_its_range():
     regression = get_task("regression")
     statistics = regression.statistics(np.array([10.0, 10, 16]), np.array([1.0, 1, 2]))
-    assert (statistics.base_logit, statistics.scale) == (13, 3)
-    assert statistics.clip == pytest.approx((10 / 3 - 1, 16 / 3 + 1))
+    assert (statistics.base_logit, statistics.offset, statistics.scale) == (13, 13, 3)
+    assert statistics.clip == (7, 19)
     assert regression.statistics(np.full(3, 5.0), np.ones(3)).scale == 5  # no deviation
     assert regression.statistics(np.zeros(3), np.ones(3)).scale == 1
     assert regression.gradient(np.array([1e6]), np.array([2.0]), (-4.0, 6.0))[0] == 4

@@ -113,7 +113,7 @@ def test_later_targets_must_have_the_classes_of_training(values: Any, message: s
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ([1.0, -1.0], r"finite number of at least 0 \(row 2, column 'y', value -1\.0\)"),
+        ([1.0, -1.0], r"finite number from 0 to 1,000,000,000,000 \(row 2, column 'y', value -1\.0\)"),
         ([1.0, None], r"row 2, column 'y', value 'missing'"),
         ([float("inf"), 1.0], "row 1"),
         (["1", "heavy"], r"row 2, column 'y', value 'heavy'"),

@@ -139,7 +139,7 @@ def test_the_planted_pairs_are_found(planted, made):
 def test_the_planted_pairs_are_found_in_both_halves_of_deepfm(made):
     artifact_, given = learned(made, "deepfm")
     found = strengths(artifact_, given)
-    whole = total_interaction(artifact_, given, found.field_pairs)
+    whole = total_interaction(artifact_, given, found.field_pairs, found.interaction)
     # A perceptron makes a little of every pair.
     hold_against_the_truth(artifact_, found.field_pairs, whole, made, nothing=0.1)
     names = artifact_.encoder.field_names
@@ -221,7 +221,7 @@ def test_interactions_by_exchange_are_those_of_the_analysis_of_variance(name):
     if deep:
         made.parameters["output_weights"] *= 4
     found = strengths(made, given)
-    whole = total_interaction(made, given, found.field_pairs, n_rows=FIELD_SIZE**5)
+    whole = total_interaction(made, given, found.field_pairs, found.interaction, n_rows=FIELD_SIZE**5)
     if name != "deepfm":
         assert whole == pytest.approx(found.interaction, rel=0.05)
         return
@@ -238,14 +238,15 @@ def test_interactions_by_exchange_know_weights_tags_and_few_rows():
     weight = np.where(given.ids[:, 1] < FIELD_SIZE + 2, 3.0, 0.1).astype(np.float32)  # two values of field 2 count most
     given = replace(given, weight=weight)
     found = strengths(made, given)
-    whole = total_interaction(made, given, found.field_pairs, n_rows=4000)
+    whole = total_interaction(made, given, found.field_pairs, found.interaction, n_rows=4000)
     assert whole == pytest.approx(found.interaction, rel=0.2)
-    unweighted = total_interaction(made, replace(given, weight=None), found.field_pairs, n_rows=4000)
+    unweighted = total_interaction(made, replace(given, weight=None), found.field_pairs, found.interaction, n_rows=4000)
     assert np.abs(unweighted / found.interaction - 1).max() > 0.3
-    assert not total_interaction(made, given.slice(0, 1), found.field_pairs).any()
+    assert not total_interaction(made, given.slice(0, 1), found.field_pairs, found.interaction).any()
     tags = rows("ragged", n_rows=200)
-    pairs = strengths(made, tags).field_pairs
-    assert (np.isnan(total_interaction(made, tags, pairs)) == (pairs.first == pairs.second)).all()
+    of_tags = strengths(made, tags)
+    pairs = of_tags.field_pairs
+    assert (np.isnan(total_interaction(made, tags, pairs, of_tags.interaction)) == (pairs.first == pairs.second)).all()
 
 
 def test_a_field_that_does_not_matter_has_no_importance():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from html.parser import HTMLParser
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -117,3 +118,21 @@ def test_strengths_and_summaries_are_shown_small(name):
     assert 5 < len(table.rows) <= 20
     strongest = summarize(made, given).fields().row(0, named=True)
     assert table.rows[1] == [strongest["field"], f"{strongest['importance']:.4f}", "importance"]
+
+
+@pytest.mark.parametrize("name", ["fm", "ffm", "deepfm"])
+def test_few_rows_are_measured_of_many_fields(name: str, monkeypatch: pytest.MonkeyPatch):
+    made, given = artifact(name), rows("fixed", n_rows=4000)
+    whole = summarize(made, given)
+    assert whole.n_rows == 4000
+    monkeypatch.setattr("anyfm.explain.summary._MAX_PAIRS", 1000 * (given.ids.shape[1] ** 2 + 1))
+    monkeypatch.setattr("anyfm.explain.summary._MAX_ENTRIES", 1)
+    monkeypatch.setattr("anyfm.explain.interaction_strength.MAX_SCORED_ENTRIES", 3 * 200 * given.ids.shape[1])
+    found = summarize(made, given)
+    assert found.n_rows == 1000
+    assert found.importance is not None
+    assert found.importance.n_rows == 100
+    assert found.strengths.interaction == pytest.approx(whole.strengths.interaction, rel=0.2, abs=0.02)
+    if found.total is not None:
+        assert 0 < np.isfinite(found.total).sum() <= 3
+        assert np.isfinite(found.total[np.argmax(found.strengths.interaction)])

@@ -77,6 +77,8 @@ def model(name: str, kind: str = "plain", *, scale: float = 0.5, seed: int = 0, 
         for key, spec in made.parameter_specs(encoder.n_features, encoder.n_fields).items()
         for array in [rng.normal(0, scale, spec.shape).astype(np.float32)]
     }
+    if task == "regression":
+        parameters["bias"] = parameters["bias"].astype(np.float64)
     if settings.get("linear") is False:
         parameters["bias"][:] = parameters["linear"][:] = 0
     return Model(

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anyfm.core.rows import Floats, Ids, Rows
+from anyfm.core.rows import Floats, Ids, Rows, Targets
 from anyfm.core.task import get_task
 from anyfm.data.encoder import EncodedField, Encoder
 from anyfm.data.field_encoder import FIRST, MISSING, UNSEEN
@@ -17,7 +17,7 @@ from anyfm.data.tags import TagsEncoder
 from anyfm.data.text.reader import TextRows
 
 
-def labels_in_file(text: TextRows) -> Floats:
+def labels_in_file(text: TextRows) -> Targets:
     """The labels as they are in the file, float32 of shape (n_rows,)."""
     y = text.rows.y
     assert y is not None

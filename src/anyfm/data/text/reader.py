@@ -37,7 +37,7 @@ from numpy.typing import NDArray
 
 from anyfm.core.errors import InputError, SettingError, got
 from anyfm.core.native import kernels
-from anyfm.core.rows import MAX_FEATURES, Rows
+from anyfm.core.rows import MAX_FEATURES, Rows, Targets
 from anyfm.core.settings import integer
 from anyfm.core.task import TASKS, get_task
 from anyfm.core.threads import thread_count
@@ -57,6 +57,7 @@ _COMPRESSED = {
     b"PK\x03\x04": "zip",
 }
 _BLOCK_BYTES = 4 << 20
+_MAX_ROUNDING = 1e-2  # of the deviation of the labels
 
 Source = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
@@ -442,6 +443,18 @@ def _labels(
     if negative:
         _log.info("the labels -1 and 1 were read as 0 and 1")
     return "binary", negative, 1, f"{negative} or 1"
+
+
+def check_digits(y: Targets | None) -> None:
+    """Raise InputError for targets whose differences are lost in float32, which labels of text files are read as."""
+    if y is None or len(y) == 0:
+        return
+    spread, largest = float(y.std(dtype=np.float64)), float(np.abs(y).max())
+    rounding = float(np.spacing(np.float32(largest)))
+    if rounding > _MAX_ROUNDING * spread and (spread > 0 or rounding > 1):
+        rule = "labels of text files have seven digits, which leaves few for what they differ by"
+        mean = float(f"{y.mean(dtype=np.float64):.4g}")
+        raise InputError(got(rule, largest=largest, deviation=spread) + f". Subtract {mean:,.10g} from all of them.")
 
 
 def _rows(found: dict[str, Any], y: NDArray[np.float32], *, with_fields: bool) -> Rows:

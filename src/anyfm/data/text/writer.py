@@ -13,7 +13,7 @@ from anyfm.core.errors import InputError, SettingError, got
 from anyfm.core.native import kernels
 from anyfm.core.rows import MAX_FEATURES, Rows
 from anyfm.data.messages import input_error
-from anyfm.data.text.reader import source_format
+from anyfm.data.text.reader import check_digits, source_format
 
 _ENTRIES_PER_WRITE = 1 << 20
 
@@ -58,7 +58,7 @@ def _blocks(rows: Rows, *, with_fields: bool) -> Iterator[bytes]:
             rows.offsets,
             None if rows.values is None else rows.values.reshape(-1),
             rows.fields,
-            rows.y,
+            None if rows.y is None else rows.y.astype(np.float32, copy=False),
             first=first,
             last=min(first + n_rows, rows.n_rows),
             with_fields=with_fields,
@@ -77,3 +77,5 @@ def _check_writable(rows: Rows, *, with_fields: bool) -> None:
     for name, numbers in (("values", rows.values), ("y", rows.y)):
         if numbers is not None and not np.isfinite(numbers).all():
             raise InputError(f"{name} must be finite numbers to be written, but there are nan or inf among them")
+    if rows.y is not None and rows.y.dtype == np.float64:
+        check_digits(rows.y)
