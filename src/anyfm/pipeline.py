@@ -425,7 +425,7 @@ def _prepare_table(source: Any, data: DataSettings, validation: ValidationSettin
         reports={name: part.report for name, part in parts.items()},
         seconds=clock.seconds,
         warnings=suspect_columns(encoder, encoded, encoded_valid),
-        held_out=_held_out(validation, encoded_valid is not None),
+        held_out="five folds of a cross-validation" if n_folds else _held_out(validation, encoded_valid is not None),
         times=encoder.time_ranges(training),
     )
 

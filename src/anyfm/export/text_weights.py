@@ -49,7 +49,9 @@ def export_libfm(artifact: Artifact, path: str | Path) -> Path:
 
 
 def export_libffm(artifact: Artifact, path: str | Path) -> Path:
-    """Write a field-aware factorization machine without linear terms as a text model of libffm (up to 1.14).
+    """Write a field-aware factorization machine without linear terms as a text model of libffm.
+
+    Early versions of libffm read it; later ones store binary models.
 
     Of a table's model the vocabulary is written too, as PATH.vocabulary, for ``anyfm convert``.
 
