@@ -47,7 +47,8 @@ def export_onnx(artifact: Artifact, path: str | Path) -> Path:
     "" in the rest of a row. Missing is "" (or another of `anyfm.data.values.MISSING_WORDS`), NaN, and for int64
     `MISSING_INTEGER`. Text is compared as it stands: remove spaces around it before.
 
-    Outputs, float of shape (rows,): probability and logit, or for regression prediction.
+    Outputs, float of shape (rows,): probability and logit; for regression prediction, for counts prediction and logit.
+    Numbers are clipped as `Model.predict` clips them.
 
     Raises
     ------
@@ -67,7 +68,13 @@ def export_onnx(artifact: Artifact, path: str | Path) -> Path:
         graph.output("probability", graph.add("Sigmoid", logit))
         graph.output("logit", logit)
     else:
-        graph.output("prediction", logit)
+        clipped = logit
+        for kind, bound in zip(("Max", "Min"), artifact.logit_range or (), strict=False):
+            if np.isfinite(bound):
+                clipped = graph.add(kind, clipped, graph.constant(float(bound)))
+        graph.output("prediction", clipped if model.task.logit_is_prediction else graph.add("Exp", clipped))
+        if not model.task.logit_is_prediction:
+            graph.output("logit", logit)
     graph.save(
         str(path),
         name=model.name,

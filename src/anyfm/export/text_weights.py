@@ -35,6 +35,9 @@ def export_libfm(artifact: Artifact, path: str | Path) -> Path:
     if not (is_fm and artifact.model.is_sum_of_pairs and not artifact.model.normalize):
         rule = "libFM has the formulas of linear and fm, without normalize"
         raise SettingError(got(rule, model=artifact.model.name, normalize=artifact.model.normalize))
+    task = artifact.model.task
+    if not (task.is_classification or task.logit_is_prediction):
+        raise SettingError(got("libFM has the tasks binary and regression", task=task.name))
     factors = parameters["factors"] if pairs is not None else np.zeros((artifact.n_features, 0), np.float32)
     lines = [
         *("#global bias W0", _number(parameters["bias"][0]), "#unary interactions Wj"),

@@ -59,6 +59,7 @@ def render(registry: Registry, served: Served, asked: Mapping[str, str]) -> str:
             largest=max(sizes, default=0.0) or 1.0,
             problem=problem,
             is_classification=served.model.task.is_classification,
+            logit_is_prediction=served.model.task.logit_is_prediction,
             version=__version__,
         )
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -153,8 +154,13 @@ def evaluate(engine: Engine, rows: Rows, targets: tuple[float, float] | None = N
     starts = range(0, rows.n_rows, ROWS_PER_STEP)
     parts = [engine.logits(rows.slice(first, first + ROWS_PER_STEP)) for first in starts]
     logits = np.concatenate(parts) if parts else np.empty(0, np.float32)
-    limits = None if targets is None else engine.model.task.logit_range(*targets)
-    return evaluate_logits(engine.model.task, rows.y, logits if limits is None else logits.clip(*limits), rows.weight)
+    return evaluate_logits(engine.model.task, rows.y, clipped(engine.model.task, logits, targets), rows.weight)
+
+
+def clipped(task: Task, logits: NDArray[Any], targets: tuple[float, float] | None) -> NDArray[Any]:
+    """The logits within those of a range of targets, if it is given."""
+    limits = None if targets is None else task.logit_range(*targets)
+    return logits if limits is None else logits.clip(*limits)
 
 
 def epoch_order(n_rows: int, seed: int, epoch: int) -> NDArray[np.int64]:

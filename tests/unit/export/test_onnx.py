@@ -76,6 +76,21 @@ def test_every_model(name: str, settings: dict[str, Any], kind: str, tmp_path: P
     assert np.ptp(found["probability"]) > 0.2
 
 
+@pytest.mark.parametrize("task", ["regression", "poisson"])
+def test_clipped_numbers(task: str, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    a, b = rng.integers(0, 6, 900), rng.integers(0, 6, 900)
+    y = rng.poisson(np.exp((a + b) / 6)).clip(1, 5)
+    table = pl.DataFrame({"a": [f"a{i}" for i in a], "b": [f"b{i}" for i in b], "y": y.astype(float)})
+    made = anyfm.train(table, "y", task=task, epochs=3, search=False, valid_fraction=0.0, l2_linear=1e-3)
+    found = scores(made, table, tmp_path)
+    np.testing.assert_allclose(found["prediction"], made.predict(table), rtol=1e-5)
+    assert (found["prediction"] >= 1 - 1e-5).all()
+    assert list(found) == (["prediction"] if task == "regression" else ["prediction", "logit"])
+    if task == "poisson":
+        np.testing.assert_allclose(found["logit"], made.logits(table), rtol=1e-4, atol=1e-5)
+
+
 def test_a_regression(tmp_path: Path) -> None:
     made = model("fm", task="regression")
     table = users(20).hstack(films(20))
