@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from anyfm import __version__
 from anyfm.core.atomic import NotSyncedError, check_writable, is_being_replaced, leftovers, replace_directory
-from anyfm.core.errors import AnyfmError, ArtifactError, got, located
+from anyfm.core.errors import AnyfmError, ArtifactError, ForkedProcessError, got, located
 from anyfm.models import MODELS, BaseModel
 
 if TYPE_CHECKING:
@@ -423,35 +423,55 @@ def _assemble(directory: Path, document: Mapping[str, Any], contents: dict[str, 
         version = document["anyfm_version"]
         remedy = f"Install the package of the model, or anyfm {version}, which wrote it, or a later one."
         raise ArtifactError(located(problem, file=str(path), remedy=remedy))
-    kind = MODELS[document["model"]]
+    kind, n_features = MODELS[document["model"]], document["n_features"]
+    _check_description(document)
     try:
         parameters = safetensors.numpy.load(contents.pop(WEIGHTS_FILE))
         feature_ids = parameters.pop(FEATURE_IDS, None)
+        if len(parameters["linear"]) != n_features:  # what else is read grows with their number
+            raise ArtifactError(got("there must be a weight for each feature", n_features=n_features))
         return Artifact(
-            model=kind(kind.settings_type.from_mapping(document["settings"])),
+            model=kind(kind.settings_type.from_mapping(document["settings"])).resolve(document["n_fields"]),
             parameters={name: array for name, array in parameters.items() if not name.startswith(DEVIATION)},
             feature_ids=feature_ids,
             deviations={
                 name.removeprefix(DEVIATION): array for name, array in parameters.items() if name.startswith(DEVIATION)
             },
-            n_features=document["n_features"],
+            n_features=n_features,
             n_fields=document["n_fields"],
-            encoder=_read_encoder(document["encoder"], contents.get(VOCABULARY_FILE, b"")),
+            encoder=_read_encoder(document["encoder"], contents.get(VOCABULARY_FILE, b""), n_features),
             training=document["training"],
             metrics=document["metrics"],
             history=document["history"],
             anyfm_version=document["anyfm_version"],
         )
+    except ForkedProcessError:
+        raise
     except (AnyfmError, ValueError, safetensors.SafetensorError) as error:
         raise _damaged(f"the saved model cannot be used: {error}", directory) from error
 
 
-def _read_encoder(described: Mapping[str, Any] | None, vocabulary: bytes) -> Encoder | None:
+def _check_description(document: Mapping[str, Any]) -> None:
+    """Raise TypeError unless what is shown of a model has the types that showing it needs."""
+    from anyfm.training.history import History
+
+    metrics, history = document["metrics"], document["history"]
+    if not all(isinstance(part, dict) for part in (document["training"], metrics, history, metrics.get("valid", {}))):
+        raise TypeError("training, metrics and history must be mappings")
+    if not all(isinstance(value, (int, float)) for value in metrics.get("valid", {}).values()):
+        raise TypeError("metrics must be numbers")
+    for value in metrics.get("valid", {}).values():
+        float(value)  # else too large to be shown
+    if history:
+        History.from_dict(history)
+
+
+def _read_encoder(described: Mapping[str, Any] | None, vocabulary: bytes, n_features: int) -> Encoder | None:
     if described is None:
         return None
     from anyfm.data.encoder import Encoder, read_vocabulary
 
-    return Encoder.from_parts(described, read_vocabulary(vocabulary, file=VOCABULARY_FILE))
+    return Encoder.from_parts(described, read_vocabulary(vocabulary, file=VOCABULARY_FILE, n_features=n_features))
 
 
 def _damaged(problem: str, file: str | Path) -> ArtifactError:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from anyfm.artifact import Artifact
 from anyfm.core.errors import DivergenceError, InputError, SettingError, got, located
+from anyfm.core.forks import check_polars
 from anyfm.core.rows import Rows
 from anyfm.core.settings import (
     AUTO,
@@ -370,6 +371,7 @@ def _prepare_table(source: Any, data: DataSettings, validation: ValidationSettin
 
     if data.format not in ("table", *FORMATS):
         raise SettingError(unknown_name(data.format, [*FORMATS, *TEXT_FORMATS, "table"], what="format"))
+    check_polars("training on a table")
     if data.target is None:
         raise SettingError("target is required for a table: the column to predict")
     options = {**read_options(data), "text_columns": _text_columns(data.fields or {})}

@@ -31,6 +31,10 @@ class DivergenceError(AnyfmError, ArithmeticError):
     """Training produced a loss or a parameter that is not a finite number."""
 
 
+class ForkedProcessError(AnyfmError, RuntimeError):
+    """What is asked for would hang in a forked process; the text says what to do instead."""
+
+
 class MissingDependencyError(AnyfmError, ImportError):
     """An optional package is needed; the text names the command that installs it."""
 

@@ -199,7 +199,10 @@ class CategoricalEncoder(FieldEncoder):
 
     @classmethod
     def from_dict(cls, saved: Mapping[str, Any], texts: pl.Series, counts: NDArray[np.float64]) -> CategoricalEncoder:
-        return cls(saved["key_type"], texts[FIRST:].cast(KEY_TYPES[saved["key_type"]]), counts)
+        keys = texts[FIRST:].cast(KEY_TYPES[saved["key_type"]])
+        if keys.n_unique() < len(keys):
+            raise ValueError("every value of a field must stand in its vocabulary once")
+        return cls(saved["key_type"], keys, counts)
 
 
 def _key_type(distinct: pl.Series) -> str:

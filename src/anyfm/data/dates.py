@@ -18,6 +18,7 @@ from anyfm.data.categorical import CategoricalEncoder
 from anyfm.data.field_encoder import MISSING, UNSEEN, EncodedColumn, FieldEncoder, weighted_counts
 from anyfm.data.messages import check_choice
 from anyfm.data.moments import local_time, parse_moment
+from anyfm.data.schema import DATE_PARTS
 from anyfm.data.values import (
     MISSING_WORDS,
     WHITESPACE,
@@ -197,6 +198,7 @@ class DatePartEncoder(FieldEncoder):
 
     @classmethod
     def from_dict(cls, saved: Mapping[str, Any], texts: pl.Series, counts: NDArray[np.float64]) -> DatePartEncoder:
+        check_choice("part", saved["part"], DATE_PARTS)
         return cls(saved["part"], saved["unit"], CategoricalEncoder.from_dict({"key_type": "int"}, texts, counts))
 
 

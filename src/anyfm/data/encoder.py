@@ -17,6 +17,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from anyfm.core.errors import ArtifactError, InputError, SettingError, got, located
+from anyfm.core.forks import check_polars, has_lost_polars
 from anyfm.core.rows import MAX_FEATURES, Floats, Ids, Rows, Targets
 from anyfm.data.categorical import CategoricalEncoder
 from anyfm.data.cleaning import Cleaner
@@ -62,6 +63,8 @@ class EncodedField:
 
     def encode(self, series: pl.Series) -> EncodedColumn:
         """The local ids of a raw column."""
+        if has_lost_polars():
+            return self.encode_values(series.to_list())
         return self.encoder.encode(series if self.cleaner is None else self.cleaner.column(series))
 
     def encode_values(self, values: list[Any]) -> EncodedColumn:
@@ -171,6 +174,7 @@ class Encoder:
         cls, frame: pl.DataFrame, schema: Schema, *, weight: NDArray[Any] | pl.Series | None = None
     ) -> tuple[Encoder, Encoded]:
         """Learn from training rows and encode them, in one pass."""
+        check_polars("learning from a table")
         _check_columns(frame, [field.name for field in schema.used], schema, labelled=schema.target is not None)
         if frame.height == 0:
             raise InputError("a table to learn from must have at least one row, but it has none")
@@ -213,6 +217,8 @@ class Encoder:
         """
         if labelled and self.schema.target is None:
             raise InputError("the schema has no target, but labelled rows were asked for")
+        if labelled:
+            check_polars("reading targets")
         _check_columns(frame, self.columns, self.schema, labelled=labelled)
         y, weight = _labels(frame, self.schema, None) if labelled else (None, None)
         columns = [field.encode(frame[field.column]) for field in self.fields]
@@ -475,18 +481,25 @@ def _labels(
 
 def write_vocabulary(encoder: Encoder, file: BinaryIO) -> None:
     """Write every feature with its value and count as Parquet (zstd); the same encoder gives the same bytes."""
+    check_polars("saving a model of tables")
     encoder.vocabulary_frame().write_parquet(file, compression="zstd", statistics=False)
 
 
-def read_vocabulary(content: bytes, *, file: str) -> pl.DataFrame:
+def read_vocabulary(content: bytes, *, file: str, n_features: int | None = None) -> pl.DataFrame:
     """Read what `write_vocabulary` wrote; `file` is its name for errors.
+
+    Nothing is unpacked unless it says to hold `n_features` rows, since a few bytes can stand for billions.
 
     Raises
     ------
     ArtifactError
         It is damaged, or holds other columns.
     """
+    check_polars("loading a model of tables")
     try:
+        n_rows = pl.scan_parquet(io.BytesIO(content), glob=False).select(pl.len()).collect().item()
+        if n_features is not None and n_rows != n_features:
+            raise ArtifactError(located(f"the vocabulary must have {n_features:,} rows, not {n_rows:,}", file=file))
         frame = pl.read_parquet(io.BytesIO(content), columns=["field", "local_id", "value", "count"], glob=False)
     except (OSError, pl.exceptions.PolarsError) as problem:
         raise ArtifactError(located(f"the vocabulary cannot be read: {problem}", file=file)) from None

@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from anyfm.core.errors import InputError, got
+from anyfm.core.forks import check_polars, has_lost_polars
 from anyfm.data.messages import check_distinct, input_error
 from anyfm.data.values import as_basic, as_text, is_list
 
@@ -24,6 +25,7 @@ def from_memory(source: Any) -> pl.DataFrame:
     if isinstance(source, pl.DataFrame):
         return source
     if isinstance(source, pl.LazyFrame):
+        check_polars("a LazyFrame")
         return source.collect()
     if _is_pandas(source):
         return _from_pandas(source)
@@ -34,6 +36,8 @@ def from_memory(source: Any) -> pl.DataFrame:
     if hasattr(source, "__arrow_c_stream__") or hasattr(source, "__arrow_c_array__"):
         schema = getattr(source, "schema", None)
         check_distinct([str(name) for name in getattr(schema, "names", ())])
+        if has_lost_polars() and hasattr(source, "to_pydict"):
+            return from_mapping(source.to_pydict())
         frame = pl.DataFrame(source)
         return with_dictionaries(frame, _dictionary_names(schema))
     raise InputError(

@@ -6,6 +6,7 @@ or the one feature of a scaled field.
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections.abc import Mapping
 from itertools import pairwise
@@ -15,6 +16,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from anyfm.core.errors import got
 from anyfm.core.rows import Ids
 from anyfm.data.dates import EPOCH_UNITS, check_unit, number_label, number_of, numbers_of
 from anyfm.data.field_encoder import (
@@ -131,7 +133,10 @@ class BinEncoder(FieldEncoder):
 
     @classmethod
     def from_dict(cls, saved: Mapping[str, Any], texts: pl.Series, counts: Doubles) -> BinEncoder:
-        return cls(np.asarray(saved["edges"], np.float64), counts, saved["unit"])
+        edges = np.asarray(saved["edges"], np.float64)
+        if edges.ndim != 1 or not np.isfinite(edges).all() or (np.diff(edges) <= 0).any():
+            raise ValueError(got("edges must be ascending numbers", edges=edges))
+        return cls(edges, counts, saved["unit"])
 
 
 class ScaledEncoder(FieldEncoder):
@@ -218,7 +223,10 @@ class ScaledEncoder(FieldEncoder):
 
     @classmethod
     def from_dict(cls, saved: Mapping[str, Any], texts: pl.Series, counts: Doubles) -> ScaledEncoder:
-        return cls(saved["mean"], saved["deviation"], counts, saved["low"], saved["high"])
+        mean, deviation, low, high = (float(saved[name]) for name in ("mean", "deviation", "low", "high"))
+        if not (math.isfinite(mean) and 0 < deviation < math.inf and low <= high):
+            raise ValueError(got("a scaled field must have finite moments", mean=mean, deviation=deviation))
+        return cls(mean, deviation, counts, low, high)
 
 
 def _float64(values: list[Any]) -> Doubles | None:

@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 
 from anyfm.core.atomic import replaced_file
+from anyfm.core.forks import check_polars
 from anyfm.core.stdout import write_stdout
 from anyfm.data.files import FORMATS, SUFFIXES, read_files, renamed
 from anyfm.data.memory import from_mapping, from_memory
@@ -62,6 +63,7 @@ def read_table(
     """
     check_choice("format", format, FORMATS)
     if isinstance(source, (str, Path)) or _is_paths(source):
+        check_polars("reading a file")
         options: dict[str, Any] = {
             "header": header,
             "names": names,

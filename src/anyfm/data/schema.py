@@ -185,11 +185,14 @@ class Schema:
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Schema:
         """Restore a schema from `to_dict`."""
-        target = plain["target"]
+        target, weight = plain["target"], plain["weight"]
+        names = [field["name"] for field in plain["fields"]] + [part["name"] for part in (target,) if part is not None]
+        if not all(isinstance(name, str) for name in [*names, "" if weight is None else weight]):
+            raise TypeError("columns must have names")
         if target is not None:
             classes = target["classes"]
             target = Target(**{**target, "classes": None if classes is None else tuple(classes)})
-        return cls(fields=tuple(Field(**field) for field in plain["fields"]), target=target, weight=plain["weight"])
+        return cls(fields=tuple(Field(**field) for field in plain["fields"]), target=target, weight=weight)
 
     def describe(self) -> str:
         """The schema as lines of text: a column, its kind and the reason."""

@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 
 from anyfm.core.errors import InputError, shown
+from anyfm.core.forks import check_polars
 from anyfm.core.task import TASKS
 from anyfm.data.cleaning import Cleaner, items_of, number_text_of, seconds_text_of
 from anyfm.data.dates import EARLIEST_SECOND, EPOCH_UNITS, LATEST_SECOND, epoch_unit, number_label, read_datetimes
@@ -165,6 +166,7 @@ def infer_schema(
         The table has no rows; the target, the weight or an overridden column is not in it; no field is left; or the
         target cannot be used.
     """
+    check_polars("learning from a table")
     check_choice("task", task, ("auto", *TASKS))
     given = check_overrides(overrides or {})
     for role, name in (("target", target), ("weight", weight), *(("overridden", name) for name in given)):

@@ -20,6 +20,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from anyfm.core.forks import check_polars
 from anyfm.data.messages import input_error
 
 MISSING_WORDS = (
@@ -233,6 +234,7 @@ def plain_value(value: Any) -> Any:
 
 def series_of(value: Any) -> pl.Series:
     """A series of one raw Python value, for the rare values that the fast path of an encoder does not know."""
+    check_polars(f"reading the value {value!r}")
     value = plain_value(value)
     if isinstance(value, (list, tuple, set, frozenset, np.ndarray)):
         value = [item for item in value if item is not None]

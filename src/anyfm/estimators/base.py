@@ -14,6 +14,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from anyfm.core.errors import InputError, SettingError, got
+from anyfm.core.forks import check_polars
 from anyfm.core.rows import Floats, Rows
 from anyfm.core.settings import DataSettings, TrainingSettings, ValidationSettings, parse_settings
 from anyfm.core.task import TASKS, Task, get_task
@@ -102,6 +103,8 @@ class TableEstimator(BaseEstimator):  # type: ignore[misc]
         DivergenceError
             Training diverged; the text says which parameter to lower.
         """
+        if not is_sparse(X):
+            check_polars("fitting an estimator to a table")
         values = self._values()
         *_, validation, table = parse_settings(values, *self._kinds())
         data = self._checked(X, y, sample_weight)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from anyfm.artifact import Artifact
 from anyfm.core.atomic import replaced_file
 from anyfm.core.errors import SettingError, got
+from anyfm.core.forks import check_polars
 from anyfm.core.html import html_table
 from anyfm.core.rows import Rows
 from anyfm.core.task import Task
@@ -362,6 +363,7 @@ def explain(artifact: Artifact, table: Any) -> Contributions:
     """
     if isinstance(table, Rows):
         return replace(explain_rows(artifact, table), values=encoded_values(artifact, table))
+    check_polars("explaining a table")
     from anyfm.data.readers import read_table
 
     encoder = artifact.require_encoder()

@@ -10,6 +10,7 @@ from threadpoolctl import threadpool_limits
 
 from anyfm.artifact import Artifact
 from anyfm.core.errors import InputError
+from anyfm.core.forks import check_polars
 from anyfm.core.html import html_table
 from anyfm.core.rows import Rows
 from anyfm.explain.contributions import explain_rows
@@ -169,6 +170,7 @@ def summarize(artifact: Artifact, table: Any, *, n_value_pairs: int = 20, n_rows
     InputError
         The table has no rows, or lacks a column.
     """
+    check_polars("a summary")
     rows = sample(table if isinstance(table, Rows) else _encoded(artifact, table), n_rows)
     if rows.n_rows == 0:
         raise InputError("a table to explain must have at least one row, but it has none")

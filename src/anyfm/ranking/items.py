@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from anyfm.artifact import Artifact
 from anyfm.core.errors import InputError, SettingError, got, located
+from anyfm.core.forks import check_polars
 from anyfm.core.rows import Rows
 from anyfm.data.messages import check_choice
 from anyfm.models.pairs import Indices
@@ -54,6 +55,7 @@ class Items:
     """
 
     def __init__(self, artifact: Artifact, frame: pl.DataFrame, *, key: str) -> None:
+        check_polars("encoding items")
         encoder = artifact.require_encoder()
         check_choice("key", key, frame.columns, what="a column of the items")
         self.artifact = artifact

@@ -10,6 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from anyfm.core.errors import InputError, SettingError, got
+from anyfm.core.forks import check_polars
 from anyfm.core.rows import Rows, Targets
 from anyfm.core.threads import available_threads
 from anyfm.data.messages import missing_column
@@ -57,6 +58,7 @@ def recommend_all(
     n_threads: int = 0,
 ) -> pl.DataFrame:
     """The k best items for every row of `users`; see `anyfm.Model.recommend_all`."""
+    check_polars("recommend_all")
     check_k(k)
     if user is None and exclude is not None:
         user = _shared_column(users, exclude, items.key)

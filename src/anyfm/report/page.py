@@ -14,6 +14,7 @@ from anyfm import __version__
 from anyfm.artifact import Artifact, load_artifact
 from anyfm.core.atomic import replaced_file
 from anyfm.core.errors import InputError, MissingDependencyError, located
+from anyfm.core.forks import check_polars
 from anyfm.explain.contributions import N_TERMS
 from anyfm.report import charts
 from anyfm.report.card import card_of
@@ -78,6 +79,7 @@ def write_report(
     SettingError, InputError, ArtifactError
         The models predict different targets, the table cannot be used, or a model cannot be read.
     """
+    check_polars("a report")
     environment, plotly = _environment(), plotly_script()
     paths = [model for model in models if not isinstance(model, tuple)]
     names = iter(model_names(paths))

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from anyfm.core.errors import got
 from anyfm.core.settings import TrainingSettings
 from anyfm.engines.base import Engine, State
 from anyfm.metrics import METRICS
@@ -77,9 +78,21 @@ class History:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> History:
-        """Read what `to_dict` returned."""
+        """Read what `to_dict` returned; KeyError, TypeError or ValueError for what it did not."""
+        monitor, stop_reason = values["monitor"], values["stop_reason"]
         records = tuple(dict(record) for record in values["records"])
-        return cls(monitor=values["monitor"], records=records, stop_reason=values["stop_reason"])
+        if monitor is not None and METRICS[monitor.removeprefix("valid_")].greater_is_better is None:
+            raise ValueError(got("monitor must have a best value", monitor=monitor))
+        if stop_reason is not None:
+            STOP_REASONS[stop_reason]
+        for record in records:
+            if not all(isinstance(value, (int, float)) for value in [*record.values(), record.get(monitor, 0)]):
+                raise TypeError(got("the records of epochs must be numbers", record=record))
+            for value in record.values():
+                float(value)  # else too large to be shown
+            if monitor is not None:
+                record[monitor]
+        return cls(monitor=monitor, records=records, stop_reason=stop_reason)
 
     def __len__(self) -> int:
         return self.n_epochs
