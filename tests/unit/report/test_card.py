@@ -25,7 +25,9 @@ def table(n: int = 400) -> pl.DataFrame:
 
 
 def trained(**settings: object) -> anyfm.Model:
-    return anyfm.train(table(), "bought", model="fm", epochs=2, search=False, fields={"at": "datetime"}, **settings)
+    held_out = {} if {"valid", "valid_by", "valid_last_by"} & settings.keys() else {"valid_fraction": 0.1}
+    fixed = {"model": "fm", "epochs": 2, "search": False, "fields": {"at": "datetime"}}
+    return anyfm.train(table(), "bought", **fixed, **{**held_out, **settings})
 
 
 @pytest.fixture(scope="module")
