@@ -233,7 +233,10 @@ def train(
     for name, (own, *_) in parsed.items():
         _check_fields(name, text_format_of(source, data.format))
         check_engine(MODELS[name](own), engine=training.engine, device=training.device)
-    validation = for_monitor(validation, training)
+    if training.monitor != "loss" and validation.valid is None:
+        if validation.fraction == 0:
+            raise SettingError(got("monitor needs validation rows", monitor=training.monitor, valid_fraction=0))
+        validation = replace(validation, valid_fraction=validation.fraction)  # a cross-validation takes the loss
     prepared = prepare(source, data, validation, seed=training.seed)
     if on_data is not None:
         on_data(prepared)
@@ -678,15 +681,6 @@ def _fit(
     return Model(artifact, n_threads=training.n_threads, history=history, seconds=seconds)
 
 
-def for_monitor(validation: ValidationSettings, training: TrainingSettings) -> ValidationSettings:
-    """These settings, with rows held out where a metric is monitored: a cross-validation takes the loss."""
-    if training.monitor == "loss" or validation.valid is not None:
-        return validation
-    if validation.fraction == 0:
-        raise SettingError(got("monitor needs validation rows", monitor=training.monitor, valid_fraction=0))
-    return replace(validation, valid_fraction=validation.fraction)
-
-
 def _candidates(given: Mapping[str, Any], format: str | None) -> list[str]:
     """The models that can be trained on the format, simplest first; SettingError for a setting that none has."""
     names = [name for name in MODELS if not (MODELS[name].needs_fields and format == "libsvm")]
@@ -716,8 +710,7 @@ def _fit_best(
     *,
     began: float,
 ) -> Model:
-    """The best of several models on the validation rows (of few rows, in the cross-validation), on which epochs and
-    settings are chosen too.
+    """The best of several models on the validation rows, or by cross-validation, as for epochs and settings.
 
     The first is trained to its end. When the budget, in seconds, is over, the one in training is given up.
     """
@@ -725,7 +718,7 @@ def _fit_best(
     from anyfm.metrics import METRICS
     from anyfm.training.callbacks import Deadline, OutOfTimeError
 
-    if data.valid is None and data.n_folds == 0:
+    if data.valid is None and not data.n_folds:
         raise SettingError(got("model='auto' needs validation rows", valid_fraction=0))
     valid = _class_weighted(data, training.class_weight)[0].valid
     metric = data.task.loss_metric if training.monitor == "loss" else training.monitor
@@ -752,7 +745,7 @@ def _fit_best(
         except MemoryLimitError:
             record["outcome"] = "does not fit the memory"
             continue
-        value = found.metrics[metric] if valid is None else found.evaluate(valid)[metric]
+        value = (found.metrics if valid is None else found.evaluate(valid))[metric]
         record |= {"value": value, "n_epochs": found.history.n_epochs}
         if best is None or sign * value < sign * least:
             best, least, chosen = found, value, record

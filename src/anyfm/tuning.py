@@ -10,7 +10,7 @@ import json
 import time
 import zlib
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +36,7 @@ from anyfm.engines.memory import MemoryLimitError
 from anyfm.metrics import METRICS
 from anyfm.model import Model
 from anyfm.models import MODELS
-from anyfm.pipeline import DEFAULT_BUDGET, PreparedData, fit, for_monitor, prepare
+from anyfm.pipeline import DEFAULT_BUDGET, PreparedData, fit, prepare
 from anyfm.training.callbacks import Callback, Deadline, OutOfTimeError
 
 if TYPE_CHECKING:
@@ -160,8 +160,10 @@ def tune(
     if not space:
         raise SettingError(got("tuning needs a setting to search, and all are given", model=model))
     check_can_save(out)
-    prepared = prepare(source, data, for_monitor(validation, training), seed=training.seed)
-    if prepared.valid is None and prepared.n_folds == 0:
+    if validation.valid is None:  # few rows too: a cross-validation cannot be pruned by epoch
+        validation = replace(validation, valid_fraction=validation.fraction)
+    prepared = prepare(source, data, validation, seed=training.seed)
+    if prepared.valid is None:
         raise SettingError(got("tuning needs validation rows", valid_fraction=0))
     if on_data is not None:
         on_data(prepared)
@@ -286,8 +288,6 @@ class _Watch(Callback):
         import optuna
 
         self.n_epochs += 1
-        if self._monitor not in record:  # the folds of a cross-validation are not watched
-            return
         self._trial.report(record[self._monitor], self.n_epochs)
         if self._trial.should_prune():
             raise optuna.TrialPruned
@@ -305,12 +305,13 @@ def _study(
     """The study in the file, new or to be continued; SettingError if it is of another search."""
     import optuna
 
+    assert data.valid is not None
     identity = {
         "model": model,
         "metric": metric,
         "settings": json.dumps(fixed, sort_keys=True, default=str),
         "rows": data.train.n_rows,
-        "data": [0 if rows is None else _checksum(rows) for rows in (data.train, data.valid)],
+        "data": [_checksum(rows) for rows in (data.train, data.valid)],
     }
     is_new = not path.exists()
     if is_new and not path.absolute().parent.is_dir():

@@ -30,7 +30,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-PANELS = ("Arguments", "Explanation", "Data", "Model", "Training", "Budget", "Validation", "Runtime", "Output")
+PANELS = ("Arguments", "Explanation", "Data", "Model", "Training", "Validation", "Runtime", "Output")
 """The headings of options, in the order in which they are shown."""
 
 GENERAL = (DataSettings, ValidationSettings, TrainingSettings, BudgetSettings)

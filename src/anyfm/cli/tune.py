@@ -36,7 +36,7 @@ def tune(
     model: Annotated[str | None, option("Model", "|".join(MODELS), "The model to tune. Default: fm.")] = None,
     trials: Annotated[
         int | None,
-        option("Budget", "INTEGER", "Number of trials, earlier ones included. Default: as many as --budget allows."),
+        option("Training", "INTEGER", "Number of trials, earlier ones included. Default: as many as --budget allows."),
     ] = None,
     storage: Annotated[
         Path | None,

@@ -348,7 +348,7 @@ _MIN_CROSS_VALIDATED, CROSS_VALIDATED, N_FOLDS = 20, 2000, 5
 class BudgetSettings(Settings):
     """How long the search for a model or for its settings may take."""
 
-    group = "Budget"
+    group = "Training"
 
     budget: float | None = setting(
         None, automatic(duration()), "time for model=auto or for tuning, such as 90s, 5m or 2h; auto: 5m"
