@@ -37,6 +37,9 @@ SPLIT_ROWS = 20_000
 Of fewer rows, a half chooses epochs badly: that costs more than the optimism of a choice among a few candidates.
 """
 
+MAX_ROWS_APART = 500_000
+"""Training rows up to which a candidate with another optimizer is tried. It does not race: losses of two optimizers after
+few epochs do not compare, so that it is trained to the end."""
 logger = logging.getLogger("anyfm.training")
 Fold = tuple[Rows, Rows]
 """Rows to train on, and rows to validate on."""
@@ -107,19 +110,25 @@ def search(
         Of the validation rows, fold by fold, in the best epoch of the chosen candidate.
     """
     n_rows = folds[0][0].n_rows
+    if n_rows > MAX_ROWS_APART:
+        candidates = [candidate for candidate in candidates if "optimizer" not in candidate]
     rounds = next(epochs for most_rows, epochs in ROUNDS if most_rows is None or n_rows <= most_rows)
     runners = [_Runner(make, dict(candidate), folds, settings, callbacks) for candidate in ({}, *candidates)]
-    racing = runners
+    default, chosen = runners[0], runners[0]
+    apart = [runner for runner in runners if "optimizer" in runner.settings]
+    racing = [runner for runner in runners if runner not in apart]
     for n_epochs in rounds if candidates else ():
         for runner in racing:
             runner.train(n_epochs)
-        challengers = sorted((runner for runner in racing if runner is not runners[0]), key=lambda each: each.loss)
-        racing = [runners[0], *challengers[: max(1, len(challengers) // 2)]]
-    default, chosen = runners[0], runners[0]
-    best = min(racing, key=lambda runner: runner.loss)
-    if best is not default:
-        for runner in (default, best):
+        challengers = sorted((runner for runner in racing if runner is not default), key=lambda each: each.loss)
+        racing = [default, *challengers[: max(1, len(challengers) // 2)]]
+    finalists = [default, *apart]
+    if (best := min(racing, key=lambda runner: runner.loss)) is not default:
+        finalists.append(best)
+    if len(finalists) > 1:
+        for runner in finalists:
             runner.train(settings.epochs)
+        best = min(finalists, key=lambda runner: runner.loss)
         chosen = best if _is_better(best, default) else default
     if len(folds) > 1:
         chosen.train(settings.epochs)
