@@ -38,8 +38,8 @@ Of fewer rows, a half chooses epochs badly: that costs more than the optimism of
 """
 
 MAX_ROWS_APART = 500_000
-"""Training rows up to which a candidate with another optimizer is tried. It does not race: losses of two optimizers after
-few epochs do not compare, so that it is trained to the end."""
+"""Training rows up to which a candidate with another optimizer is tried. It does not race: losses of two optimizers
+after few epochs do not compare, so that it is trained to the end."""
 logger = logging.getLogger("anyfm.training")
 Fold = tuple[Rows, Rows]
 """Rows to train on, and rows to validate on."""
