@@ -38,7 +38,7 @@ def an_artifact(seed=0, *, n_features=7, n_factors=3, **changes):
         "n_fields": 2,
         "training": {"seed": 3, "ratio": 0.1},
         "metrics": {"auc": np.float64(0.75), "rows": np.int64(10)},
-        "history": {"records": [{"epoch": 1, "train_loss": 0.5}]},
+        "history": {"monitor": None, "stop_reason": "epochs", "records": [{"epoch": 1, "train_loss": 0.5}]},
     }
     return Artifact(**{**values, **changes})
 
