@@ -40,12 +40,12 @@ def _classes(model: type[BaseModel]) -> str:
     specs = model().parameter_specs(1, 1)
     lines = [f"class _{model.__name__}:"]
     lines += [f"    {name}_: ByFieldAndValue" for name, spec in specs.items() if spec.per_feature]
-    parameters = [f"{p.name}: {p.type_text} = {p.default!r}," for p in parameters_of(model)]
-    glued = " ".join(part.replace(" ", "\0") for part in ["self, *,", *parameters])  # a parameter stays on its line
-    wrapped = textwrap.fill(glued, 112, initial_indent=" " * 8, subsequent_indent=" " * 8).replace("\0", " ")
-    lines += ["    def __init__(", wrapped]
-    lines += ["    ) -> None: ...", ""]
-    lines += [f"class {model.__name__}{kind}(_{model.__name__}, {kind}): ..." for kind in KINDS]
+    for kind in KINDS:
+        parameters = [f"{p.name}: {p.type_text} = {p.default!r}," for p in parameters_of(model, kind)]
+        glued = " ".join(part.replace(" ", "\0") for part in ["self, *,", *parameters])  # a parameter stays on its line
+        wrapped = textwrap.fill(glued, 112, initial_indent=" " * 8, subsequent_indent=" " * 8).replace("\0", " ")
+        lines += ["", f"class {model.__name__}{kind}(_{model.__name__}, {kind}):", "    def __init__(", wrapped]
+        lines += ["    ) -> None: ..."]
     return "\n".join([*lines, ""])
 
 

@@ -68,9 +68,14 @@ void check_fit(const Model& model, const BoundRows& bound) {
     throw std::invalid_argument("the rows were not checked for the fields of the model");
 }
 
-double step(Model& model, const BoundRows& bound, const In<int64_t>& order,
+double step(Model& model, const BoundRows& bound, const In<int64_t>& order, const std::string& loss_name,
             const std::optional<std::pair<float, float>>& range, float learning_rate, float crowding,
             float dense_learning_rate) {
+  Loss loss = loss_named(loss_name);
+  if (range) {
+    loss.low = range->first;
+    loss.high = range->second;
+  }
   check_trained(model);
   check_fit(model, bound);
   if (!bound.rows.y) throw std::invalid_argument("training needs rows with a target");
@@ -80,7 +85,6 @@ double step(Model& model, const BoundRows& bound, const In<int64_t>& order,
   const nb::gil_scoped_release release;
   for (int64_t i = 0; i < n; ++i)
     if (first[i] < 0 || first[i] >= bound.rows.n_rows) throw std::out_of_range("row index out of bounds");
-  const Loss loss = range ? Loss{true, range->first, range->second} : Loss{};
   return model.step({bound.rows, bound.owners, first, n, loss, Adagrad{learning_rate, crowding}, dense_learning_rate});
 }
 
@@ -144,6 +148,21 @@ void write(Model& model, const std::string& name, const In<float, 2>& array, int
   const size_t parameter = checked_parameter(model, name, first, array.shape(0), array.shape(1));
   const nb::gil_scoped_release release;
   model.write(parameter, array.data(), first, static_cast<int64_t>(array.shape(0)));
+}
+
+void read_accumulators(Model& model, const std::string& name, Out<2> out) {
+  check_trained(model);
+  const std::vector<Parameter> all = model.parameters();
+  for (size_t p = 0; p < all.size(); ++p) {
+    if (all[p].name != name) continue;
+    if (static_cast<int64_t>(out.shape(0)) != model.n_features() ||
+        static_cast<int64_t>(out.shape(1)) != all[p].n_vectors)
+      throw std::invalid_argument("the accumulators of " + name + " have the shape (n_features, " +
+                                  std::to_string(all[p].n_vectors) + ")");
+    const nb::gil_scoped_release release;
+    return model.read_accumulators(p, out.data());
+  }
+  throw std::invalid_argument("the model has no parameter " + name + " of its features");
 }
 
 void reset(Model& model, const In<float>& counts, const std::vector<double>& accumulators) {
@@ -227,8 +246,8 @@ void bind_model(nb::module_& m) {
   nb::class_<Model>(m, "Model")
       .def_prop_ro("n_threads", &Model::n_threads)
       .def_prop_ro("n_fields", &Model::n_fields)
-      .def("step", &step, arg("rows"), arg("order"), arg("range").none(), arg("learning_rate"), arg("crowding"),
-           arg("dense_learning_rate"))
+      .def("step", &step, arg("rows"), arg("order"), arg("loss"), arg("range").none(), arg("learning_rate"),
+           arg("crowding"), arg("dense_learning_rate"))
       .def("block_rows", &Model::block_rows, arg("n_rows"))
       .def("logits", &logits, arg("rows"), arg("out").noconvert(), arg("threaded"))
       .def("logit", &logit, arg("ids").noconvert(), arg("values").noconvert().none() = nb::none(),
@@ -239,6 +258,7 @@ void bind_model(nb::module_& m) {
       .def("reset", &reset, arg("counts"), arg("accumulators"))
       .def("read", &read, arg("name"), arg("out").noconvert(), arg("first") = 0)
       .def("write", &write, arg("name"), arg("array"), arg("first") = 0)
+      .def("read_accumulators", &read_accumulators, arg("name"), arg("out").noconvert())
       .def("set_priors", &set_model_priors, arg("field_of"), arg("priors"), arg("dispersion"), arg("crowding"),
            arg("estimate"), arg("n_epochs") = 0)
       .def_prop_ro("n_dense", &n_dense)

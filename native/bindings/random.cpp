@@ -29,6 +29,18 @@ void uniform(Out<> out, uint64_t seed, float low, float width, uint64_t offset) 
   for (std::thread& other : others) other.join();
 }
 
+void normals(Out<2> out, const In<int64_t>& ids, uint64_t seed, uint64_t stream) {
+  const int64_t n = size_of(ids), width = static_cast<int64_t>(out.shape(1));
+  if (static_cast<int64_t>(out.shape(0)) != n) throw std::invalid_argument("one row of numbers for each id");
+  float* to = out.data();
+  const int64_t* id = ids.data();
+  const nb::gil_scoped_release release;
+  const Random random(seed, stream);
+  for (int64_t i = 0; i < n; ++i)
+    for (int64_t k = 0; k < width; ++k)
+      to[i * width + k] = random.normal(static_cast<uint64_t>(id[i]) * static_cast<uint64_t>(width) + k);
+}
+
 void dropout_mask(Out<> out, float rate, uint64_t seed) {
   if (!(rate >= 0 && rate < 1)) throw std::invalid_argument("a dropout rate must lie in [0, 1)");
   float* to = out.data();
@@ -43,6 +55,8 @@ void bind_random(nb::module_& m) {
   using nb::arg;
   // Numbers offset, offset + 1, … of the stream of `seed`, even in [low, low + width).
   m.def("uniform", &uniform, arg("out").noconvert(), arg("seed"), arg("low"), arg("width"), arg("offset"));
+  // N(0, 1): row i holds numbers ids[i] · width, ids[i] · width + 1, … of the stream.
+  m.def("normals", &normals, arg("out").noconvert(), arg("ids"), arg("seed"), arg("stream"));
   m.def("dropout_mask", &dropout_mask, arg("out").noconvert(), arg("rate"), arg("seed"));
 }
 

@@ -66,6 +66,16 @@ class Ffm final : public RecordModel, public FfmTable {
       write_factors(from + begin * factor_floats(), first + begin, end - begin);
     });
   }
+  void read_accumulators(size_t parameter, float* to) override {
+    if (parameter == 0) return RecordModel::read_accumulators(parameter, to);
+    in_parallel(n_features_, n_features_ * options_.n_fields, [&](int64_t begin, int64_t end) {
+      for (int64_t j = begin; j < end; ++j)
+        for (int group = 0; group < groups_.n_groups(); ++group)
+          for (int g = groups_.begin(group); g < groups_.end(group); ++g)
+            to[j * options_.n_fields + g] =
+                static_cast<float>(accumulator(section(j, group), section_layout(group), g - groups_.begin(group)));
+    });
+  }
 
   // For ffm_train.hpp.
   bool has_bias() const { return options_.linear; }

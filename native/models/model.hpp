@@ -87,6 +87,8 @@ class Model {
   // Copies a parameter of features first … first + n − 1 out of the model or into it, (n, width).
   virtual void read(size_t parameter, float* to, int64_t first, int64_t n) = 0;
   virtual void write(size_t parameter, const float* from, int64_t first, int64_t n) = 0;
+  // Copies the accumulators of a parameter, one for each vector of each feature, (n_features, n_vectors).
+  virtual void read_accumulators(size_t parameter, float* to) = 0;
   // One prior for each vector of `parameters`.
   void set_priors(std::vector<Prior>& priors, const PriorUpdate& update) {
     const DenormalMode mode(DenormalMode::kFlush);
@@ -210,6 +212,10 @@ class RecordModel : public Model {
       for (int64_t j = begin; j < end; ++j)
         std::copy_n(from + j * columns.length, columns.length, table()[first + j] + columns.first);
     });
+  }
+  void read_accumulators(size_t parameter, float* to) override {
+    const VectorColumns& columns = layout_.parameters[parameter].vector;
+    for (int64_t j = 0; j < n_features(); ++j) to[j] = table()[j][columns.accumulator];
   }
 
  protected:

@@ -9,12 +9,13 @@ if TYPE_CHECKING:
     from anyfm.estimators import *  # noqa: F403
     from anyfm.model import Model, load
     from anyfm.pipeline import train
+    from anyfm.tuning import tune
 
 __version__ = "0.1.0"
-__all__ = ["Model", "__version__", "load", "train"]
+__all__ = ["Model", "__version__", "load", "train", "tune"]
 
 # Loaded when first asked for, so that `import anyfm` stays light. Estimators are found by their last word.
-_MODULES = {"Model": "anyfm.model", "load": "anyfm.model", "train": "anyfm.pipeline"}
+_MODULES = {"Model": "anyfm.model", "load": "anyfm.model", "train": "anyfm.pipeline", "tune": "anyfm.tuning"}
 
 
 def __getattr__(name: str) -> Any:

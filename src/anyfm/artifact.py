@@ -38,6 +38,8 @@ _FILES = (MODEL_FILE, WEIGHTS_FILE, VOCABULARY_FILE)
 _RELOAD_SECONDS, _SAVING_SECONDS = 10.0, 1.0
 FEATURE_IDS = "feature_ids"
 """The name of `Artifact.feature_ids` beside the parameters."""
+DEVIATION = "std."
+"""What the names of `Artifact.deviations` begin with beside the parameters."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -54,6 +56,9 @@ class Artifact:
         Turns raw tables into rows; absent for a model of rows that were encoded elsewhere.
     feature_ids : uint64 array of shape (n_features,), optional
         The ids in text files of which the model's ids are the numbers, ascending.
+    deviations : mapping of str to float32 array
+        The standard deviations of the per-feature parameters, shape (n_features,) or (n_features, n_vectors); empty
+        where they were not measured.
     training, metrics, history : mapping
         The settings and rows of the training, metrics by part ("valid"), and the records of the epochs: plain data for
         JSON, without times, so that equal trainings give equal bytes.
@@ -72,6 +77,7 @@ class Artifact:
     n_fields: int
     encoder: Encoder | None = None
     feature_ids: NDArray[np.uint64] | None = None
+    deviations: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)
     history: Mapping[str, Any] = field(default_factory=dict)
@@ -90,6 +96,13 @@ class Artifact:
                 raise ArtifactError(got(rule, shape=array.shape, dtype=array.dtype.name))
             if not np.isfinite(array).all():
                 raise ArtifactError(f"the parameter {name} holds a value that is not a finite number")
+        for name, array in self.deviations.items():
+            shape = specs[name].deviations_shape if name in specs and specs[name].per_feature else None
+            if array.dtype != np.float32 or array.shape != shape:
+                rule = f"the deviations of {name} must be float32 of shape {shape}"
+                raise ArtifactError(got(rule, shape=array.shape, dtype=array.dtype.name))
+            if not (np.isfinite(array) & (array >= 0)).all():
+                raise ArtifactError(f"the deviations of {name} hold a value that is not a finite number of at least 0")
         ids = self.feature_ids
         if ids is not None and (
             ids.shape != (self.n_features,) or ids.dtype != np.uint64 or (ids[1:] <= ids[:-1]).any()
@@ -99,6 +112,23 @@ class Artifact:
         if encoder is not None and (encoder.n_features, encoder.n_fields) != (self.n_features, self.n_fields):
             rule = f"the encoder must have {self.n_features} features in {self.n_fields} fields"
             raise ArtifactError(got(rule, n_features=encoder.n_features, n_fields=encoder.n_fields))
+
+    @property
+    def logit_range(self) -> tuple[float, float] | None:
+        """The logits that predictions are clipped to: those of the smallest and the largest training target.
+
+        None for a classification, and where training was told not to clip.
+        """
+        targets = self.training.get("target_range")
+        return None if targets is None else self.model.task.logit_range(*targets)
+
+    def clipped(self, logits: NDArray[Any]) -> NDArray[Any]:
+        """The logits, of any shape, within `logit_range`."""
+        return logits if self.logit_range is None else logits.clip(*self.logit_range)
+
+    def predictions(self, logits: NDArray[Any]) -> NDArray[Any]:
+        """What these logits predict: probabilities of the positive class, or numbers in the range of training."""
+        return np.asarray(self.model.task.predictions(self.clipped(logits)))
 
     def require_encoder(self) -> Encoder:
         """The encoder, or an ArtifactError that says why there is none."""
@@ -178,12 +208,12 @@ def load_artifact(path: str | Path) -> Artifact:
     directory = Path(path)
     began = time.monotonic()
     while True:
-        before = _identity(directory)
+        before = identity(directory)
         try:
             return _load(directory)
         except ArtifactError:
             patience = 0.0
-            if _identity(directory) != before:
+            if identity(directory) != before:
                 patience = _RELOAD_SECONDS
             elif is_being_replaced(directory, MODEL_FILE):  # or a saving process was killed
                 patience = _SAVING_SECONDS
@@ -235,6 +265,7 @@ def _contents(artifact: Artifact) -> dict[str, bytes]:
     import safetensors.numpy
 
     tensors = {name: np.ascontiguousarray(array) for name, array in artifact.parameters.items()}
+    tensors |= {DEVIATION + name: np.ascontiguousarray(array) for name, array in artifact.deviations.items()}
     if artifact.feature_ids is not None:
         tensors[FEATURE_IDS] = artifact.feature_ids
     _check_memory(2 * sum(array.nbytes for array in tensors.values()))
@@ -295,13 +326,14 @@ def _fingerprint(content: bytes) -> dict[str, Any]:
 # --- reading ------------------------------------------------------------------------------------------------------
 
 
-def _identity(directory: Path) -> object:
-    """What changes when the model is replaced: which directory and which model.json there are."""
+def identity(directory: Path) -> object:
+    """What changes when the model in `directory` is replaced: which directory and which files there are."""
     found: list[tuple[int, ...] | None] = []
-    for path in (directory, directory / MODEL_FILE):
+    for path in (directory, *(directory / name for name in _FILES)):
         try:
             state = path.stat()
-            found.append((state.st_dev, state.st_ino, *((state.st_mtime_ns,) if path != directory else ())))
+            of_file = (state.st_mtime_ns, state.st_size) if path != directory else ()
+            found.append((state.st_dev, state.st_ino, *of_file))
         except (OSError, ValueError):
             found.append(None)
     return found
@@ -407,8 +439,11 @@ def _assemble(directory: Path, document: Mapping[str, Any], contents: dict[str, 
             raise ArtifactError(got("there must be a weight for each feature", n_features=n_features))
         return Artifact(
             model=kind(kind.settings_type.from_mapping(document["settings"])).resolve(document["n_fields"]),
-            parameters=parameters,
+            parameters={name: array for name, array in parameters.items() if not name.startswith(DEVIATION)},
             feature_ids=feature_ids,
+            deviations={
+                name.removeprefix(DEVIATION): array for name, array in parameters.items() if name.startswith(DEVIATION)
+            },
             n_features=n_features,
             n_fields=document["n_fields"],
             encoder=_read_encoder(document["encoder"], contents.get(VOCABULARY_FILE, b""), n_features),

@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,6 +17,7 @@ from anyfm.artifact import Artifact, load_artifact, save_artifact
 from anyfm.core.errors import InputError, MissingDependencyError, SettingError, got, located, nearest_name
 from anyfm.core.rows import Floats, Ids, Rows, Targets
 from anyfm.core.task import Task
+from anyfm.engines.posterior import Posterior
 from anyfm.engines.scorer import Scorer, make_scorer
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ class Model:
         encoder = self.artifact.require_encoder()
         if _is_row(x):
             x = [x]
-        if isinstance(x, (list, tuple)) and x and all(isinstance(row, Mapping) for row in x):
+        if isinstance(x, (list, tuple)) and _is_rows(x):
             x = columns_of(x, encoder.columns)
         return read_table(x, text_columns=encoder.text_columns, **options)
 
@@ -211,10 +212,20 @@ class Model:
 
     def rows(self, x: Any, *, labelled: bool = False) -> Rows:
         """`x` as encoded rows, whatever it is; `labelled` as for `encode` and `read_text`."""
+        if not labelled and _is_rows(x):
+            return self._rows_of_mappings([x] if isinstance(x, Mapping) else x)
         found = self._given(x, labelled=labelled)
         return (
             found if isinstance(found, Rows) else self.artifact.require_encoder().encode(found, labelled=labelled).rows
         )
+
+    def _rows_of_mappings(self, rows: Sequence[Mapping[str, Any]]) -> Rows:
+        encoder = self.artifact.require_encoder()
+        try:
+            return encoder.encode_rows(rows).rows
+        except KeyError:
+            columns_of(rows, encoder.columns)  # names the nearest key, if a key is missing
+            raise
 
     def _given(self, x: Any, *, labelled: bool) -> Rows | Frame:
         """Rows as they are, text files as rows, and everything else as a table."""
@@ -226,10 +237,60 @@ class Model:
 
     # --- predictions
 
-    def predict(self, x: Any) -> Targets:
-        """The probability of the positive class as float32, or the predicted number as float64; shape (n_rows,)."""
-        logits = self.logits(x)
-        return np.asarray(self.task.predictions(logits), np.float32) if self._is_classification else logits
+    @overload
+    def predict(self, x: Any, *, return_std: Literal[False] = False) -> Targets: ...
+
+    @overload
+    def predict(self, x: Any, *, return_std: Literal[True]) -> tuple[Targets, Floats]: ...
+
+    def predict(self, x: Any, *, return_std: bool = False) -> Targets | tuple[Targets, Floats]:
+        """The probability of the positive class as float32, or the predicted number as float64; shape (n_rows,).
+
+        A number is clipped to the range of the training targets, unless the model was trained with
+        ``clip_predictions=False``.
+
+        Parameters
+        ----------
+        x
+        return_std : bool
+            Whether the standard deviation of every row's logit is returned too, float32 of shape (n_rows,): how far
+            the training rows leave open what the logit is. For regression it is that of the prediction, in units of the
+            target, without the noise of a single target.
+
+        Raises
+        ------
+        SettingError
+            The standard deviations were not measured in training.
+        """
+        if return_std:
+            rows = self.rows(x)
+            return self.predict(rows), self._posterior.std(rows).astype(np.float32)
+        predictions = self.artifact.predictions(self.logits(x))
+        return np.asarray(predictions, np.float32) if self._is_classification else predictions
+
+    def sample(self, x: Any, n: int, *, seed: int) -> Floats:
+        """Draw logits from the posterior of the parameters, as Thompson sampling needs them; float32 (n, n_rows).
+
+        In a draw every value has the same parameters in all rows, and in all calls with the same seed. The link gives
+        probabilities: ``model.task.predictions(model.sample(x, 1, seed=seed)[0])``.
+
+        Parameters
+        ----------
+        x
+        n : int
+            Number of draws, at least 1.
+        seed : int
+
+        Raises
+        ------
+        SettingError
+            The standard deviations were not measured in training.
+        """
+        if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
+            raise SettingError(got("n must be an integer of at least 1", n=n))
+        if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**63:
+            raise SettingError(got("seed must be an integer from 0 to 2**63 - 1", seed=seed))
+        return self._posterior.sample(self.rows(x), int(n), seed=int(seed))
 
     def predict_proba(self, x: Any) -> Floats:
         """The probabilities of the negative and the positive class, float32 of shape (n_rows, 2).
@@ -245,7 +306,8 @@ class Model:
         return np.column_stack([self.task.predictions(-logits), self.task.predictions(logits)]).astype(np.float32)
 
     def logits(self, x: Any) -> Targets:
-        """The logit of every row, float32 of shape (n_rows,); for regression, the prediction itself as float64."""
+        """The logit of every row, shape (n_rows,): float32, for numbers float64. For regression it is the prediction
+        before it is clipped."""
         return self._scorer.logits(self.rows(x))
 
     def decision_function(self, x: Any) -> Targets:
@@ -301,9 +363,25 @@ class Model:
         artifact = self.artifact
         return make_scorer(artifact.model, artifact.parameters, n_fields=artifact.n_fields, n_threads=self._n_threads)
 
+    @cached_property
+    def _posterior(self) -> Posterior:
+        artifact = self.artifact
+        if not artifact.deviations:
+            raise SettingError(
+                "standard deviations are measured in training with uncertainty=True, of models with a kernel, without "
+                f"batch normalization and trained by gradients, not by Gibbs sampling; this {self.name} model has none"
+            )
+        return Posterior(
+            artifact.model,
+            artifact.parameters,
+            artifact.deviations,
+            n_fields=artifact.n_fields,
+            n_threads=self._n_threads,
+        )
+
     def _response(self, logit: float) -> float:
         if not self._is_classification:
-            return logit
+            return float(self.artifact.predictions(np.float64(logit)))
         odds = math.exp(-abs(logit))
         return 1.0 / (1.0 + odds) if logit >= 0 else odds / (1.0 + odds)
 
@@ -329,7 +407,9 @@ class Model:
 
         return Items(self.artifact, self.read(table), key=key)
 
-    def recommend(self, context: Mapping[str, Any], items: Items, k: int = 10, *, exclude: Any = None) -> Frame:
+    def recommend(
+        self, context: Mapping[str, Any], items: Items, k: int = 10, *, exclude: Any = None, only: Any = None
+    ) -> Frame:
         """The k items of the highest scores for one context.
 
         Exactly what sorting all logits gives, items of equal logits in the order of their table. Where the logit is a
@@ -346,6 +426,8 @@ class Model:
             At most this number of items.
         exclude : collection of keys, optional
             Items to leave out, such as those already seen.
+        only : collection of keys, optional
+            Choose among these items alone. Keys of no item are passed over, here and in `exclude`.
 
         Returns
         -------
@@ -354,7 +436,7 @@ class Model:
         """
         from anyfm.ranking.recommend import recommend
 
-        return recommend(self._scorer, context, self._own_items(items), k, exclude=exclude)
+        return recommend(self._scorer, context, self._own_items(items), k, exclude=exclude, only=only)
 
     def rank(self, context: Mapping[str, Any], candidates: Items | Any, *, key: str | None = None) -> Frame:
         """All candidates by falling score for one context, as `recommend` gives the first of them.
@@ -488,7 +570,7 @@ class Model:
         if rows.y is None:
             raise InputError("rows to evaluate on must have targets, got y=None")
         logits = self.logits(rows)
-        metrics = evaluate(self.task, rows.y, logits, rows.weight)
+        metrics = evaluate(self.task, rows.y, self.artifact.clipped(logits), rows.weight)
         if group is not None:
             metrics |= evaluate_groups(self.task, rows.y, logits, group, rows.weight, k=k)
         return metrics
@@ -565,7 +647,9 @@ class Model:
         return save_artifact(self.artifact, path, overwrite=overwrite)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_scorer"}  # it holds compiled kernels
+        return {
+            name: value for name, value in self.__dict__.items() if name not in ("_scorer", "_posterior")
+        }  # it holds compiled kernels
 
     def __repr__(self) -> str:
         facts = self._facts()
@@ -641,6 +725,11 @@ def _first_path(source: Any) -> str | os.PathLike[str] | None:
 def _is_row(x: Any) -> bool:
     """Whether `x` is one row, a mapping with a value that is no column."""
     return isinstance(x, Mapping) and any(isinstance(v, (str, bytes)) or not hasattr(v, "__len__") for v in x.values())
+
+
+def _is_rows(x: Any) -> bool:
+    """Whether `x` is one row, or a list of rows, as mappings."""
+    return _is_row(x) or (isinstance(x, (list, tuple)) and bool(x) and all(isinstance(row, Mapping) for row in x))
 
 
 def columns_of(rows: Sequence[Mapping[str, Any]], needed: Sequence[str]) -> dict[str, list[Any]]:

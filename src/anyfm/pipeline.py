@@ -17,11 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anyfm.artifact import Artifact
-from anyfm.core.errors import InputError, SettingError, got, located
+from anyfm.core.errors import DivergenceError, InputError, SettingError, got, located
 from anyfm.core.forks import check_polars
 from anyfm.core.rows import Rows
 from anyfm.core.settings import (
+    AUTO,
     NOT_RECORDED,
+    BudgetSettings,
     DataSettings,
     Settings,
     TrainingSettings,
@@ -32,12 +34,13 @@ from anyfm.core.settings import (
 from anyfm.core.task import Task, get_task
 from anyfm.data.text.reader import FORMATS as TEXT_FORMATS
 from anyfm.data.text.reader import TextRows, check_digits, read_text
+from anyfm.metrics import evaluate
 from anyfm.model import Model, text_format_of
 from anyfm.models import MODELS, ModelSettings
 from anyfm.models.base import NormalizeSettings
 from anyfm.optim.feature_scales import feature_scales, scaled_rows, unscaled
 from anyfm.training import loop
-from anyfm.training.split import split_by, split_fraction, split_last_of_groups
+from anyfm.training.split import split_by, split_folds, split_fraction, split_last_of_groups
 
 _log = logging.getLogger(__name__)
 
@@ -58,6 +61,7 @@ _TABLE_ONLY = (
     "missing",
 )  # fmt: skip
 _MAX_NORMALIZED = 100.0
+DEFAULT_BUDGET = 300.0
 _TIMES = ("seconds", "rows_per_second", "valid_seconds")
 
 
@@ -108,12 +112,20 @@ class PreparedData:
         Of text files: what the labels are.
     feature_ids : uint64 array of shape (n_features,), optional
         Of text files whose ids were numbered: the ids in the file.
+    n_folds : int
+        In how many folds the training rows are cross-validated, which chooses settings and epochs; 0: in none.
     reports : dict of str to EncodingReport or TextReport
         What was unseen and missing in "train" and "valid".
     seconds : dict of str to float
         How long "read" and "encode" took.
+    classes : tuple of two values, optional
+        The negative and the positive class, where they are neither those of the encoder nor labels.
     warnings : tuple of str
         Columns that may not be what they seem; see `anyfm.data.suspects`.
+    held_out : str
+        Which rows are those of validation, in words.
+    times : dict of str to (str, str)
+        The first and the last moment of the training rows in each column of dates and times.
     """
 
     train: Rows
@@ -127,9 +139,23 @@ class PreparedData:
     positive_label: float | None = None
     label_reason: str = ""
     feature_ids: NDArray[np.uint64] | None = None
+    n_folds: int = 0
     reports: dict[str, EncodingReport | TextReport] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    classes: tuple[Any, Any] | None = None
     warnings: tuple[str, ...] = ()
+    held_out: str = ""
+    times: dict[str, tuple[str, str]] = field(default_factory=dict)
+
+    @property
+    def class_names(self) -> tuple[Any, Any]:
+        """The negative and the positive class, as they are in the data."""
+        if self.classes is not None:
+            return self.classes
+        if self.schema is not None and self.schema.target is not None and self.schema.target.classes is not None:
+            negative, positive = self.schema.target.classes
+            return negative, positive
+        return self.negative_label, self.positive_label
 
     @property
     def schema(self) -> Schema | None:
@@ -159,7 +185,9 @@ def train(
     target : str, optional
         The column to predict.
     model : str
-        One of `anyfm.models.MODELS`.
+        One of `anyfm.models.MODELS`, or "auto": all of them are trained in turn, within `budget` (by default "5m"), and
+        the best on the validation rows is returned. ``artifact.training["models"]`` lists what they reached. Settings
+        that a model does not have are not used for it.
     preset : str, optional
         One of the model's presets, such as "libffm" of the model "ffm".
     on_data : callable, optional
@@ -194,16 +222,28 @@ def train(
     given = settings if target is None else {**settings, "target": target}
     if given.get("valid") is not None and "valid_fraction" in given:
         raise SettingError("validation rows come from valid or from valid_fraction, but both are given")
-    own, data, validation, training = _parse(
-        model, preset, given, DataSettings, ValidationSettings, TrainingSettings, also=_KEYWORDS
-    )
-    _check_fields(model, text_format_of(source, data.format))
-    check_engine(MODELS[model](own), engine=training.engine, device=training.device)
-    if training.monitor != "loss" and validation.valid is None and validation.valid_fraction == 0:
-        raise SettingError(got("monitor needs validation rows", monitor=training.monitor, valid_fraction=0))
+    if model == AUTO and (preset is not None or checkpoint is not None):
+        raise SettingError(got("model='auto' takes no preset and no checkpoint", preset=preset, checkpoint=checkpoint))
+    candidates = _candidates(given, text_format_of(source, given.get("format", "auto"))) if model == AUTO else [model]
+    kinds = (DataSettings, ValidationSettings, TrainingSettings, BudgetSettings)
+    parsed = {name: _parse(name, preset, _known(given, name, model), *kinds, also=_KEYWORDS) for name in candidates}
+    _, data, validation, training, budget = parsed[candidates[0]]
+    if budget.budget is not None and model != AUTO:
+        raise SettingError(got("budget is for model='auto' and for tuning", model=model, budget=budget.budget))
+    for name, (own, *_) in parsed.items():
+        _check_fields(name, text_format_of(source, data.format))
+        check_engine(MODELS[name](own), engine=training.engine, device=training.device)
+    if training.monitor != "loss" and validation.valid is None:
+        if validation.fraction == 0:
+            raise SettingError(got("monitor needs validation rows", monitor=training.monitor, valid_fraction=0))
+        validation = replace(validation, valid_fraction=validation.fraction)  # a cross-validation takes the loss
     prepared = prepare(source, data, validation, seed=training.seed)
     if on_data is not None:
         on_data(prepared)
+    settings_of = {name: own for name, (own, *_) in parsed.items()}
+    if model == AUTO:
+        return _fit_best(prepared, settings_of, training, callbacks, budget.budget or DEFAULT_BUDGET, began=began)
+    own = settings_of[model]
     return _fit(prepared, model, own, training, callbacks, checkpoint=checkpoint, resume=resume, began=began)
 
 
@@ -344,7 +384,8 @@ def _prepare_table(source: Any, data: DataSettings, validation: ValidationSettin
     clock = _Clock()
     frame = read_table(source, **options)
     training, held_out = frame, None
-    if validation.valid is None and (validation.valid_fraction > 0 or validation.valid_last_by is not None):
+    n_folds = validation.n_folds(len(frame))
+    if validation.valid is None and n_folds == 0 and (validation.fraction > 0 or validation.valid_last_by is not None):
         training, held_out = _split(frame, data.target, validation, seed=seed)
     clock.add("read")
     schema = infer_schema(
@@ -385,10 +426,27 @@ def _prepare_table(source: Any, data: DataSettings, validation: ValidationSettin
         task=get_task(encoder.schema.target.task),
         format="table",
         encoder=encoder,
+        n_folds=n_folds,
         reports={name: part.report for name, part in parts.items()},
         seconds=clock.seconds,
         warnings=suspect_columns(encoder, encoded, encoded_valid),
+        held_out="five folds of a cross-validation" if n_folds else _held_out(validation, encoded_valid is not None),
+        times=encoder.time_ranges(training),
     )
+
+
+def _held_out(validation: ValidationSettings, any_rows: bool) -> str:
+    """Which rows are those of validation."""
+    if not any_rows:
+        return "none"
+    if validation.valid is not None:
+        return "a table of their own"
+    if validation.valid_last_by is not None:
+        group, order = validation.valid_last_by
+        return f"the last row of each {group} by {order}"
+    if validation.valid_by is not None:
+        return f"the last {validation.fraction:.3g} of the rows by {validation.valid_by}"
+    return f"{validation.fraction:.3g} of the rows at random"
 
 
 def _text_columns(fields: Mapping[str, Any]) -> set[str]:
@@ -442,9 +500,9 @@ def _split(frame: Frame, target: str, validation: ValidationSettings, *, seed: i
     if last_by:
         training, held_out = split_last_of_groups(*(frame[name].to_numpy() for name in last_by))
     elif validation.valid_by is not None:
-        training, held_out = split_by(frame[validation.valid_by].to_numpy(), validation.valid_fraction)
+        training, held_out = split_by(frame[validation.valid_by].to_numpy(), validation.fraction)
     else:
-        training, held_out = split_fraction(len(frame), validation.valid_fraction, seed=seed)
+        training, held_out = split_fraction(len(frame), validation.fraction, seed=seed)
     return frame[training], frame[held_out]
 
 
@@ -458,6 +516,7 @@ def _prepare_text(
     text = read_text(source, format=format, task=data.task, number_ids=True)
     _check_labels(text, source)
     train, valid = text.rows, None
+    n_folds = 0 if text.group is not None else validation.n_folds(text.rows.n_rows)
     reports: dict[str, EncodingReport | TextReport] = {"train": TextReport.of(text)}
     if validation.valid is not None:
         held_out = read_text(
@@ -471,8 +530,8 @@ def _prepare_text(
             feature_ids=text.feature_ids,
         )
         valid, reports["valid"] = held_out.rows, TextReport.of(held_out)
-    elif validation.valid_fraction > 0:
-        training, rest = _split_text(text, validation.valid_fraction, seed=seed)
+    elif validation.fraction > 0 and n_folds == 0:
+        training, rest = _split_text(text, validation.fraction, seed=seed)
         train, valid = train.take(training), train.take(rest)
     clock.add("read")
     return PreparedData(
@@ -486,6 +545,7 @@ def _prepare_text(
         positive_label=text.positive_label,
         label_reason=text.label_reason,
         feature_ids=text.feature_ids,
+        n_folds=n_folds,
         reports=reports,
         seconds=clock.seconds,
     )
@@ -571,31 +631,45 @@ def _fit(
             device=training.device,
         )
 
+    data, class_weight = _class_weighted(data, training.class_weight)
     data, scales = _scaled(data, settings)
     searching = time.perf_counter()
-    trials, valid = _search(make, model, settings, data, training, resumed)
+    trials, valid, cross_validated = _search(make, model, settings, data, training, resumed, callbacks)
     searching = time.perf_counter() - searching
     record = [trial.to_dict() for trial in trials]
+    chosen = next((trial for trial in trials if trial.chosen), None)
+    limit = replace(training, epochs=chosen.best_epoch) if chosen is not None and data.n_folds else training
     if checkpoint is not None:
         callbacks = [*callbacks, Checkpointer(checkpoint, trials=record)]
-    engine = make(next((trial.settings for trial in trials if trial.chosen), {}))
+    engine = make({} if chosen is None else chosen.settings)
     history = loop.fit(
         engine,
         data.train,
         valid,
-        training,
+        limit,
         callbacks=callbacks,
         resume=resumed,
     )
+    targets = loop.target_range(engine.model.task, data.train, training)
+    parameters = _unscaled(engine, engine.parameters(), scales)
+    metrics = cross_validated if valid is None else loop.evaluate(engine, valid, targets)
+    deviations, factor = _deviations(engine, data, valid, scales, parameters, training)
     artifact = Artifact(
         model=engine.model,
-        parameters=_unscaled(engine, scales),
+        parameters=parameters,
+        deviations=deviations,
         n_features=data.n_features,
         n_fields=data.n_fields,
         encoder=data.encoder,
         feature_ids=data.feature_ids,
-        training={**_training_record(data, valid, training), "search": record},
-        metrics={"valid": {} if valid is None else loop.evaluate(engine, valid)},
+        training={
+            **_training_record(data, valid, training, targets),
+            "class_weight": class_weight,
+            "search": record,
+            "n_folds": data.n_folds,
+            "std_factor": factor,
+        },
+        metrics={"valid": metrics},
         history=_without_times(history),
     )
     seconds = {
@@ -607,6 +681,84 @@ def _fit(
     return Model(artifact, n_threads=training.n_threads, history=history, seconds=seconds)
 
 
+def _candidates(given: Mapping[str, Any], format: str | None) -> list[str]:
+    """The models that can be trained on the format, simplest first; SettingError for a setting that none has."""
+    names = [name for name in MODELS if not (MODELS[name].needs_fields and format == "libsvm")]
+    kinds: list[type[Settings]] = [DataSettings, ValidationSettings, TrainingSettings, BudgetSettings]
+    known = {name for kind in [*kinds, *(MODELS[name].settings_type for name in names)] for name in kind.names()}
+    for name in given:
+        if name not in known:
+            raise SettingError(unknown_name(name, {*known, *_KEYWORDS}, what="setting"))
+    return names
+
+
+def _known(given: Mapping[str, Any], name: str, model: str) -> Mapping[str, Any]:
+    """The settings for one model: where all are trained, without those that only others have."""
+    if model != AUTO:
+        return given
+    others = {setting for kind in MODELS.values() for setting in kind.settings_type.names()}
+    others -= {*MODELS[name].settings_type.names(), *DataSettings.names()}
+    return {setting: value for setting, value in given.items() if setting not in others}
+
+
+def _fit_best(
+    data: PreparedData,
+    settings: Mapping[str, ModelSettings],
+    training: TrainingSettings,
+    callbacks: Sequence[Callback],
+    budget: float,
+    *,
+    began: float,
+) -> Model:
+    """The best of several models on the validation rows, or by cross-validation, as for epochs and settings.
+
+    The first is trained to its end. When the budget, in seconds, is over, the one in training is given up.
+    """
+    from anyfm.engines.memory import MemoryLimitError
+    from anyfm.metrics import METRICS
+    from anyfm.training.callbacks import Deadline, OutOfTimeError
+
+    if data.valid is None and not data.n_folds:
+        raise SettingError(got("model='auto' needs validation rows", valid_fraction=0))
+    valid = _class_weighted(data, training.class_weight)[0].valid
+    metric = data.task.loss_metric if training.monitor == "loss" else training.monitor
+    sign = -1.0 if METRICS[metric].greater_is_better else 1.0
+    deadline = Deadline(time.monotonic() + budget)
+    best: Model | None = None
+    least, chosen = np.inf, {}
+    records: list[dict[str, Any]] = []
+    for name, own in settings.items():
+        record: dict[str, Any] = {"model": name, "metric": metric, "value": None, "n_epochs": 0, "outcome": "trained"}
+        records.append(record)
+        if best is not None and deadline.is_over:
+            record["outcome"] = "not tried: out of time"
+            continue
+        limit = [] if best is None else [deadline]
+        try:
+            found = _fit(data, name, own, training, [*callbacks, *limit], checkpoint=None, resume=False, began=began)
+        except OutOfTimeError:
+            record["outcome"] = "given up: out of time"
+            continue
+        except DivergenceError:
+            record["outcome"] = "diverged"
+            continue
+        except MemoryLimitError:
+            record["outcome"] = "does not fit the memory"
+            continue
+        value = (found.metrics if valid is None else found.evaluate(valid))[metric]
+        record |= {"value": value, "n_epochs": found.history.n_epochs}
+        if best is None or sign * value < sign * least:
+            best, least, chosen = found, value, record
+        if found.history.stop_reason == "interrupted":
+            break
+    if best is None:
+        raise DivergenceError("every model diverged or did not fit the memory: lower learning_rate or raise min_count")
+    chosen["outcome"] = "chosen"
+    artifact = replace(best.artifact, training={**best.artifact.training, "models": records})
+    seconds = {**best.seconds, "total": time.perf_counter() - began}
+    return Model(artifact, n_threads=training.n_threads, history=best.history, seconds=seconds)
+
+
 def _search(
     make: Callable[[Mapping[str, Any]], Engine],
     model: str,
@@ -614,27 +766,83 @@ def _search(
     data: PreparedData,
     training: TrainingSettings,
     resumed: Checkpoint | None,
-) -> tuple[list[Trial], Rows | None]:
-    """Choose settings on validation rows, and the validation rows for epochs and metrics.
+    callbacks: Sequence[Callback],
+) -> tuple[list[Trial], Rows | None, dict[str, float]]:
+    """Choose settings on validation rows: the trials, the validation rows for epochs and metrics, and the metrics of a
+    cross-validation, which also chooses the number of epochs.
 
-    Where there are many, the rows that settings are chosen on are other ones. A setting that is not at its default is
-    not searched. Resumed training takes the settings that were chosen before.
+    Where there are many validation rows, those that settings are chosen on are other ones. A setting that is not at its
+    default is not searched. Resumed training takes what was chosen before.
     """
+    from anyfm.training.callbacks import Deadline
     from anyfm.training.search import SPLIT_ROWS, Trial, search
 
     kind, valid = MODELS[model], data.valid
     defaults = kind.settings_type().to_dict()
     fixed = {name for name, value in settings.to_dict().items() if name != "task" and value != defaults[name]}
     candidates = [each for each in kind(settings).candidates(data.n_fields) if not fixed & set(each)]
-    if not training.search or valid is None or not candidates:
-        return [], valid
+    if not training.search:
+        candidates = []
+    limits = [each for each in callbacks if isinstance(each, Deadline)]
+    if data.n_folds:
+        y = data.train.y if data.task.is_classification else None
+        split = split_folds(data.train.n_rows, data.n_folds, seed=training.seed, stratify=y)
+        folds = [(data.train.take(rest), data.train.take(held)) for rest, held in split]
+        trials, logits = search(make, candidates, folds, training, callbacks=limits)
+        held_out = data.train.take(np.concatenate([held for _, held in split]))
+        assert held_out.y is not None
+        targets = loop.target_range(data.task, data.train, training)
+        return trials, None, evaluate(data.task, held_out.y, loop.clipped(data.task, logits, targets), held_out.weight)
+    if valid is None or not candidates:
+        return [], valid, {}
     choosing = valid
     if valid.n_rows >= SPLIT_ROWS:
         rest, half = split_fraction(valid.n_rows, 0.5, seed=training.seed)
         choosing, valid = valid.take(half), valid.take(rest)
     if resumed is not None:
-        return [Trial.from_dict(trial) for trial in resumed.trials], valid
-    return search(make, candidates, data.train, choosing, training), valid
+        return [Trial.from_dict(trial) for trial in resumed.trials], valid, {}
+    return search(make, candidates, [(data.train, choosing)], training, callbacks=limits)[0], valid, {}
+
+
+def _class_weighted(data: PreparedData, class_weight: Any) -> tuple[PreparedData, dict[str, float] | None]:
+    """The data with every row's weight multiplied by that of its class, and the weights by class."""
+    if class_weight is None:
+        return data, None
+    if not data.task.is_classification:
+        raise SettingError(got("class_weight needs a target of two classes", task=data.task.name))
+    y = data.train.y
+    assert y is not None
+    if isinstance(class_weight, str):
+        weight = np.ones(len(y)) if data.train.weight is None else data.train.weight.astype(np.float64)
+        totals = np.array([weight[y == 0].sum(), weight[y == 1].sum()])
+        weights = totals.sum() / (2 * np.maximum(totals, 1e-30))
+    else:
+        weights = np.ones(2)
+        for name, value in class_weight.items():
+            places = [place for place, known in enumerate(data.class_names) if _is_same_class(name, known)]
+            if not places:
+                known = [str(each) for each in data.class_names]
+                raise SettingError(got(f"class_weight must name the classes {known}", class_weight=name))
+            weights[places[0]] = value
+
+    def weighted(rows: Rows) -> Rows:
+        assert rows.y is not None
+        of_rows = np.where(rows.y == 1, weights[1], weights[0]).astype(np.float32)
+        return rows.labelled(rows.y, of_rows if rows.weight is None else of_rows * rows.weight)
+
+    valid = None if data.valid is None else weighted(data.valid)
+    record = {str(name): float(weight) for name, weight in zip(data.class_names, weights, strict=True)}
+    return replace(data, train=weighted(data.train), valid=valid), record
+
+
+def _is_same_class(name: Any, known: Any) -> bool:
+    """Whether a name stands for a class: equal text, or equal numbers ("1" and 1.0, "true" and True)."""
+    if str(name).lower() == str(known).lower():
+        return True
+    try:
+        return float(name) == float(known)
+    except (TypeError, ValueError):
+        return False
 
 
 def _scaled(data: PreparedData, settings: ModelSettings) -> tuple[PreparedData, NDArray[np.float32] | None]:
@@ -662,16 +870,54 @@ def _scaled(data: PreparedData, settings: ModelSettings) -> tuple[PreparedData, 
     return replace(data, train=scaled_rows(data.train, scales), valid=valid), scales
 
 
-def _unscaled(engine: Engine, scales: NDArray[np.float32] | None) -> dict[str, NDArray[Any]]:
-    """The parameters of the engine, for values as they are in the data."""
-    parameters = engine.parameters()
+def _deviations(
+    engine: Engine,
+    data: PreparedData,
+    valid: Rows | None,
+    scales: NDArray[np.float32] | None,
+    parameters: Mapping[str, NDArray[Any]],
+    training: TrainingSettings,
+) -> tuple[dict[str, NDArray[Any]], float | None]:
+    """The standard deviations of the parameters, and the factor of their calibration that they contain, if any.
+
+    Afterwards the engine must be prepared again.
+    """
+    from anyfm.engines.posterior import Posterior
+    from anyfm.training.uncertainty import calibration_factor, parameter_deviations
+
+    if not training.uncertainty:
+        return {}, None
+    field_of = unseen = None
+    if data.encoder is not None:
+        offsets = np.asarray(data.encoder.field_offsets)
+        field_of, unseen = np.repeat(np.arange(data.n_fields, dtype=np.int32), np.diff(offsets)), offsets[:-1]
+    logits = None if valid is None else engine.logits(valid)
+    deviations = parameter_deviations(
+        engine, data.train, field_of=field_of, unseen=unseen, n_threads=training.n_threads
+    )
+    if not deviations or valid is None or logits is None:
+        return _unscaled(engine, deviations, scales), None
+    in_training = _unscaled(engine, parameters, None if scales is None else (1 / scales).astype(np.float32))
+    posterior = Posterior(engine.model, in_training, deviations, n_fields=data.n_fields, n_threads=training.n_threads)
+    factor = calibration_factor(posterior, engine.model.task, logits, valid, seed=training.seed)
+    deviations = {name: array * np.float32(factor) for name, array in deviations.items()}
+    return _unscaled(engine, deviations, scales), factor
+
+
+def _unscaled(
+    engine: Engine, parameters: Mapping[str, NDArray[Any]], scales: NDArray[np.float32] | None
+) -> dict[str, NDArray[Any]]:
+    """Parameters of training, or their deviations, for values as they are in the data."""
+    parameters = dict(parameters)
     if scales is None:
         return parameters
     specs = engine.model.parameter_specs(len(scales), engine.n_fields)
     return {name: unscaled(array, scales) if specs[name].per_feature else array for name, array in parameters.items()}
 
 
-def _training_record(data: PreparedData, valid: Rows | None, training: TrainingSettings) -> dict[str, Any]:
+def _training_record(
+    data: PreparedData, valid: Rows | None, training: TrainingSettings, targets: tuple[float, float] | None
+) -> dict[str, Any]:
     """What the artifact says of its training. No times, paths or threads: equal trainings are equal bytes."""
     y = data.train.y
     record = {
@@ -680,7 +926,14 @@ def _training_record(data: PreparedData, valid: Rows | None, training: TrainingS
         "valid_rows": 0 if valid is None else valid.n_rows,
         "mean_target": None if y is None else float(np.mean(y, dtype=np.float64)),
         "format": data.format,
+        "data_sha256": data.train.fingerprint(),
     }
+    if data.held_out:
+        record["held_out"] = data.held_out
+    if data.times:
+        record["times"] = {column: list(ends) for column, ends in data.times.items()}
+    if targets is not None:
+        record["target_range"] = list(targets)
     labels = {"negative_label": data.negative_label, "positive_label": data.positive_label}
     return record if data.negative_label is None else {**record, **labels}
 

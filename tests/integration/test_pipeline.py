@@ -119,11 +119,12 @@ def test_options_of_reading_are_settings(tmp_path):
     lines = "".join(f"{i % 3}|{i % 2}\n" for i in range(60))
     (tmp_path / "bare.txt").write_text(lines)
     options = {"header": False, "column_names": "a,y", "separator": "|", "fields": {"a": "categorical"}}
+    options["valid_fraction"] = 0.1
     model = train(tmp_path / "bare.txt", "y", model="linear", epochs=1, **options)
     assert [field.name for field in model.schema.fields] == ["a"]
     assert model.training_data["n_rows"] + model.training_data["n_valid_rows"] == 60
     (tmp_path / "tabs.txt").write_text("a\ty\n" + lines.replace("|", "\t"))
-    assert train(tmp_path / "tabs.txt", "y", model="linear", epochs=1, separator="\\t").training_data["n_rows"] == 54
+    assert train(tmp_path / "tabs.txt", "y", model="linear", epochs=1, separator="\\t").training_data["n_rows"] == 60
 
 
 def test_settings_are_parsed_once_and_presets_are_overridden(clicks):
@@ -240,7 +241,11 @@ def text(tmp_path_factory):
 @pytest.mark.parametrize(("name", "format"), [("rows.svm", "libsvm"), ("rows.ffm", "libffm")])
 def test_text_files_are_prepared_by_suffix_or_format(text, tmp_path, name, format):
     (tmp_path / "rows.txt").write_bytes((text / name).read_bytes())
-    for data in (prepare(text / name), prepare(tmp_path / "rows.txt", DataSettings(format=format))):
+    held_out = ValidationSettings(valid_fraction=0.1)
+    for data in (
+        prepare(text / name, None, held_out),
+        prepare(tmp_path / "rows.txt", DataSettings(format=format), held_out),
+    ):
         assert (data.format, data.task.name, data.negative_label, data.schema) == (format, "binary", -1, None)
         assert (data.train.n_rows, data.valid.n_rows, data.n_features) == (1080, 120, 10)
         assert data.reports["train"].to_dict() == {"unseen_entries": 0, "blank_lines": 0, "shared_ids": 0}

@@ -10,10 +10,12 @@ from typing import Annotated
 import typer
 
 from anyfm import __version__
+from anyfm.cli.card import card
 from anyfm.cli.convert import convert
 from anyfm.cli.demo import demo
 from anyfm.cli.errors import catch_sigterm
 from anyfm.cli.explain import explain
+from anyfm.cli.export import export
 from anyfm.cli.generate import generate
 from anyfm.cli.help import Command, Group
 from anyfm.cli.inspect import inspect
@@ -21,7 +23,9 @@ from anyfm.cli.models import models
 from anyfm.cli.recommend import recommend
 from anyfm.cli.report import report
 from anyfm.cli.score import evaluate, predict
+from anyfm.cli.serve import serve
 from anyfm.cli.train import train
+from anyfm.cli.tune import tune
 from anyfm.core.stdout import check_standard_streams
 
 app = typer.Typer(
@@ -58,7 +62,11 @@ def _start(
         typer.echo(context.get_help())
 
 
-for command in (train, evaluate, predict, recommend, explain, report, inspect, models, generate, convert, demo):
+COMMANDS = (
+    *(train, tune, evaluate, predict, recommend, serve, export),
+    *(explain, report, card, inspect, models, generate, convert, demo),
+)
+for command in COMMANDS:
     app.command(cls=Command)(command)
 
 

@@ -32,11 +32,14 @@ def show_data(output: Output, data: PreparedData, *, memory: str | None) -> None
     else:
         what = "two classes" if data.task.is_classification else "a number"
         target = ("label", f"{what}: {data.label_reason}")
-    valid = "none" if data.valid is None else f"{data.valid.n_rows:,}"
+    held_out = "none" if data.valid is None else f"{data.valid.n_rows:,}"
+    use = (
+        f"in {data.n_folds} folds of a cross-validation" if data.n_folds else f"for training, {held_out} for validation"
+    )
     facts = [
         target,
         *_odd_labels(data),
-        ("rows", f"{data.train.n_rows:,} for training, {valid} for validation"),
+        ("rows", f"{data.train.n_rows:,} {use}"),
         ("features", f"{data.n_features:,} (values) in {data.n_fields} fields (columns)"),
     ]
     if memory is not None:

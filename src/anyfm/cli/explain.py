@@ -156,7 +156,7 @@ def _show_effect(output: Output, artifact: Artifact, given: Any, field: str) -> 
         bar = f"{bar:>{_BAR}}{axis}" if record["change"] < 0 else f"{'':{_BAR}}{axis}{bar}"
         count = "" if record["training_rows"] is None else f"{record['training_rows']:,}"
         rows.append((record["value"], f"{record['change']:+.4f}", count, bar))
-    what = "mean logit" if artifact.model.task.is_classification else "mean prediction"
+    what = "mean prediction" if artifact.model.task.logit_is_prediction else "mean logit"
     output.table(
         (field, f"change of {what}", "training rows", ""), rows, numbers=(f"change of {what}", "training rows")
     )
@@ -180,7 +180,7 @@ def _show_summary(output: Output, artifact: Artifact, given: Any, top: int | Non
     _show_value_pairs(output, summary.values, of_fm="total interaction strength" in columns)
     for title, meaning in {title: meaning for title, _, meaning in _COLUMNS.values() if title in columns}.items():
         output.text(f"{title}: {meaning}.")
-    if not artifact.model.task.is_classification:
+    if artifact.model.task.logit_is_prediction:
         output.text("The logit of a regression is its prediction.")
     if summary.n_rows < _n_rows(given):
         output.text(f"Measured on a sample of {summary.n_rows:,} rows.")

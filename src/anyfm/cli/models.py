@@ -47,9 +47,16 @@ def models(
                 }
                 for key, model in chosen.items()
             },
-            "settings": {kind.group: _described(kind) for kind in GENERAL},
+            "settings": _by_group(),
         }
     )
+
+
+def _by_group() -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    for kind in GENERAL:
+        found[kind.group] = {**found.get(kind.group, {}), **_described(kind)}
+    return found
 
 
 def _described(kind: type[Settings]) -> dict[str, dict[str, Any]]:

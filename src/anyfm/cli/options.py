@@ -15,7 +15,14 @@ import typer
 
 from anyfm.cli.output import value_text
 from anyfm.core.errors import SettingError, got, located
-from anyfm.core.settings import NOT_RECORDED, DataSettings, TrainingSettings, ValidationSettings, unknown_name
+from anyfm.core.settings import (
+    NOT_RECORDED,
+    BudgetSettings,
+    DataSettings,
+    TrainingSettings,
+    ValidationSettings,
+    unknown_name,
+)
 from anyfm.models import MODELS
 
 if sys.version_info >= (3, 11):
@@ -26,7 +33,7 @@ else:
 PANELS = ("Arguments", "Explanation", "Data", "Model", "Training", "Validation", "Runtime", "Output")
 """The headings of options, in the order in which they are shown."""
 
-GENERAL = (DataSettings, ValidationSettings, TrainingSettings)
+GENERAL = (DataSettings, ValidationSettings, TrainingSettings, BudgetSettings)
 _GENERAL_NAMES = {name for kind in GENERAL for name in kind.names()}
 _REPEATED = {"fields": ("--field", "NAME=KIND[:OPTION]")}  # a mapping is given item by item
 TABLE_SUFFIXES = ".parquet, .csv, .tsv, .arrow or .jsonl"

@@ -67,6 +67,10 @@ def predict(
     keep: Annotated[
         list[str] | None, option("Output", "COLUMN", "Write this column too, beside the score; may be repeated.")
     ] = None,
+    std: Annotated[
+        bool,
+        option("Output", None, "Write the logit and its standard deviation too: how certain the model is.", "--std"),
+    ] = False,
     as_json: AsJson = False,
     *,
     settings: dict[str, Any],
@@ -78,6 +82,7 @@ def predict(
     Examples:
     anyfm predict model new.parquet --out scores.csv --keep user
     anyfm predict model new.csv | head
+    anyfm predict model new.parquet --std --out scores.parquet
     """
     from anyfm.data.readers import write_table
 
@@ -97,7 +102,16 @@ def predict(
     name = "probability" if scorer.task.is_classification else "prediction"
     while name in columns:
         name += "_"
-    write_table({**columns, name: scorer.predict(rows)}, out)
+    scores: dict[str, Any] = {name: scorer.predict(rows)}
+    if std:
+        scores = {
+            name: scores[name],
+            "logit": scorer.logits(rows),
+            "logit_std": scorer.predict(rows, return_std=True)[1],
+        }
+        if taken := columns.keys() & scores.keys():
+            raise SettingError(f"--std writes the column {min(taken)!r}, which --keep must not name")
+    write_table({**columns, **scores}, out)
     seconds = time.perf_counter() - began
     note_report(output, report)
     if out != "-":

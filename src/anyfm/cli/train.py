@@ -24,6 +24,7 @@ from anyfm.cli.options import (
 )
 from anyfm.cli.output import Output, metric_facts, seconds_text, settings_text
 from anyfm.core.errors import ArtifactError, SettingError
+from anyfm.core.settings import AUTO
 from anyfm.models import MODELS
 
 if TYPE_CHECKING:
@@ -40,7 +41,15 @@ def train(
         str, typer.Argument(metavar="DATA", help="A CSV, TSV, Parquet, Arrow, JSONL, libsvm or libffm file, or a glob.")
     ],
     out: Annotated[Path, option("Output", "DIR", "The directory to save the model in.")],
-    model: Annotated[str | None, option("Model", "|".join(MODELS), "The model to train. Default: fm.")] = None,
+    model: Annotated[
+        str | None,
+        option(
+            "Model",
+            "|".join([*MODELS, AUTO]),
+            "The model to train; auto: all in turn, within --budget, of which the best on the validation rows is kept. "
+            "Default: fm.",
+        ),
+    ] = None,
     preset: Annotated[
         str | None,
         option("Model", "NAME", "Named settings. libffm: FFM as the program libffm trains it, with its defaults."),
@@ -74,6 +83,7 @@ def train(
     anyfm train clicks.csv --target click --model ffm --n-factors 8 --out model
     anyfm train ratings.csv --target stars --valid-by day --out model
     anyfm train tr.ffm --model ffm --valid va.ffm --out model
+    anyfm train clicks.parquet --target click --model auto --budget 5m --out model
     """
     from anyfm import pipeline
     from anyfm.artifact import check_can_save
@@ -100,9 +110,10 @@ def train(
     def on_data(found: PreparedData) -> None:
         prepared.append(found)
         own = {each.name: settings[each.name] for each in model_options() if each.name in settings}
-        memory = pipeline.memory_text(
-            model, own, preset=preset, n_features=found.n_features, n_fields=found.n_fields, at_least=_SHOWN_BYTES
-        )
+        sizes = {"n_features": found.n_features, "n_fields": found.n_fields}
+        memory = None
+        if model in MODELS:
+            memory = pipeline.memory_text(model, own, preset=preset, **sizes, at_least=_SHOWN_BYTES)
         show_data(output, found, memory=memory)
 
     trained = pipeline.train(
@@ -151,6 +162,20 @@ def _show_result(output: Output, model: Model, out: Path) -> None:
 
     history, seconds = model.history, model.seconds
     times = [f"{name} {seconds_text(seconds[name])}" for name in ("read", "encode", "search", "train") if seconds[name]]
+    models = model.artifact.training.get("models", ())
+    if models:
+        metric = models[0]["metric"]
+        rows = [
+            (
+                each["model"],
+                "" if each["value"] is None else f"{each['value']:.5f}",
+                str(each["n_epochs"]),
+                each["outcome"],
+            )
+            for each in models
+        ]
+        title = f"validation {metric.replace('_', ' ')}"
+        output.table(("model", title, "epochs", "outcome"), rows, numbers=(title, "epochs"))
     output.facts(
         [
             ("model", model.name),
@@ -202,4 +227,5 @@ def _result(model: Model, data: PreparedData, out: Path) -> dict[str, Any]:
         "seconds": model.seconds,
         "rows_per_second": model.rows_per_second,
         "valid": model.metrics,
+        "models": model.artifact.training.get("models", []),
     }

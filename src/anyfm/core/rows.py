@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,6 +15,7 @@ MAX_WEIGHT = 1e12  # beyond which sums of squares leave float32
 Floats = NDArray[np.float32]
 Targets = NDArray[np.float32] | NDArray[np.float64]
 MAX_FEATURES = 2**31 - 1
+_FINGERPRINT_ROWS = 100_000
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -163,6 +165,14 @@ class Rows:
     def unlabelled(self) -> Rows:
         """The same rows without target and weight."""
         return self if self.y is None and self.weight is None else replace(self, y=None, weight=None)
+
+    def fingerprint(self) -> str:
+        """A SHA-256 that differs if the number of rows or anything in the first 100,000 of them does."""
+        first = self.slice(0, _FINGERPRINT_ROWS)
+        digest = hashlib.sha256(f"{self.n_rows} {self.n_entries} {self.ids.shape[1:]}".encode())
+        for array in (first.offsets, first.ids, first.values, first.fields, first.y, first.weight):
+            digest.update(b"-" if array is None else array.tobytes())
+        return digest.hexdigest()
 
     def feature_counts(self, n_features: int) -> NDArray[np.int64]:
         """How many entries each feature has, shape (n_features,), weights not counted."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeVar
 
 from anyfm.core.errors import SettingError, got, nearest_name, shown
-from anyfm.core.task import MONITORED_METRICS
+from anyfm.core.task import MONITORED_METRICS, TASKS
 
 S = TypeVar("S", bound="Settings")
 
@@ -61,6 +61,18 @@ def real(low: float, high: float = math.inf, *, above: bool = False) -> Rule:
 def choice(*options: str, metavar: str | None = None) -> Rule:
     """One of a few words."""
     return Rule("one of " + ", ".join(options), lambda value: value in options, str, metavar or "|".join(options))
+
+
+_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def duration() -> Rule:
+    """A time in seconds, above 0; in text with a unit: "90s", "5m", "2h"."""
+
+    def parse(text: str) -> float:
+        return float(text[:-1]) * _SECONDS[text[-1].lower()] if text[-1:].lower() in _SECONDS else float(text)
+
+    return Rule("a time such as 90s, 5m or 2h", lambda value: _is_real(value) and value > 0, parse, "TIME")
 
 
 def device_name() -> Rule:
@@ -126,6 +138,23 @@ def mapping() -> Rule:
     return Rule("a mapping of names to values", lambda value: isinstance(value, Mapping), _no_text, "NAME=VALUE")
 
 
+def class_weights() -> Rule:
+    """The word balanced, or a mapping of class to weight; in text "no=1,yes=5"."""
+
+    def holds(value: Any) -> bool:
+        if isinstance(value, Mapping):
+            return len(value) > 0 and all(_is_real(weight) and weight > 0 for weight in value.values())
+        return isinstance(value, str) and value == "balanced"
+
+    def parse(text: str) -> Any:
+        if text.lower() == "balanced":
+            return "balanced"
+        pairs = (part.rpartition("=") for part in text.split(","))
+        return {name.strip(): float(weight) for name, _, weight in pairs}
+
+    return Rule("balanced, or a weight above 0 for each class, such as no=1,yes=5", holds, parse, "WEIGHTS")
+
+
 def _no_text(text: str) -> Any:
     raise ValueError(text)
 
@@ -155,9 +184,25 @@ def fraction() -> Rule:
     return Rule("a number of at least 0 and below 1", lambda value: _is_real(value) and 0 <= value < 1, float, "NUMBER")
 
 
-def setting(default: Any, rule: Rule, help: str) -> Any:
-    """A dataclass field with its rule and one line of help."""
-    return field(default=default, metadata={"rule": rule, "help": help})
+@dataclass(frozen=True)
+class Range:
+    """The numbers that tuning searches, on a logarithmic scale or evenly."""
+
+    low: float
+    high: float
+    log: bool = True
+
+
+@dataclass(frozen=True)
+class Options:
+    """The values that tuning searches, as text."""
+
+    texts: tuple[str, ...]
+
+
+def setting(default: Any, rule: Rule, help: str, *, tune: Range | Options | None = None) -> Any:
+    """A dataclass field with its rule, one line of help, and what tuning searches (None: nothing)."""
+    return field(default=default, metadata={"rule": rule, "help": help, "tune": tune})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -242,6 +287,13 @@ def _parsed(name: str, value: Any, rule: Rule) -> Any:
         raise SettingError(f"{name} must be {rule.text}, got {name}={shown(value)}") from None
 
 
+def setting_text(value: Any, rule: Rule) -> str:
+    """A value as the rule reads it from text."""
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return rule.none if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
 def unknown_name(name: str, known: Iterable[str], *, what: str) -> str:
     """Word that a name is not among the known ones, and suggest the nearest."""
     names = sorted(known)
@@ -257,7 +309,7 @@ class DataSettings(Settings):
     group = "Data"
 
     target: str | None = setting(None, optional(text()), "the column to predict; required for tables")
-    task: str = setting("auto", choice("auto", "binary", "regression"), "what is predicted; auto: by the target")
+    task: str = setting("auto", choice("auto", *TASKS), "what is predicted; auto: binary or regression, by the target")
     positive: Any = setting(None, anything(), "the value of a binary target that is the positive class")
     weight: str | None = setting(None, optional(text()), "the column of row weights")
     fields: Mapping[str, Any] | None = setting(
@@ -288,6 +340,21 @@ class DataSettings(Settings):
     )
 
 
+_MIN_CROSS_VALIDATED, CROSS_VALIDATED, N_FOLDS = 20, 2000, 5
+"""Tables of so many rows are cross-validated: a tenth of them would choose by chance."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BudgetSettings(Settings):
+    """How long the search for a model or for its settings may take."""
+
+    group = "Training"
+
+    budget: float | None = setting(
+        None, automatic(duration()), "time for model=auto or for tuning, such as 90s, 5m or 2h; auto: 5m"
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class ValidationSettings(Settings):
     """Which rows are held out to choose the best epoch."""
@@ -295,8 +362,11 @@ class ValidationSettings(Settings):
     group = "Validation"
 
     valid: Any = setting(None, anything(), "a table of validation rows")
-    valid_fraction: float = setting(
-        0.1, fraction(), "fraction of the rows to hold out at random; 0: none, and training runs all epochs"
+    valid_fraction: float | None = setting(
+        None,
+        automatic(fraction()),
+        "fraction of the rows to hold out at random; 0: none, and training runs all epochs; auto: 0.1, or below 2,000 "
+        "rows none, and settings and epochs are chosen by cross-validation in five folds",
     )
     valid_by: str | None = setting(
         None, optional(text()), "hold out the last rows in the order of this column, such as a time"
@@ -317,6 +387,17 @@ class ValidationSettings(Settings):
             raise SettingError(got(rule, valid_last_by=self.valid_last_by))
 
     @property
+    def fraction(self) -> float:
+        """The fraction of the rows to hold out where a part is held out."""
+        return 0.1 if self.valid_fraction is None else self.valid_fraction
+
+    def n_folds(self, n_rows: int) -> int:
+        """In how many folds a table of so many rows is cross-validated; 0: in none."""
+        given = (self.valid, self.valid_fraction, self.valid_by, self.valid_last_by)
+        is_small = _MIN_CROSS_VALIDATED <= n_rows < CROSS_VALIDATED
+        return N_FOLDS if is_small and all(value is None for value in given) else 0
+
+    @property
     def order_column(self) -> str | None:
         """The column that says which rows are the last; None where rows are held out otherwise."""
         return self.valid_by if self.valid_last_by is None else self.valid_last_by[1]
@@ -335,12 +416,30 @@ class TrainingSettings(Settings):
     search: bool = setting(
         True, flag(), "whether to choose settings that are not set among the model's candidates, on validation rows"
     )
+    class_weight: Any = setting(
+        None,
+        optional(class_weights()),
+        "what the weights of rows are multiplied by in training and validation: balanced, in inverse proportion to how "
+        "frequent their class is, or a number by class, such as no=1,yes=5",
+    )
+    clip_predictions: bool = setting(
+        True,
+        flag(),
+        "whether predictions of a regression are clipped to the range of the training targets; logits and explanations "
+        "never are",
+    )
+    uncertainty: bool = setting(
+        True,
+        flag(),
+        "whether to measure the standard deviations of parameters after training, one more pass over the rows: what "
+        "predict --std and samples of logits need",
+    )
     patience: int = setting(10, integer(1), "stop after this many epochs without a better validation metric")
     monitor: str = setting(
         "loss",
         choice("loss", *MONITORED_METRICS, metavar="METRIC"),
-        f"the validation metric that early stopping monitors: {', '.join(MONITORED_METRICS)}; loss: logloss or rmse, "
-        "by the task",
+        f"the validation metric that early stopping monitors: {', '.join(MONITORED_METRICS)}; loss: logloss, "
+        "rmse or poisson_deviance, by the task",
     )
     seed: int = setting(0, integer(0, 2**63 - 1), "seed of initialization, shuffling and the split")
     n_threads: int = setting(0, integer(0, 1024), "number of threads; 0: one per core of this process")
@@ -352,5 +451,7 @@ class TrainingSettings(Settings):
     device: str = setting("cpu", device_name(), "the device torch trains on: cpu, cuda, cuda:1")
 
 
+AUTO = "auto"
+"""The name that stands for the best of all models."""
 NOT_RECORDED = ("n_threads", "engine", "device")
 """Training settings that an artifact does not record: they do not change what is computed."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Mapping
 from functools import cached_property
+from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,9 @@ from anyfm.data.values import (
 
 SMALL = 512
 """Up to this many rows are looked up one by one: a join would walk the whole vocabulary."""
+
+
+LARGEST_FLOAT = 10**308  # about; whole numbers beyond have no float
 
 
 class CategoricalEncoder(FieldEncoder):
@@ -100,6 +104,10 @@ class CategoricalEncoder(FieldEncoder):
         missing = pl.DataFrame({"key": MISSING_WORDS}).with_columns(pl.lit(MISSING, pl.Int32).alias("id"))
         return pl.concat([missing, self._ids])
 
+    @property
+    def value_type(self) -> str:
+        return self.key_type
+
     @cached_property
     def _lookup(self) -> dict[Any, int]:
         lookup: dict[Any, int] = dict(zip(self.values.to_list(), range(FIRST, self.n_features), strict=True))
@@ -117,6 +125,14 @@ class CategoricalEncoder(FieldEncoder):
         ids = _join(as_keys(series, self.key_type), self._ids).fill_null(UNSEEN).to_numpy().copy()
         ids[missing_mask(series)] = MISSING
         return EncodedColumn(ids)
+
+    def encode_values(self, values: list[Any]) -> EncodedColumn:
+        if not set(map(type, values)) <= {str, int, bool, NoneType}:  # floats of 2^53 or more have rules of their own
+            return super().encode_values(values)
+        ids = list(map(self._lookup.get, values))
+        if None in ids:
+            ids = [self.encode_one(value) if id_ is None else id_ for id_, value in zip(ids, values, strict=True)]
+        return EncodedColumn(np.array(ids, np.int32))
 
     def encode_one(self, value: Any) -> int:
         kind = type(value)
@@ -165,11 +181,16 @@ class CategoricalEncoder(FieldEncoder):
         if self.key_type == "text":
             word = str(value) if type(value) is int else "true" if value else "false"
             return self._lookup.get(word, UNSEEN)
-        return self._lookup.get(value if self.key_type != "float" else float(value), UNSEEN)
+        if self.key_type == "float":
+            return self._lookup.get(float(value), UNSEEN) if abs(value) < LARGEST_FLOAT else UNSEEN
+        return self._lookup.get(value, UNSEEN)
 
     def labels(self) -> list[Any]:
         values = self.values.to_list()
         return [UNSEEN_TEXT, MISSING_TEXT, *(map(bool, values) if self.key_type == "bool" else values)]
+
+    def examples(self, n: int) -> list[Any]:
+        return self.labels()[FIRST : FIRST + n]
 
     def texts(self) -> pl.Series:
         texts = pl.Series("value", [UNSEEN_TEXT, MISSING_TEXT])

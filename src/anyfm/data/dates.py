@@ -175,6 +175,10 @@ class DatePartEncoder(FieldEncoder):
         numbers, unreadable = _part(series, self.part, self.unit)
         return EncodedColumn(np.where(unreadable, np.int32(UNSEEN), self.categories.encode(numbers).ids))
 
+    @property
+    def value_type(self) -> str:
+        return "time"
+
     def encode_one(self, value: Any) -> int:
         moment = moment_of(value) or _moment_of_number(value, self.unit)
         if moment is not None:

@@ -6,9 +6,10 @@ import datetime
 import io
 import logging
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from types import NoneType
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -20,9 +21,9 @@ from anyfm.core.forks import check_polars, has_lost_polars
 from anyfm.core.rows import MAX_FEATURES, Floats, Ids, Rows, Targets
 from anyfm.data.categorical import CategoricalEncoder
 from anyfm.data.cleaning import Cleaner
-from anyfm.data.dates import DatePartEncoder, epoch_unit, numbers_of
+from anyfm.data.dates import DatePartEncoder, datetimes_of, epoch_unit, numbers_of
 from anyfm.data.encoding_report import EncodingReport, FieldReport
-from anyfm.data.field_encoder import MISSING, UNSEEN, EncodedColumn, FieldEncoder
+from anyfm.data.field_encoder import MISSING, UNSEEN, EncodedColumn, FieldEncoder, encode_distinct
 from anyfm.data.messages import check_choice, input_error, listed, missing_column
 from anyfm.data.numeric import BinEncoder, ScaledEncoder
 from anyfm.data.schema import Field, Schema
@@ -33,7 +34,8 @@ from anyfm.data.values import as_basic, as_keys, is_datetime, is_list, is_text, 
 log = logging.getLogger(__name__)
 BLOCK_ROWS = 4096
 _SMALL_WEIGHT = 0.2
-_PLAIN = frozenset({str, int, float, bool, list, tuple, datetime.datetime, datetime.date, type(None)})
+_SCALARS = frozenset({str, int, float, bool, datetime.datetime, datetime.date, NoneType})
+_PLAIN = _SCALARS | {list, tuple}
 _FIELD_ENCODERS: dict[str, type[FieldEncoder]] = {
     kind.type: kind for kind in (CategoricalEncoder, TagsEncoder, BinEncoder, ScaledEncoder, DatePartEncoder)
 }
@@ -62,29 +64,34 @@ class EncodedField:
     def encode(self, series: pl.Series) -> EncodedColumn:
         """The local ids of a raw column."""
         if has_lost_polars():
-            return self._encode_values(series.to_list())
+            return self.encode_values(series.to_list())
         return self.encoder.encode(series if self.cleaner is None else self.cleaner.column(series))
 
-    def _encode_values(self, values: list[Any]) -> EncodedColumn:
-        """The same, value by value."""
-        coder = self.encoder
-        found = [self.encode_one(value) for value in values]
-        ids = [entry[0] for entry in found] if coder.has_values else found
-        numbers = [entry[1] for entry in found] if coder.has_values else None
-        lengths = None
-        if coder.is_ragged:
-            lengths = np.array([len(of_row) for of_row in ids], np.int64)
-            ids = [local for of_row in ids for local in of_row]
-            numbers = None if numbers is None else [x for of_row in numbers for x in of_row]
-        return EncodedColumn(
-            np.array(ids, np.int32), None if numbers is None else np.array(numbers, np.float32), lengths
-        )
+    def encode_values(self, values: list[Any]) -> EncodedColumn:
+        """Raw values, encoded as by `encode_one`."""
+        if not set(map(type, values)) <= _SCALARS:
+            values = [self._plain(value) for value in values]
+        if self.cleaner is not None:
+            values = encode_distinct(self.cleaner.value, values)
+        return self.encoder.encode_values(values)
 
     def encode_one(self, value: Any) -> Any:
         """One raw value, encoded as by `FieldEncoder.encode_one`."""
+        if type(value) not in _SCALARS:
+            value = self._plain(value)
+        return self.encoder.encode_one(value if self.cleaner is None else self.cleaner.value(value))
+
+    def _plain(self, value: Any) -> Any:
+        """A value of NumPy and the like as a plain one; InputError for what no column may hold."""
         if type(value) not in _PLAIN:
             value = plain_value(value)
-        return self.encoder.encode_one(value if self.cleaner is None else self.cleaner.value(value))
+        if isinstance(value, (list, tuple)):
+            value = [item if type(item) in _SCALARS else plain_value(item) for item in value]
+        for item in value if isinstance(value, list) else (value,):
+            if isinstance(item, (Mapping, bytes, list, tuple)):
+                rule = "a value must be a number, text, a boolean, a date or None, or for tags a list of them"
+                raise input_error(rule, column=self.column, value=value)
+        return value
 
 
 class Encoder:
@@ -134,6 +141,15 @@ class Encoder:
     def counts(self) -> NDArray[np.float64]:
         """How often (by row weight) each feature occurred in training, float64 of shape (n_features,)."""
         return np.concatenate([field.encoder.counts for field in self.fields])
+
+    @property
+    def value_types(self) -> dict[str, str]:
+        """What the raw values of each column are, see `FieldEncoder.value_type`; "text" where a format says how they
+        are written."""
+        found: dict[str, str] = {}
+        for field in self.fields:
+            found.setdefault(field.column, field.encoder.value_type if field.cleaner is None else "text")
+        return found
 
     @property
     def text_columns(self) -> frozenset[str]:
@@ -210,6 +226,20 @@ class Encoder:
         encoded.report.log(log)
         return encoded
 
+    def encode_rows(self, rows: Sequence[Mapping[str, Any]]) -> Encoded:
+        """Encode rows, each a mapping of column to value, as `encode_one` does, faster for many.
+
+        Raises
+        ------
+        KeyError
+            A row lacks a column.
+        InputError
+            A value cannot be read.
+        """
+        lists = {name: [row[name] for row in rows] for name in self.columns}
+        columns = [field.encode_values(lists[field.column]) for field in self.fields]
+        return self._assemble(len(rows), columns, None, None)
+
     def _assemble(self, n_rows: int, columns: list[EncodedColumn], y: Targets | None, weight: Floats | None) -> Encoded:
         report = EncodingReport(n_rows, tuple(map(_field_report, self.fields, columns)))
         arrays = self._ragged(n_rows, columns) if self._is_ragged else self._fixed_width(n_rows, columns)
@@ -283,6 +313,19 @@ class Encoder:
             fields.extend([slot] * len(local))
         stated = np.array(fields, np.int32) if self._is_ragged else None
         return np.array(ids, np.int32), np.array(values, np.float32), stated
+
+    def time_ranges(self, frame: pl.DataFrame) -> dict[str, tuple[str, str]]:
+        """The first and the last moment in each column of dates and times, as text (UTC); without columns of none."""
+        found = {}
+        for field in self.fields:
+            unit = getattr(field.encoder, "unit", "")
+            if unit and field.column not in found:
+                series = frame[field.column]
+                moments = datetimes_of(series if field.cleaner is None else field.cleaner.column(series), unit)
+                first, last = moments.min(), moments.max()
+                if isinstance(first, datetime.datetime) and isinstance(last, datetime.datetime):
+                    found[field.column] = (first.isoformat(sep=" "), last.isoformat(sep=" "))
+        return found
 
     def feature(self, global_id: int) -> tuple[str, Any]:
         """The name of a feature's field, and its value."""

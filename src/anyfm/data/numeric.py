@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from anyfm.core.errors import got
 from anyfm.core.rows import Ids
-from anyfm.data.dates import check_unit, number_label, number_of, numbers_of
+from anyfm.data.dates import EPOCH_UNITS, check_unit, number_label, number_of, numbers_of
 from anyfm.data.field_encoder import (
     FIRST,
     MISSING,
@@ -30,7 +30,7 @@ from anyfm.data.field_encoder import (
     weighted_counts,
 )
 from anyfm.data.messages import input_error
-from anyfm.data.values import as_basic, missing_mask, series_of
+from anyfm.data.values import as_basic, missing_mask, number_text, series_of
 
 Doubles = NDArray[np.float64]
 LARGEST = float(np.finfo(np.float32).max)
@@ -90,6 +90,26 @@ class BinEncoder(FieldEncoder):
 
     def encode(self, series: pl.Series) -> EncodedColumn:
         return EncodedColumn(self._bin_ids(numbers_of(series, self.unit), missing_mask(as_basic(series))))
+
+    @property
+    def value_type(self) -> str:
+        return "time" if self.unit else "float"
+
+    def encode_values(self, values: list[Any]) -> EncodedColumn:
+        if not set(map(type, values)) <= {int, float}:
+            return super().encode_values(values)
+        numbers = _float64(values)
+        if numbers is None:
+            return super().encode_values(values)
+        numbers = numbers / EPOCH_UNITS[self.unit] if self.unit else numbers
+        return EncodedColumn(self._bin_ids(numbers, np.isnan(numbers)))
+
+    def examples(self, n: int) -> list[Any]:
+        """A number of each bin but the first, the most frequent first."""
+        if self.unit or not self._edges:
+            return []
+        order = np.argsort(-self.counts[FIRST + 1 :], kind="stable")[:n]
+        return [number_label(self._edges[at], "") for at in order.tolist()]
 
     def encode_one(self, value: Any) -> int:
         if value is None:
@@ -171,6 +191,20 @@ class ScaledEncoder(FieldEncoder):
         values = np.where(is_number, (clipped - self.mean) / self.deviation, 1.0)
         return EncodedColumn(ids, values.astype(np.float32))
 
+    @property
+    def value_type(self) -> str:
+        return "float"
+
+    def encode_values(self, values: list[Any]) -> EncodedColumn:
+        numbers = _float64(values) if set(map(type, values)) <= {int, float} else None
+        if numbers is None or not (abs(numbers) < 1e300).all():
+            return super().encode_values(values)
+        scaled = (np.clip(numbers, self.low, self.high) - self.mean) / self.deviation
+        return EncodedColumn(np.full(len(values), FIRST, np.int32), scaled.astype(np.float32))
+
+    def examples(self, n: int) -> list[Any]:
+        return [number_text(float(f"{self.mean:.6g}"))]
+
     def encode_one(self, value: Any) -> tuple[int, float]:
         if value is None:
             return MISSING, 1.0
@@ -193,6 +227,14 @@ class ScaledEncoder(FieldEncoder):
         if not (math.isfinite(mean) and 0 < deviation < math.inf and low <= high):
             raise ValueError(got("a scaled field must have finite moments", mean=mean, deviation=deviation))
         return cls(mean, deviation, counts, low, high)
+
+
+def _float64(values: list[Any]) -> Doubles | None:
+    """Whole numbers and floats as float64; None where one is beyond it."""
+    try:
+        return np.array(values, np.float64)
+    except OverflowError:
+        return None
 
 
 def _range(numbers: Doubles) -> tuple[float, float]:

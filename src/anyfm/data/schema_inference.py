@@ -564,7 +564,7 @@ def _verdict_on_numbers(column: _Column, prefix: str) -> Verdict:
         if verdict is not None:
             kind, reason, settings = verdict
             return kind, prefix + reason, settings
-    is_large = float(values.abs().max() or 0) > EXACT  # type: ignore[arg-type]
+    is_large = float(values.abs().max() or 0) >= EXACT  # type: ignore[arg-type]
     if not is_whole and column.is_identifier and is_large and (values == values.round()).all():
         return _verdict_on_codes(column, prefix + "whole numbers too large for a quantity")
     n_bins = default_n_bins(column.n_present)
@@ -590,7 +590,7 @@ def _verdict_on_integers(column: _Column, values: pl.Series) -> Verdict | None:
     may_be_time = is_time or (bool(time_range) and span > 1.05 * n)
     if column.n_present >= MIN_ROWS and not column.is_measure and n == column.n_present and not may_be_time:
         return "ignore", "whole numbers, no value is repeated: an identifier of the row", {}
-    if max(-low, high) > EXACT and not is_time:
+    if max(-low, high) >= EXACT and not is_time:
         return _verdict_on_codes(column, "whole numbers too large for a quantity")
     if n <= 2:
         return "categorical", "two whole numbers" if n == 2 else "one whole number, or missing", {}

@@ -57,6 +57,13 @@ class TagsEncoder(FieldEncoder):
         tags, lengths = split_tags(series, self.separator)
         return _averaged(self.categories.encode(tags).ids, lengths)
 
+    @property
+    def value_type(self) -> str:
+        return "tags"
+
+    def examples(self, n: int) -> list[Any]:
+        return self.categories.examples(n)
+
     def encode_one(self, value: Any) -> tuple[list[int], list[float]]:
         if type(value) is str:
             items = [value] if self.separator is None else value.split(self.separator)

@@ -50,7 +50,7 @@ def infer_target(series: pl.Series, *, task: str = "auto", positive: Any = None)
             remedy="Check the filter that selected the rows, or the column.",
         )
     if not get_task(task).is_classification:
-        _check_numbers(series)
+        _check_numbers(series, task)
         return Target(name=series.name, task=task, reason=f"{len(distinct):,} distinct numbers: {task}", format=format)
     if len(distinct) > 2:
         raise _too_many_values(series, distinct)
@@ -114,7 +114,7 @@ def encode_target(series: pl.Series, target: Target) -> Targets:
     if target.format:
         series = Cleaner(target.format).column(series)
     if not target.is_classification:
-        return _check_numbers(series)
+        return _check_numbers(series, target.task)
     assert target.classes is not None
     text = as_text(series)
     is_positive: NDArray[np.bool_] = (text == target.classes[1]).to_numpy()
@@ -167,14 +167,15 @@ def _check_present(series: pl.Series) -> None:
     )
 
 
-def _check_numbers(series: pl.Series) -> NDArray[np.float64]:
-    """The numbers of a regression target."""
-    numbers = as_numbers(series)
-    _refuse_rows(np.isnan(numbers), series, "a regression target must be a number")
+def _check_numbers(series: pl.Series, task: str) -> NDArray[np.float64]:
+    """The numbers of a target that is no class."""
+    numbers, least = as_numbers(series), get_task(task).least_target
+    _refuse_rows(np.isnan(numbers), series, f"a {task} target must be a number")
+    _refuse_rows(numbers < least, series, f"a {task} target must be at least {least:g}")
     _refuse_rows(
         np.abs(numbers) > np.finfo(np.float32).max,
         series,
-        "a regression target must be a finite number of at most 3.4e38",
+        f"a {task} target must be a finite number of at most 3.4e38",
         remedy="Leave those rows out.",
     )
     return numbers

@@ -32,10 +32,13 @@ class Synthetic:
         The table, target column ``click`` included; missing values are None.
     truth : dict
         The effects, ready for JSON.
+    logits : float64 array of shape (n_rows,)
+        The true logits, that the clicks were drawn from.
     """
 
     columns: Mapping[str, Column]
     truth: dict[str, Any]
+    logits: Doubles
 
     def __repr__(self) -> str:
         return f"Synthetic({self.truth['kind']}, {self.truth['rows']:,} rows, {len(self.columns)} columns)"
@@ -298,7 +301,7 @@ def _with_clicks(
     click = (rng.random(len(logits)) < 1.0 / (1.0 + np.exp(-logits))).astype(np.int64)
     best_logloss = float(np.mean(np.logaddexp(0.0, logits) - click * logits))
     truth |= {"click_rate": float(click.mean()), "best_logloss": best_logloss}
-    return Synthetic({**columns, "click": click}, truth)
+    return Synthetic({**columns, "click": click}, truth, logits)
 
 
 def _words(words: Any) -> NDArray[Any]:

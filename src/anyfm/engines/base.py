@@ -241,6 +241,11 @@ class GradientEngine(Engine):
             fraction=prior.fraction,
         )
 
+    def _priors_by_name(self) -> dict[str, list[Any]]:
+        """The priors of the vectors of each per-feature parameter."""
+        priors = iter(self._priors)
+        return {name: [next(priors) for _ in range(self._specs[name].n_vectors)] for name in self._feature_parameters()}
+
     @property
     def _warms_up(self) -> bool:
         return self.model.warmup
@@ -296,9 +301,7 @@ class GradientEngine(Engine):
                 state[name] = self._whole_bias()
                 continue
             values = self._read_features(name) if spec.per_feature else dense[name]
-            factor = self._scale**spec.target_power
-            if spec.unit is not None and self._statistics is not None:
-                factor *= spec.unit(self._statistics)
+            factor = self._parameter_factor(spec)
             state[name] = values if factor == 1 else values * np.float32(factor)
         return state
 
@@ -306,6 +309,13 @@ class GradientEngine(Engine):
         if self.model.task.is_classification:
             return np.array([self._bias_value()], np.float32)
         return np.array([self._bias_value() * self._scale + self._offset])
+
+    def _parameter_factor(self, spec: ParameterSpec) -> float:
+        """What a parameter in units of training is multiplied by."""
+        factor = float(self._scale**spec.target_power)
+        if spec.unit is not None and self._statistics is not None:
+            factor *= spec.unit(self._statistics)
+        return factor
 
     def state(self) -> State:
         target = None if self._statistics is None else self._statistics.target

@@ -51,13 +51,17 @@ def memory_text(model: BaseModel, *, n_features: int, n_fields: int, training: b
     return f"{features} features × {per_feature} parameters: {memory}{copies}"
 
 
+class MemoryLimitError(SettingError):
+    """The tables of a model do not fit the free memory."""
+
+
 def check_memory(model: BaseModel, *, n_features: int, n_fields: int, training: bool) -> None:
-    """Raise SettingError if the tables do not fit the free memory."""
+    """Raise MemoryLimitError if the tables do not fit the free memory."""
     sizes = {"n_features": n_features, "n_fields": n_fields}
     needed, available = needed_memory(model, **sizes, training=training), available_memory()
     _log.info("%s: %s", model.name, memory_text(model, **sizes, training=training))
     if available is not None and needed > available:
-        raise SettingError(
+        raise MemoryLimitError(
             got(
                 "the parameters of all features must fit the free memory (share rare values by a larger min_count, or"
                 " use fewer n_factors)",

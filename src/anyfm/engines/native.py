@@ -118,6 +118,7 @@ class NativeEngine(GradientEngine):
             loss += self._native.step(
                 bound,
                 order[first:last],
+                loss=self.model.task.native_loss,
                 range=clip,
                 learning_rate=learning_rate * multiplier,
                 crowding=crowding,
@@ -125,6 +126,94 @@ class NativeEngine(GradientEngine):
             )
         self._n_done += len(order)
         return loss
+
+    def deviations(
+        self, rows: Rows, field_of: NDArray[np.int32] | None = None, unseen: NDArray[np.int64] | None = None
+    ) -> State:
+        """The standard deviation of the parameters of every feature given the training rows, in the parameters' units.
+
+        That of each value of a vector is (λ + H / σ²)^−½, the diagonal Laplace approximation (MacKay, "The evidence
+        framework applied to classification networks", 1992): λ is the prior precision of its field, σ² the dispersion,
+        and H the sum over the rows of their weight times the loss's second derivative by the logit times the mean
+        square of the logit's derivatives by the values of the vector. One pass over the rows sums H up, after which
+        the engine must be prepared again.
+
+        Parameters
+        ----------
+        rows : Rows
+            The training rows.
+        field_of : int32 array of shape (n_features,), optional
+            The field of each feature, also of those that do not occur; by default that of the training statistics.
+        unseen : int array of shape (n,), optional
+            Features that stand for any new value. What is known of them in training, the mean over rare values, is
+            not known of one value: H counts as 0.
+
+        Returns
+        -------
+        dict of str to float32 array
+            Shape (n_features,) for one value per feature, otherwise (n_features, n_vectors). 0 for a parameter that is
+            not trained.
+        """
+        information, priors = self._information(rows), self._priors_by_name()
+        field_of = self._training.field_of if field_of is None else field_of
+        deviations = {}
+        for name in self._feature_parameters():
+            spec = self._specs[name]
+            precision = np.stack([np.maximum(prior.precision, prior.lower) for prior in priors[name]], axis=1)[field_of]
+            information[name][unseen if unseen is not None else []] = 0
+            std = 1 / np.sqrt(precision + information[name] / self._dispersion)  # (n_features, n_vectors)
+            factor = 0.0 if spec.optimizer is None else self._parameter_factor(spec)
+            deviations[name] = (std[:, 0] if len(spec.shape) == 1 else std).astype(np.float32) * np.float32(factor)
+        return deviations
+
+    def _information(self, rows: Rows) -> State:
+        """H of `deviations` by parameter, float64 of shape (n_features, n_vectors), in units of training.
+
+        A pass with a learning rate of 0 whose "losses" have the derivatives √(weight × curvature): Adagrad's sums of
+        squared gradients are then H.
+        """
+        start = 1e-6  # of the sums; 0 would divide by 0
+        curvature = np.asarray(self.model.task.curvature(self._score(rows).astype(np.float64)))
+        weight = 1.0 if rows.weight is None else rows.weight
+        derivatives = np.sqrt(weight * curvature).astype(np.float32)
+        names = self._feature_parameters()
+        values, bias = {name: self._read_features(name) for name in names}, self._bias_value()
+        dense = self._dense_line(0) if self._dense else None
+        self._bound = None
+        self._native.reset(self._training.counts, [start] * len(names))
+        for name in names:
+            self._write_features(name, values.pop(name), 0)
+        if dense is not None:
+            self._native.write_dense(0, dense)
+        self._native.set_dropout(0.0, self._seed, 0)
+        self._set_bias(bias)
+        bound = kernel.bind(
+            rows.labelled(derivatives),
+            n_features=self.n_features,
+            n_owners=self._native.n_threads,
+            n_fields=self._native.n_fields,
+        )
+        order = np.arange(rows.n_rows, dtype=np.int64)
+        rates = {"learning_rate": 0.0, "crowding": 0.0, "dense_learning_rate": 0.0}
+        self._native.step(bound, order, loss="linear", range=None, **rates)
+        information = {}
+        for name in names:
+            sums = np.empty((self.n_features, self._specs[name].n_vectors), np.float32)
+            self._native.read_accumulators(name, sums)
+            information[name] = np.maximum(sums.astype(np.float64) - start, 0)
+        return information
+
+    def adopt(self, other: GradientEngine, rows: Rows) -> None:
+        """Take over what another engine of the same model has learned from these rows."""
+        self.prepare(rows, seed=0)
+        for name in self._feature_parameters():
+            self._write_features(name, other._read_features(name), 0)
+        units = {name: 1.0 if spec.unit is None else spec.unit(self._training) for name, spec in self._dense.items()}
+        self._write_dense(other._read_dense(), units)
+        self._set_bias(other._bias_value())
+        priors = other._priors_by_name()
+        self._priors = [prior for name in self._feature_parameters() for prior in priors[name]]
+        self._dispersion = other._dispersion
 
     def _bind(self, rows: Rows) -> Any:
         """The bound form of the training rows, kept from one step to the next."""

@@ -16,96 +16,165 @@ __all__ = [
 
 class _Linear:
     linear_: ByFieldAndValue
+
+class LinearClassifier(_Linear, Classifier):
     def __init__(
         self, *, learning_rate: float = 0.3, l2_linear: float | None = None, normalize: bool = False,
-        epochs: int = 200, search: bool = False, patience: int = 10, monitor: str = 'loss',
-        valid_fraction: float = 0.1, fields: Mapping[str, Any] | None = None, min_count: int = 2,
+        epochs: int = 200, search: bool = False, class_weight: Any = None, clip_predictions: bool = True,
+        uncertainty: bool = True, patience: int = 10, monitor: str = 'loss',
+        valid_fraction: float | None = None, fields: Mapping[str, Any] | None = None, min_count: int = 2,
         n_bins: int | None = None, random_state: int | RandomState | None = 0, n_threads: int = 0,
         engine: str = 'auto', device: str = 'cpu',
     ) -> None: ...
 
-class LinearClassifier(_Linear, Classifier): ...
-class LinearRegressor(_Linear, Regressor): ...
+class LinearRegressor(_Linear, Regressor):
+    def __init__(
+        self, *, task: str = 'regression', learning_rate: float = 0.3, l2_linear: float | None = None,
+        normalize: bool = False, epochs: int = 200, search: bool = False, clip_predictions: bool = True,
+        uncertainty: bool = True, patience: int = 10, monitor: str = 'loss',
+        valid_fraction: float | None = None, fields: Mapping[str, Any] | None = None, min_count: int = 2,
+        n_bins: int | None = None, random_state: int | RandomState | None = 0, n_threads: int = 0,
+        engine: str = 'auto', device: str = 'cpu',
+    ) -> None: ...
 
 class _FM:
     linear_: ByFieldAndValue
     factors_: ByFieldAndValue
+
+class FMClassifier(_FM, Classifier):
     def __init__(
         self, *, learning_rate: float = 0.3, l2_linear: float | None = None, n_factors: int | None = None,
         l2_factors: float | None = None, l2_per_occurrence: float | None = None, init_scale: float = 0.1,
         normalize: bool = False, optimizer: str = 'adagrad', epochs: int = 200, search: bool = False,
-        patience: int = 10, monitor: str = 'loss', valid_fraction: float = 0.1,
-        fields: Mapping[str, Any] | None = None, min_count: int = 2, n_bins: int | None = None,
-        random_state: int | RandomState | None = 0, n_threads: int = 0, engine: str = 'auto',
-        device: str = 'cpu',
+        class_weight: Any = None, clip_predictions: bool = True, uncertainty: bool = True, patience: int = 10,
+        monitor: str = 'loss', valid_fraction: float | None = None, fields: Mapping[str, Any] | None = None,
+        min_count: int = 2, n_bins: int | None = None, random_state: int | RandomState | None = 0,
+        n_threads: int = 0, engine: str = 'auto', device: str = 'cpu',
     ) -> None: ...
 
-class FMClassifier(_FM, Classifier): ...
-class FMRegressor(_FM, Regressor): ...
+class FMRegressor(_FM, Regressor):
+    def __init__(
+        self, *, task: str = 'regression', learning_rate: float = 0.3, l2_linear: float | None = None,
+        n_factors: int | None = None, l2_factors: float | None = None, l2_per_occurrence: float | None = None,
+        init_scale: float = 0.1, normalize: bool = False, optimizer: str = 'adagrad', epochs: int = 200,
+        search: bool = False, clip_predictions: bool = True, uncertainty: bool = True, patience: int = 10,
+        monitor: str = 'loss', valid_fraction: float | None = None, fields: Mapping[str, Any] | None = None,
+        min_count: int = 2, n_bins: int | None = None, random_state: int | RandomState | None = 0,
+        n_threads: int = 0, engine: str = 'auto', device: str = 'cpu',
+    ) -> None: ...
 
 class _FwFM:
     linear_: ByFieldAndValue
     factors_: ByFieldAndValue
+
+class FwFMClassifier(_FwFM, Classifier):
     def __init__(
         self, *, learning_rate: float = 0.3, l2_linear: float | None = None, n_factors: int | None = None,
         l2_factors: float | None = None, l2_per_occurrence: float | None = None, init_scale: float = 0.1,
         normalize: bool = False, pair_learning_rate: float = 0.003, l2_pairs: float = 0.0, epochs: int = 200,
-        search: bool = False, patience: int = 10, monitor: str = 'loss', valid_fraction: float = 0.1,
+        search: bool = False, class_weight: Any = None, clip_predictions: bool = True, uncertainty: bool = True,
+        patience: int = 10, monitor: str = 'loss', valid_fraction: float | None = None,
         fields: Mapping[str, Any] | None = None, min_count: int = 2, n_bins: int | None = None,
         random_state: int | RandomState | None = 0, n_threads: int = 0, engine: str = 'auto',
         device: str = 'cpu',
     ) -> None: ...
 
-class FwFMClassifier(_FwFM, Classifier): ...
-class FwFMRegressor(_FwFM, Regressor): ...
+class FwFMRegressor(_FwFM, Regressor):
+    def __init__(
+        self, *, task: str = 'regression', learning_rate: float = 0.3, l2_linear: float | None = None,
+        n_factors: int | None = None, l2_factors: float | None = None, l2_per_occurrence: float | None = None,
+        init_scale: float = 0.1, normalize: bool = False, pair_learning_rate: float = 0.003,
+        l2_pairs: float = 0.0, epochs: int = 200, search: bool = False, clip_predictions: bool = True,
+        uncertainty: bool = True, patience: int = 10, monitor: str = 'loss',
+        valid_fraction: float | None = None, fields: Mapping[str, Any] | None = None, min_count: int = 2,
+        n_bins: int | None = None, random_state: int | RandomState | None = 0, n_threads: int = 0,
+        engine: str = 'auto', device: str = 'cpu',
+    ) -> None: ...
 
 class _FFM:
     linear_: ByFieldAndValue
     field_factors_: ByFieldAndValue
+
+class FFMClassifier(_FFM, Classifier):
     def __init__(
         self, *, learning_rate: float = 0.3, l2_linear: float | None = None, normalize: bool = False,
         n_factors: int | None = None, l2_factors: float | None = None, l2_per_occurrence: float | None = None,
         init_scale: float = 0.1, linear: bool = True, optimizer: str = 'adagrad', epochs: int = 200,
-        search: bool = False, patience: int = 10, monitor: str = 'loss', valid_fraction: float = 0.1,
+        search: bool = False, class_weight: Any = None, clip_predictions: bool = True, uncertainty: bool = True,
+        patience: int = 10, monitor: str = 'loss', valid_fraction: float | None = None,
         fields: Mapping[str, Any] | None = None, min_count: int = 2, n_bins: int | None = None,
         random_state: int | RandomState | None = 0, n_threads: int = 0, engine: str = 'auto',
         device: str = 'cpu',
     ) -> None: ...
 
-class FFMClassifier(_FFM, Classifier): ...
-class FFMRegressor(_FFM, Regressor): ...
+class FFMRegressor(_FFM, Regressor):
+    def __init__(
+        self, *, task: str = 'regression', learning_rate: float = 0.3, l2_linear: float | None = None,
+        normalize: bool = False, n_factors: int | None = None, l2_factors: float | None = None,
+        l2_per_occurrence: float | None = None, init_scale: float = 0.1, linear: bool = True,
+        optimizer: str = 'adagrad', epochs: int = 200, search: bool = False, clip_predictions: bool = True,
+        uncertainty: bool = True, patience: int = 10, monitor: str = 'loss',
+        valid_fraction: float | None = None, fields: Mapping[str, Any] | None = None, min_count: int = 2,
+        n_bins: int | None = None, random_state: int | RandomState | None = 0, n_threads: int = 0,
+        engine: str = 'auto', device: str = 'cpu',
+    ) -> None: ...
 
 class _AFM:
     linear_: ByFieldAndValue
     factors_: ByFieldAndValue
+
+class AFMClassifier(_AFM, Classifier):
     def __init__(
         self, *, learning_rate: float = 0.3, l2_linear: float | None = None, n_factors: int = 16,
         l2_factors: float | None = None, l2_per_occurrence: float | None = None, init_scale: float = 0.1,
         normalize: bool = False, attention_factors: int = 16, dropout: float = 0.1,
         attention_learning_rate: float = 0.001, l2_attention: float = 0.01, epochs: int = 200,
-        search: bool = False, patience: int = 10, monitor: str = 'loss', valid_fraction: float = 0.1,
+        search: bool = False, class_weight: Any = None, clip_predictions: bool = True, uncertainty: bool = True,
+        patience: int = 10, monitor: str = 'loss', valid_fraction: float | None = None,
         fields: Mapping[str, Any] | None = None, min_count: int = 2, n_bins: int | None = None,
         random_state: int | RandomState | None = 0, n_threads: int = 0, engine: str = 'auto',
         device: str = 'cpu',
     ) -> None: ...
 
-class AFMClassifier(_AFM, Classifier): ...
-class AFMRegressor(_AFM, Regressor): ...
+class AFMRegressor(_AFM, Regressor):
+    def __init__(
+        self, *, task: str = 'regression', learning_rate: float = 0.3, l2_linear: float | None = None,
+        n_factors: int = 16, l2_factors: float | None = None, l2_per_occurrence: float | None = None,
+        init_scale: float = 0.1, normalize: bool = False, attention_factors: int = 16, dropout: float = 0.1,
+        attention_learning_rate: float = 0.001, l2_attention: float = 0.01, epochs: int = 200,
+        search: bool = False, clip_predictions: bool = True, uncertainty: bool = True, patience: int = 10,
+        monitor: str = 'loss', valid_fraction: float | None = None, fields: Mapping[str, Any] | None = None,
+        min_count: int = 2, n_bins: int | None = None, random_state: int | RandomState | None = 0,
+        n_threads: int = 0, engine: str = 'auto', device: str = 'cpu',
+    ) -> None: ...
 
 class _DeepFM:
     linear_: ByFieldAndValue
     factors_: ByFieldAndValue
+
+class DeepFMClassifier(_DeepFM, Classifier):
     def __init__(
         self, *, learning_rate: float = 0.4, l2_linear: float | None = None, n_factors: int = 16,
         l2_factors: float | None = None, l2_per_occurrence: float | None = None, init_scale: float = 0.1,
         hidden_layer_sizes: tuple[int, ...] | None = None, activation: str = 'relu', dropout: float = 0.2,
         batch_norm: bool = False, batch_size: int = 4096, mlp_learning_rate: float = 0.003,
         shrinkage: float | None = None, weight_decay: float = 0.3, epochs: int = 200, search: bool = False,
-        patience: int = 10, monitor: str = 'loss', valid_fraction: float = 0.1,
+        class_weight: Any = None, clip_predictions: bool = True, uncertainty: bool = True, patience: int = 10,
+        monitor: str = 'loss', valid_fraction: float | None = None, fields: Mapping[str, Any] | None = None,
+        min_count: int = 2, n_bins: int | None = None, random_state: int | RandomState | None = 0,
+        n_threads: int = 0, engine: str = 'auto', device: str = 'cpu',
+    ) -> None: ...
+
+class DeepFMRegressor(_DeepFM, Regressor):
+    def __init__(
+        self, *, task: str = 'regression', learning_rate: float = 0.4, l2_linear: float | None = None,
+        n_factors: int = 16, l2_factors: float | None = None, l2_per_occurrence: float | None = None,
+        init_scale: float = 0.1, hidden_layer_sizes: tuple[int, ...] | None = None, activation: str = 'relu',
+        dropout: float = 0.2, batch_norm: bool = False, batch_size: int = 4096,
+        mlp_learning_rate: float = 0.003, shrinkage: float | None = None, weight_decay: float = 0.3,
+        epochs: int = 200, search: bool = False, clip_predictions: bool = True, uncertainty: bool = True,
+        patience: int = 10, monitor: str = 'loss', valid_fraction: float | None = None,
         fields: Mapping[str, Any] | None = None, min_count: int = 2, n_bins: int | None = None,
         random_state: int | RandomState | None = 0, n_threads: int = 0, engine: str = 'auto',
         device: str = 'cpu',
     ) -> None: ...
-
-class DeepFMClassifier(_DeepFM, Classifier): ...
-class DeepFMRegressor(_DeepFM, Regressor): ...

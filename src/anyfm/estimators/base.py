@@ -17,7 +17,7 @@ from anyfm.core.errors import InputError, SettingError, got
 from anyfm.core.forks import check_polars
 from anyfm.core.rows import Floats, Rows
 from anyfm.core.settings import DataSettings, TrainingSettings, ValidationSettings, parse_settings
-from anyfm.core.task import TASKS, Task
+from anyfm.core.task import TASKS, Task, get_task
 from anyfm.estimators.inputs import (
     encode_table,
     frame_of,
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from anyfm.explain.contributions import Contributions
     from anyfm.training.history import History
 
-MIN_ROWS_TO_SPLIT = 1000
+MIN_ROWS_TO_SPLIT = 20
 """With fewer rows, held-out rows are too few to choose the best epoch, and training needs them more."""
 
 E = TypeVar("E", bound="TableEstimator")
@@ -61,7 +61,6 @@ class TableEstimator(BaseEstimator):  # type: ignore[misc]
     """Base of the estimators. `factory` derives a class for each model, which has the model's parameters."""
 
     _model: ClassVar[str]
-    _task: ClassVar[Task]
 
     model_: Model
     history_: History
@@ -90,8 +89,8 @@ class TableEstimator(BaseEstimator):  # type: ignore[misc]
             Weight 3 counts as three copies of the row, weight 0 as none.
         eval_set : tuple (X, y) or (X, y, sample_weight), or list of such tuples, optional
             Rows to choose the best epoch by; of several sets the last. Without them, `valid_fraction` of the rows is
-            held out at random (by class for a classifier), unless there are fewer than 1000: then training runs all
-            `epochs`.
+            held out at random (by class for a classifier); from 20 to 2,000 rows, unless it is set, a cross-validation
+            in five folds chooses the number of epochs, and all rows are trained on.
 
         Returns
         -------
@@ -110,9 +109,10 @@ class TableEstimator(BaseEstimator):  # type: ignore[misc]
         *_, validation, table = parse_settings(values, *self._kinds())
         data = self._checked(X, y, sample_weight)
         if eval_set is None:
-            train, valid = self._split(data, validation.valid_fraction, seed=values["seed"])
+            n_folds = validation.n_folds(len(data.y)) if values["monitor"] == "loss" else 0
+            train, valid = (data, None) if n_folds else self._split(data, validation.fraction, seed=values["seed"])
         else:
-            train, valid = data, self._checked_eval_set(eval_set)
+            n_folds, train, valid = 0, data, self._checked_eval_set(eval_set)
         rows, encoder, valid_rows, warnings = self._encoded(
             data, train, valid, table, target=str(getattr(y, "name", None) or "y")
         )
@@ -125,6 +125,8 @@ class TableEstimator(BaseEstimator):  # type: ignore[misc]
             task=self._task,
             format="matrix" if encoder is None else "table",
             encoder=encoder,
+            n_folds=n_folds,
+            classes=self._classes(),
         )
         trained = {name for kind in self._kinds()[:2] for name in kind.names()}
         settings = {name: value for name, value in values.items() if name in trained}
@@ -175,6 +177,10 @@ class TableEstimator(BaseEstimator):  # type: ignore[misc]
         return self.model_.factors()
 
     # ---- parameters
+
+    @property
+    def _task(self) -> Task:
+        raise NotImplementedError
 
     def _kinds(self) -> tuple[Any, ...]:
         return MODELS[self._model].settings_type, TrainingSettings, ValidationSettings, DataSettings
@@ -241,6 +247,10 @@ class TableEstimator(BaseEstimator):  # type: ignore[misc]
         """y as the rows hold it, float32."""
         raise NotImplementedError
 
+    def _classes(self) -> tuple[Any, Any] | None:
+        """The two classes of a classifier, the positive one last."""
+        return None
+
     def _split(self, data: _Data, fraction: float, *, seed: int) -> tuple[_Data, _Data | None]:
         if fraction == 0 or len(data.y) < MIN_ROWS_TO_SPLIT:
             return data, None
@@ -267,7 +277,9 @@ class TableEstimator(BaseEstimator):  # type: ignore[misc]
 
         schema = schema_of(data.X, frame_of(data.X), table)
         classes = getattr(self, "classes_", None)
-        encoded, encoder = encode_table(train.X, train.y, train.weight, schema, target=target, classes=classes)
+        encoded, encoder = encode_table(
+            train.X, train.y, train.weight, schema, target=target, classes=classes, task=self._task
+        )
         rows = encoded.rows.labelled(y, train.weight)
         encoded = dataclasses.replace(encoded, rows=rows)
         if valid is None or y_valid is None:
@@ -306,6 +318,10 @@ class TableEstimator(BaseEstimator):  # type: ignore[misc]
         rows = self._rows(self._checked_table(X, reset=False), self.model_.artifact.encoder)
         return np.asarray(self.model_.logits(rows), np.float64)
 
+    def _std(self, X: Any) -> NDArray[np.float64]:
+        rows = self._rows(self._checked_table(X, reset=False), self.model_.artifact.encoder)
+        return self.model_.predict(rows, return_std=True)[1].astype(np.float64)
+
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
@@ -318,12 +334,19 @@ class TableEstimator(BaseEstimator):  # type: ignore[misc]
 class Classifier(ClassifierMixin, TableEstimator):  # type: ignore[misc]
     """Base of the classifiers: two classes, logistic loss."""
 
-    _task = TASKS["binary"]
     classes_: NDArray[Any]
 
-    def decision_function(self, X: Any) -> NDArray[np.float64]:
-        """The logit of the second class, float64 of shape (n_samples,)."""
-        return self._logits(X)
+    @property
+    def _task(self) -> Task:
+        return TASKS["binary"]
+
+    def decision_function(self, X: Any, *, return_std: bool = False) -> Any:
+        """The logit of the second class, float64 of shape (n_samples,); with `return_std` also its standard deviation.
+
+        See `anyfm.Model.predict`.
+        """
+        logits = self._logits(X)
+        return (logits, self._std(X)) if return_std else logits
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """The probabilities of the two classes in the order of `classes_`, float64 of shape (n_samples, 2)."""
@@ -355,6 +378,10 @@ class Classifier(ClassifierMixin, TableEstimator):  # type: ignore[misc]
     def _coded(self, y: NDArray[Any]) -> Floats:
         return np.asarray(y == self.classes_[1], np.float32)
 
+    def _classes(self) -> tuple[Any, Any]:
+        negative, positive = self.classes_.tolist()
+        return negative, positive
+
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_class = False
@@ -362,18 +389,33 @@ class Classifier(ClassifierMixin, TableEstimator):  # type: ignore[misc]
 
 
 class Regressor(RegressorMixin, TableEstimator):  # type: ignore[misc]
-    """Base of the regressors: a number, squared loss."""
+    """Base of the regressors: a number; squared loss, or with ``task="poisson"`` the Poisson deviance."""
 
-    _task = TASKS["regression"]
+    task: str
 
-    def predict(self, X: Any) -> NDArray[np.float64]:
-        """The predicted numbers, float64 of shape (n_samples,)."""
-        return self._logits(X)
+    @property
+    def _task(self) -> Task:
+        task = get_task(self.task)
+        if task.is_classification:
+            names = ", ".join(name for name, each in TASKS.items() if not each.is_classification)
+            raise SettingError(got(f"task of a regressor must be one of {names}", task=self.task))
+        return task
+
+    def predict(self, X: Any, *, return_std: bool = False) -> Any:
+        """The predicted numbers, float64 of shape (n_samples,), clipped to the range of y in training.
+
+        With ``clip_predictions=False`` they are not. With `return_std` also the standard deviations of their logits, of
+        the same shape; see `anyfm.Model.predict`.
+        """
+        logits = self._logits(X)
+        predictions = self.model_.artifact.predictions(logits)
+        return (predictions, self._std(X)) if return_std else predictions
 
     def _checked_y(self, y: NDArray[Any], *, reset: bool) -> NDArray[Any]:
         with np.errstate(over="ignore"):
             numbers: NDArray[Any] = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
             assert_all_finite(numbers.astype(np.float32), input_name="y")
+        self._task.check_target(numbers, np.ones(len(numbers), bool))
         return numbers
 
     def _coded(self, y: NDArray[Any]) -> Floats:

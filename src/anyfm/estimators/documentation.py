@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 _TASKS = {"Classifier": "two classes", "Regressor": "numbers"}
 _MORE = {
-    "valid_fraction": " `fit` with an eval_set, or on fewer than 1000 rows, holds out none.",
+    "valid_fraction": " `fit` with an eval_set holds out none.",
     "fields": (
         " A kind, or the settings of an `anyfm.data.Field`: {'zip': 'categorical', 'genres': {'kind': 'tags', "
         "'separator': '|'}}. The columns of an array are called x0, x1 and so on."

@@ -28,17 +28,30 @@ class Parameter:
     type_text: str
 
 
-def parameters_of(model: type[BaseModel]) -> list[Parameter]:
+def parameters_of(model: type[BaseModel], kind: str) -> list[Parameter]:
     """The parameters of the estimators of a model: its settings, some of the data's, and those of training.
 
-    The task is that of the class. `random_state` stands for the setting `seed`.
+    A classifier has no task, a regressor no class weights. `random_state` stands for the setting `seed`.
+
+    Parameters
+    ----------
+    model : type of BaseModel
+    kind : {"Classifier", "Regressor"}
     """
     data = [*_declared(ValidationSettings), *_declared(DataSettings)]
-    found = [parameter for parameter in _declared(model.settings_type) if parameter.name != "task"]
+    found = []
+    for parameter in _declared(model.settings_type):
+        if parameter.name != "task":
+            found.append(parameter)
+        elif kind == "Regressor":
+            help = "regression (squared loss) or poisson (counts, Poisson deviance)"
+            found.append(dataclasses.replace(parameter, default="regression", help=help))
     for parameter in _declared(TrainingSettings):
         if parameter.name == "seed":
             found += [next(one for one in data if one.name == name) for name in _OF_DATA]
             found.append(_random_state(parameter))
+        elif parameter.name == "class_weight" and kind == "Regressor":
+            continue
         elif parameter.name == "search":  # off: scikit-learn has searches of its own, which would nest this one
             found.append(dataclasses.replace(parameter, default=False))
         else:
@@ -80,7 +93,7 @@ def _make(model: type[BaseModel], kind: str) -> type:
     from anyfm.estimators import base
     from anyfm.estimators.documentation import documentation
 
-    name, parameters = f"{model.__name__}{kind}", parameters_of(model)
+    name, parameters = f"{model.__name__}{kind}", parameters_of(model, kind)
     members = {
         "__init__": _init(name, parameters),
         "__doc__": documentation(model, kind, parameters),

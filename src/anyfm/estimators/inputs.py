@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from anyfm.core.errors import InputError, got, located
 from anyfm.core.rows import MAX_FEATURES, Floats, Rows
 from anyfm.core.settings import DataSettings
+from anyfm.core.task import Task
 from anyfm.pipeline import with_n_bins
 
 if TYPE_CHECKING:
@@ -91,7 +92,14 @@ def _quantities(X: Any, frame: Frame) -> dict[str, Any]:
 
 
 def encode_table(
-    X: Any, y: NDArray[Any], weight: Floats | None, schema: Schema, *, target: str, classes: NDArray[Any] | None
+    X: Any,
+    y: NDArray[Any],
+    weight: Floats | None,
+    schema: Schema,
+    *,
+    target: str,
+    classes: NDArray[Any] | None,
+    task: Task,
 ) -> tuple[Encoded, Encoder]:
     """Fit an encoder to training rows, and encode them.
 
@@ -106,6 +114,7 @@ def encode_table(
         The name of y in the schema; underscores are appended if a column has that name.
     classes : array of shape (2,), optional
         The two classes of a classifier, the positive one last; absent for a regressor.
+    task : Task
     """
     from anyfm.data.encoder import Encoder
     from anyfm.data.readers import read_table
@@ -117,9 +126,9 @@ def encode_table(
         target += "_"
     column = read_table({target: y})[target]
     if classes is None:
-        found = Target(name=target, task="regression", reason="the y of a regressor")
+        found = Target(name=target, task=task.name, reason="the y of a regressor")
     else:
-        found = infer_target(column, task="binary", positive=classes[1])
+        found = infer_target(column, task=task.name, positive=classes[1])
     encoder, encoded = Encoder.fit_encode(frame.with_columns(column), replace(schema, target=found), weight=weight)
     return encoded, encoder
 

@@ -143,6 +143,8 @@ class Contributions:
         The perceptron's logit where all vectors are 0.
     residual : float64 array of shape (n_rows,), optional
         The error of the integrated gradients.
+    logit_range : tuple of float, optional
+        What the logits of `predictions` are clipped to. The terms add up to the logit that is not clipped.
     """
 
     model: str
@@ -157,6 +159,7 @@ class Contributions:
     mlp: Doubles | None = None
     mlp_baseline: float = 0.0
     residual: Doubles | None = None
+    logit_range: tuple[float, float] | None = None
 
     @property
     def n_rows(self) -> int:
@@ -169,8 +172,9 @@ class Contributions:
 
     @cached_property
     def predictions(self) -> Doubles:
-        """Probabilities of the positive class, or for regression the logits, shape (n_rows,)."""
-        return np.asarray(self.task.predictions(self.logits))
+        """Probabilities of the positive class, or numbers, shape (n_rows,), as `Model.predict` gives them."""
+        logits = self.logits if self.logit_range is None else self.logits.clip(*self.logit_range)
+        return np.asarray(self.task.predictions(logits))
 
     def __repr__(self) -> str:
         n_terms = len(self._columns.kinds)
@@ -288,7 +292,13 @@ class Contributions:
 
     def _score(self, row: int) -> str:
         logit, prediction = float(self.logits[row]), float(self.predictions[row])
-        return f"probability {prediction:.4f}, logit {logit:+.4f}" if self.task.is_classification else f"{logit:.4f}"
+        if self.task.is_classification:
+            return f"probability {prediction:.4f}, logit {logit:+.4f}"
+        if not self.task.logit_is_prediction:
+            return f"{prediction:.4f}, logit {logit:+.4f}"
+        if prediction != float(self.task.predictions(self.logits[row])):
+            return f"{prediction:.4f}, clipped to the range of the training targets from the logit {logit:.4f}"
+        return f"{logit:.4f}"
 
     @cached_property
     def _columns(self) -> _Columns:
@@ -396,6 +406,7 @@ def explain_rows(artifact: Artifact, rows: Rows) -> Contributions:
         mlp=mlp,
         mlp_baseline=baseline,
         residual=residual,
+        logit_range=artifact.logit_range,
     )
 
 

@@ -208,12 +208,12 @@ def _fit(
         return np.bincount(group, weights=of_entries, minlength=n_groups).astype(np.float64)
 
     task = artifact.model.task
-    if task.is_classification:
+    if not task.logit_is_prediction:
         information = np.ones(n_groups)
         for _ in range(_NEWTON_STEPS):
-            p = task.predictions(others + effect[group] * x)
-            information = total(weight * p * (1.0 - p) * x**2) + _PRECISION
-            step = (total(weight * (y - p) * x) - _PRECISION * effect) / information
+            at = others + effect[group] * x
+            information = total(weight * task.curvature(at) * x**2) + _PRECISION
+            step = (total(weight * (y - task.predictions(at)) * x) - _PRECISION * effect) / information
             effect = effect + np.clip(step, -_MAX_STEP, _MAX_STEP)
         half = Z_95 / np.sqrt(information)
     else:

@@ -16,6 +16,7 @@ from anyfm.metrics.row_metrics import (
     mae,
     mean_loss,
     normalized_entropy,
+    poisson_deviance,
     r2,
     rmse,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "mae",
     "mean_loss",
     "normalized_entropy",
+    "poisson_deviance",
     "present_rows",
     "probability",
     "r2",

@@ -162,6 +162,12 @@ def r2(rows: ScoredRows) -> float:
     return 1.0 - _mean_squared_error(rows) / rows.mean((rows.y - rows.mean_target) ** 2)
 
 
+@metric("poisson", greater_is_better=False)
+def poisson_deviance(rows: ScoredRows) -> float:
+    """The weighted mean of 2 (y ln(y / μ) − (y − μ)) with the predicted mean μ, the exponential of the logit."""
+    return rows.mean_loss
+
+
 def _mean_squared_error(rows: ScoredRows) -> float:
     return rows.mean((rows.predictions - rows.y) ** 2)
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from anyfm.core.settings import integer, real, setting
+from anyfm.core.settings import Options, Range, integer, real, setting
 from anyfm.core.task import Array
-from anyfm.models.base import BaseModel, FactorSettings, NormalizeSettings, factor_specs, linear_part
+from anyfm.models.base import TUNE_DROPOUT, BaseModel, FactorSettings, NormalizeSettings, factor_specs, linear_part
 from anyfm.models.batch import Batch
 from anyfm.models.operations import pairs, relu, softmax
 from anyfm.models.pairs import Doubles, InnerProducts
@@ -24,13 +24,17 @@ from anyfm.optim.priors import factor_prior
 class AFMSettings(NormalizeSettings, FactorSettings):
     """Settings of the attentional factorization machine."""
 
-    attention_factors: int = setting(16, integer(1, 256), "neurons of the attention network's hidden layer")
-    dropout: float = setting(0.1, real(0, 0.95), "dropout probability of the pooled vector of the pairs")
+    attention_factors: int = setting(
+        16, integer(1, 256), "neurons of the attention network's hidden layer", tune=Options(("4", "8", "16", "32"))
+    )
+    dropout: float = setting(
+        0.1, real(0, 0.95), "dropout probability of the pooled vector of the pairs", tune=TUNE_DROPOUT
+    )
     attention_learning_rate: float = setting(
         0.001, real(0), "Adam's learning rate of the attention network; 0: all pairs of a row have the same weight"
     )
     l2_attention: float = setting(
-        0.01, real(0), "L2 penalty per weight and bias of the attention network in the mean loss"
+        0.01, real(0), "L2 penalty per weight and bias of the attention network in the mean loss", tune=Range(1e-4, 0.1)
     )
 
 

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anyfm.core.rows import Rows
-from anyfm.core.settings import Settings, automatic, choice, flag, integer, optional, real, setting
-from anyfm.core.task import Array, Task, get_task
+from anyfm.core.settings import Options, Range, Settings, automatic, choice, flag, integer, optional, real, setting
+from anyfm.core.task import TASKS, Array, Task, get_task
 from anyfm.models.batch import Batch, gather
 from anyfm.models.mlp import MLP
 from anyfm.models.pairs import PairTerms
@@ -31,6 +31,10 @@ L2_PER_OCCURRENCE = (
 )
 L2_FACTORS = "L2 penalty per factor in the summed loss; auto: estimated for each field"
 INIT_SCALE = "standard deviation of the factors' initial values, relative to that of their prior"
+TUNE_RATE, TUNE_ADAM = Range(0.03, 3.0), Range(3e-4, 0.03)
+TUNE_L2 = Options(("none", "0.003", "0.01", "0.03", "0.1", "0.3"))
+TUNE_INIT = Range(0.01, 1.0)
+TUNE_DROPOUT = Range(0.0, 0.5, log=False)
 NORMALIZE = "divide the values of each row by their Euclidean norm"
 
 
@@ -40,19 +44,28 @@ class ModelSettings(Settings):
 
     group = "Model"
 
-    task: str = setting("binary", choice("binary", "regression"), "binary (logloss) or regression (squared loss)")
-    learning_rate: float = setting(0.3, real(0, above=True), LEARNING_RATE)
-    l2_linear: float | None = setting(None, automatic(real(0)), L2_LINEAR)
+    task: str = setting(
+        "binary", choice(*TASKS), "binary (logloss), regression (squared loss) or poisson (counts, Poisson deviance)"
+    )
+    learning_rate: float = setting(0.3, real(0, above=True), LEARNING_RATE, tune=TUNE_RATE)
+    l2_linear: float | None = setting(
+        None, automatic(real(0)), L2_LINEAR, tune=Options(("auto", "0.1", "1", "10", "100"))
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class FactorSettings(ModelSettings):
     """Settings of a model with one latent vector per feature."""
 
-    n_factors: int = setting(16, integer(1, 256), "number of factors: the length of the vector of each value")
+    n_factors: int = setting(
+        16,
+        integer(1, 256),
+        "number of factors: the length of the vector of each value",
+        tune=Options(("4", "8", "16", "32", "64")),
+    )
     l2_factors: float | None = setting(None, automatic(real(0)), L2_FACTORS)
-    l2_per_occurrence: float | None = setting(None, optional(real(0, above=True)), L2_PER_OCCURRENCE)
-    init_scale: float = setting(0.1, real(0), INIT_SCALE)
+    l2_per_occurrence: float | None = setting(None, optional(real(0, above=True)), L2_PER_OCCURRENCE, tune=TUNE_L2)
+    init_scale: float = setting(0.1, real(0), INIT_SCALE, tune=TUNE_INIT)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +77,7 @@ class AutomaticFactorSettings(FactorSettings):
         automatic(integer(1, 256)),
         "number of factors: the length of the vector of each value; auto: 32 for up to 8 fields, 16 for up to 11, "
         "otherwise 8",
+        tune=Options(("auto", "4", "8", "16", "32", "64")),
     )
 
     def resolve(self: A, n_fields: int) -> A:

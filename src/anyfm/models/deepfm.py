@@ -9,9 +9,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anyfm.core.settings import automatic, choice, flag, integer, layer_sizes, real, setting
+from anyfm.core.settings import Options, Range, automatic, choice, flag, integer, layer_sizes, real, setting
 from anyfm.core.task import Array
-from anyfm.models.base import LEARNING_RATE, BaseModel, FactorSettings, factor_specs, linear_part
+from anyfm.models.base import (
+    LEARNING_RATE,
+    TUNE_ADAM,
+    TUNE_DROPOUT,
+    TUNE_RATE,
+    BaseModel,
+    FactorSettings,
+    factor_specs,
+    linear_part,
+)
 from anyfm.models.batch import Batch
 from anyfm.models.fm import pair_sum
 from anyfm.models.mlp import MLP
@@ -32,26 +41,31 @@ _NORM = ("scale", "shift", "mean", "variance")
 class DeepFMSettings(FactorSettings):
     """Settings of DeepFM."""
 
-    learning_rate: float = setting(0.4, real(0, above=True), LEARNING_RATE)
+    learning_rate: float = setting(0.4, real(0, above=True), LEARNING_RATE, tune=TUNE_RATE)
     hidden_layer_sizes: tuple[int, ...] | None = setting(
         None,
         automatic(layer_sizes()),
         "neurons of the hidden layers, first to last; none: no layers, a factorization machine; auto: 256,128 for up "
         "to 5 fields, otherwise 64,32",
+        tune=Options(("auto", "64,32", "128,64", "256,128", "400,400")),
     )
     activation: str = setting("relu", choice(*ACTIVATIONS), "activation of every hidden neuron")
-    dropout: float = setting(0.2, real(0, 0.95), "dropout probability of the hidden neurons")
+    dropout: float = setting(0.2, real(0, 0.95), "dropout probability of the hidden neurons", tune=TUNE_DROPOUT)
     batch_norm: bool = setting(False, flag(), "normalize each hidden neuron over the rows of a batch")
     batch_size: int = setting(4096, integer(2), "maximum number of rows of one optimizer step of the MLP")
-    mlp_learning_rate: float = setting(0.003, real(0, above=True), "Adam's learning rate of the MLP")
+    mlp_learning_rate: float = setting(0.003, real(0, above=True), "Adam's learning rate of the MLP", tune=TUNE_ADAM)
     shrinkage: float | None = setting(
         None,
         automatic(real(0)),
         "shrinkage of the MLP's gradient: the factors of a value with n occurrences receive n / (n + shrinkage) of it; "
         "auto: 3000 for up to 5 fields, otherwise 300",
+        tune=Options(("auto", "0", "100", "300", "1000", "3000")),
     )
     weight_decay: float = setting(
-        0.3, real(0), "weight decay of the hidden layers: each step multiplies weights by 1 − this × mlp_learning_rate"
+        0.3,
+        real(0),
+        "weight decay of the hidden layers: each step multiplies weights by 1 − this × mlp_learning_rate",
+        tune=Range(0.01, 3.0),
     )
 
 

@@ -8,9 +8,17 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from anyfm.core.settings import automatic, choice, flag, integer, optional, real, setting
+from anyfm.core.settings import Options, automatic, choice, flag, integer, optional, real, setting
 from anyfm.core.task import Array
-from anyfm.models.base import INIT_SCALE, L2_PER_OCCURRENCE, BaseModel, NormalizeSettings, linear_part
+from anyfm.models.base import (
+    INIT_SCALE,
+    L2_PER_OCCURRENCE,
+    TUNE_INIT,
+    TUNE_L2,
+    BaseModel,
+    NormalizeSettings,
+    linear_part,
+)
 from anyfm.models.batch import Batch
 from anyfm.models.pairs import Doubles, Indices, PairTerms, sums_of_fields
 from anyfm.models.parameters import ParameterSpec, bias_and_linear
@@ -31,12 +39,13 @@ class FFMSettings(NormalizeSettings):
         automatic(integer(1, 256)),
         "number of factors: the length of each vector, of which a value has one per field; auto: 64 divided by the "
         "number of fields, from 4 to 16",
+        tune=Options(("auto", "2", "4", "8", "16")),
     )
     l2_factors: float | None = setting(
         None, automatic(real(0)), "L2 penalty per factor in the summed loss; auto: estimated for each pair of fields"
     )
-    l2_per_occurrence: float | None = setting(None, optional(real(0, above=True)), L2_PER_OCCURRENCE)
-    init_scale: float = setting(0.1, real(0), INIT_SCALE)
+    l2_per_occurrence: float | None = setting(None, optional(real(0, above=True)), L2_PER_OCCURRENCE, tune=TUNE_L2)
+    init_scale: float = setting(0.1, real(0), INIT_SCALE, tune=TUNE_INIT)
     linear: bool = setting(True, flag(), "whether the model has a bias and linear terms")
     optimizer: str = setting(
         "adagrad",

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from anyfm.core.settings import real, setting
 from anyfm.core.task import Array
 from anyfm.models.base import (
+    TUNE_ADAM,
     AutomaticFactorSettings,
     BaseModel,
     NormalizeSettings,
@@ -31,7 +32,10 @@ class FwFMSettings(NormalizeSettings, AutomaticFactorSettings):
     """Settings of the field-weighted factorization machine."""
 
     pair_learning_rate: float = setting(
-        0.003, real(0), "Adam's learning rate of the field-pair weights; 0: all are 1, a factorization machine"
+        0.003,
+        real(0),
+        "Adam's learning rate of the field-pair weights; 0: all are 1, a factorization machine",
+        tune=TUNE_ADAM,
     )
     l2_pairs: float = setting(
         0.0, real(0), "L2 penalty per field-pair weight in the mean loss, on its difference from 1"

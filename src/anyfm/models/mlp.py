@@ -28,12 +28,19 @@ class MLP:
         float32 arrays of shape (n_inputs, n_outputs) and (n_outputs,), first layer first.
     output : array of shape (n_outputs of the last layer,)
     activation : {"relu", "tanh", "sigmoid"}
+
+    Attributes
+    ----------
+    layers, output, activation
+        As given, the arrays float32.
     """
 
     def __init__(
         self, layers: Sequence[tuple[NDArray[Any], NDArray[Any]]], output: NDArray[Any], activation: str
     ) -> None:
-        self._layers32 = [(weights.astype(np.float32), bias.astype(np.float32)) for weights, bias in layers]
+        self.layers = [(weights.astype(np.float32), bias.astype(np.float32)) for weights, bias in layers]
+        self.output = output.astype(np.float32)
+        self.activation = activation
         self._layers = [(weights.astype(np.float64), bias.astype(np.float64)) for weights, bias in layers]
         self._output = output.astype(np.float64)
         self._activation, self._derivative = _ACTIVATIONS[activation]
@@ -49,11 +56,11 @@ class MLP:
         """The gradient of each row's output by its inputs, (B, n_inputs); computed in float32 for speed."""
         derivatives = []
         hidden: Floating = inputs.astype(np.float32)
-        for weights, bias in self._layers32:
+        for weights, bias in self.layers:
             before = hidden @ weights + bias
             hidden = self._activation(before)
             derivatives.append(self._derivative(before, hidden))
         gradient: Floating = np.broadcast_to(self._output.astype(np.float32), hidden.shape)
-        for (weights, _), derivative in zip(reversed(self._layers32), reversed(derivatives), strict=True):
+        for (weights, _), derivative in zip(reversed(self.layers), reversed(derivatives), strict=True):
             gradient = (gradient * derivative) @ weights.T
         return np.asarray(gradient, np.float64)

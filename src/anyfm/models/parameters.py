@@ -61,6 +61,11 @@ class ParameterSpec:
         return int(np.prod(self.shape[1:], dtype=object))
 
     @property
+    def deviations_shape(self) -> tuple[int, ...]:
+        """The shape of the standard deviations of a per-feature parameter, one for each vector."""
+        return self.shape if len(self.shape) == 1 else (self.shape[0], self.n_vectors)
+
+    @property
     def n_vectors(self) -> int:
         """Number of vectors of one feature."""
         return self.shape[1] if len(self.shape) == 3 else 1

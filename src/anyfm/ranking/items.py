@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -16,7 +17,7 @@ from anyfm.core.forks import check_polars
 from anyfm.core.rows import Rows
 from anyfm.data.messages import check_choice
 from anyfm.models.pairs import Indices
-from anyfm.ranking.halves import HalfEncoder
+from anyfm.ranking.halves import HalfEncoder, join
 from anyfm.ranking.inner_products import InnerProducts
 
 
@@ -69,6 +70,7 @@ class Items:
         encoded = half.encode(frame)
         self.rows: Rows = encoded.rows
         self.report = encoded.report
+        self._template: tuple[Rows, Indices] | None = None  # all items joined with a context, and where its entries are
         self.context = HalfEncoder(encoder, [at for at in range(encoder.n_fields) if at not in set(own)])
 
     def __len__(self) -> int:
@@ -104,6 +106,43 @@ class Items:
     def _positions(self) -> dict[Any, int]:
         return {key: position for position, key in enumerate(self.keys.to_list())}
 
+    def joined(self, context: Rows) -> Rows:
+        """All items joined with one context, as `anyfm.ranking.halves.join` does."""
+        if context.is_ragged or not self.rows.is_ragged:
+            return join(context, self.rows, n_fields=self.artifact.n_fields)
+        if self._template is None:
+            joined = join(context, self.rows, n_fields=self.artifact.n_fields)
+            assert joined.fields is not None
+            places = np.flatnonzero(np.isin(joined.fields, self.context.fields))
+            self._template = joined, places.reshape(len(self), -1)
+        template, places = self._template
+        ids = template.ids.copy()
+        ids[places] = context.ids
+        values = template.values
+        if context.values is not None and values is not None:
+            values = values.copy()
+            values[places] = context.values
+        return replace(template, ids=ids, values=values)
+
+    def named(self, positions: Indices) -> pl.Series:
+        """The keys of the items in these rows."""
+        keys = self._key_array
+        if keys is None:
+            return self.keys.gather(positions)
+        chosen = keys[positions]
+        return pl.Series(self.keys.name, chosen.tolist() if chosen.dtype == object else chosen, self.keys.dtype)
+
+    @cached_property
+    def _key_array(self) -> NDArray[Any] | None:
+        """Numbers and text as an array: for some hundred keys a tenth of the time that polars takes to gather them."""
+        if self.keys.dtype.is_numeric():
+            return self.keys.to_numpy()
+        return np.array(self.keys.to_list(), object) if self.keys.dtype == pl.String else None
+
+    def __contains__(self, key: Any) -> bool:
+        """Whether there is an item of this key."""
+        return key in self._positions
+
     def position(self, key: Any) -> int:
         """The row of an item.
 
@@ -116,17 +155,17 @@ class Items:
             raise InputError(located("there is no such item", column=self.key, value=key))
         return self._positions[key]
 
-    def positions(self, keys: Any) -> Indices:
+    def positions(self, keys: Any, *, what: str = "exclude") -> Indices:
         """The rows of the items among `keys`, ascending; keys of no item are passed over.
 
         Raises
         ------
         SettingError
-            `keys` is text or no collection.
+            `keys` is text or no collection; the message calls it `what`.
         """
         values = keys.tolist() if hasattr(keys, "tolist") else keys.to_list() if hasattr(keys, "to_list") else keys
         if isinstance(values, (str, bytes)) or not isinstance(values, Collection):
-            raise SettingError(got("exclude must be a collection of keys of items", exclude=keys))
+            raise SettingError(got(f"{what} must be a collection of keys of items", **{what: keys}))
         found = {self._positions[value] for value in values if value in self._positions}
         return np.array(sorted(found), np.int64)
 

@@ -24,13 +24,17 @@ _BLOCK_ROWS = 1 << 18  # joined rows that lie in memory at a time
 _BLOCK_CONTEXTS = 4096
 
 
-def recommend(scorer: Scorer, context: Mapping[str, Any], items: Items, k: int, *, exclude: Any = None) -> pl.DataFrame:
+def recommend(
+    scorer: Scorer, context: Mapping[str, Any], items: Items, k: int, *, exclude: Any = None, only: Any = None
+) -> pl.DataFrame:
     """The k items of the highest scores for one context; see `anyfm.Model.recommend`."""
     check_k(k)
     row = items.context.encode_one(context)
     skip = np.empty(0, np.int64) if exclude is None else items.positions(exclude)
-    form = items.inner_products if len(items) > _ALL_AT_ONCE else None
-    if form is None:
+    form = items.inner_products if only is None and len(items) > _ALL_AT_ONCE else None
+    if only is not None:
+        positions = np.setdiff1d(items.positions(only, what="only"), skip, assume_unique=True)
+    elif form is None:
         positions = np.delete(np.arange(len(items)), skip)
     else:
         offsets = np.array([0, len(skip)])
@@ -95,8 +99,9 @@ def _best(scorer: Scorer, context: Rows, items: Items, positions: Indices, k: in
 def _logits(scorer: Scorer, context: Rows, items: Items, positions: Indices) -> Targets:
     n_fields = items.artifact.n_fields
     if len(positions) <= _BLOCK_ROWS:
-        chosen = items.rows if len(positions) == len(items) else items.rows.take(positions)
-        return scorer.logits(join(context, chosen, n_fields=n_fields))
+        if len(positions) == len(items):
+            return scorer.logits(items.joined(context))
+        return scorer.logits(join(context, items.rows.take(positions), n_fields=n_fields))
     parts = range(0, len(positions), _BLOCK_ROWS)
     return np.concatenate([_logits(scorer, context, items, positions[at : at + _BLOCK_ROWS]) for at in parts])
 
@@ -111,9 +116,9 @@ def _top(logits: Targets, k: int) -> Indices:
 
 
 def _result(items: Items, positions: Indices, logits: Targets, ranks: Indices) -> list[pl.Series]:
-    scores = np.asarray(items.artifact.model.task.predictions(logits), logits.dtype)
+    scores = np.asarray(items.artifact.predictions(logits), logits.dtype)
     return [
-        items.keys.gather(positions),
+        items.named(positions),
         pl.Series("score", scores),
         pl.Series("rank", ranks.astype(np.int32)),
     ]

@@ -129,7 +129,7 @@ def score_histogram(task: Task, y: Doubles, logits: Doubles, weight: Doubles | N
         values, groups = task.predictions(logits), {"positive rows": y == 1, "negative rows": y == 0}
         low, high = 0.0, 1.0
     else:
-        values, groups = logits - y, {"errors": np.ones(len(y), bool)}
+        values, groups = task.predictions(logits) - y, {"errors": np.ones(len(y), bool)}
         low, high = (float(value) for value in np.quantile(values, [0.002, 0.998]))
         high = high if high > low else low + 1.0
     weights = np.ones(len(y)) if weight is None else weight
@@ -183,7 +183,7 @@ def errors_by_value(artifact: Artifact, rows: Rows, logits: Doubles) -> ErrorsBy
     assert rows.y is not None
     task, y = artifact.model.task, rows.y.astype(np.float64)
     weight = np.ones(len(y)) if rows.weight is None else rows.weight.astype(np.float64)
-    predicted, loss = task.predictions(logits), _row_loss(task, y, logits)
+    predicted, loss = task.predictions(logits), np.asarray(task.reported_loss(logits, y))
     row, ids, field = _entries(rows)
     mass = np.bincount(ids, weights=weight[row], minlength=artifact.n_features)
     counts = np.bincount(ids, minlength=artifact.n_features)
@@ -213,11 +213,6 @@ def errors_by_value(artifact: Artifact, rows: Rows, logits: Doubles) -> ErrorsBy
     )
 
 
-def _row_loss(task: Task, y: Doubles, logits: Doubles) -> Doubles:
-    """The logloss or the squared error of each row, shape (n_rows,); the task's squared loss has a factor ½."""
-    return np.asarray(task.loss(logits, y) * (1.0 if task.is_classification else 2.0))
-
-
 def _entries(rows: Rows) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Row, id and field of each entry; an id that occurs twice in a row counts once."""
     if rows.offsets is None:
@@ -234,7 +229,7 @@ def _entries(rows: Rows) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[
 def example_rows(task: Task, y: Doubles, logits: Doubles, *, seed: int = 0) -> list[tuple[int, str]]:
     """Row numbers and why they are shown: the highest and lowest scores, the largest errors, and a random sample."""
     by_score = np.argsort(logits, kind="stable")
-    by_loss = np.argsort(-_row_loss(task, y, logits), kind="stable")
+    by_loss = np.argsort(-task.reported_loss(logits, y), kind="stable")
     chosen = {
         "highest score": by_score[::-1][:2],
         "lowest score": by_score[:2],

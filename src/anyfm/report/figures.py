@@ -80,7 +80,7 @@ def _learning_curves(measurement: Measurement) -> Figure | None:
         for what, key, width in (("training", "train_loss", 1), ("validation", valid_key, 3)):
             if not records or key not in records[0]:
                 continue
-            power = 2 if key == valid_key and not task.is_classification else 1  # the squared error
+            power = task.loss_metric_power if key == valid_key else 1
             values = numbers([record[key] ** power for record in records])
             losses[what] += [value for value in values if value is not None]
             traces.append(

@@ -90,12 +90,12 @@ class Measurement:
 
     @property
     def loss_name(self) -> str:
-        return "logloss" if self.task.is_classification else "squared error"
+        return self.task.loss_title
 
     @property
     def unit(self) -> str:
         """The unit of logits and contributions."""
-        return "logits" if self.task.is_classification else "units of the target"
+        return "units of the target" if self.task.logit_is_prediction else "logits"
 
 
 def measure(
@@ -143,7 +143,10 @@ def measure(
     assert first.y is not None
     y = first.y.astype(np.float64)
     weight = None if first.weight is None else first.weight.astype(np.float64)
-    logits = [logit_function(artifact)(of.rows) for (_, artifact), (_, of) in zip(models, encoded, strict=True)]
+    logits = [
+        artifact.clipped(logit_function(artifact)(of.rows))
+        for (_, artifact), (_, of) in zip(models, encoded, strict=True)
+    ]
     measured = []
     for (name, artifact), (frame, of), scores, metrics in zip(
         models, encoded, logits, bootstrap_estimates(task, y, logits, weight), strict=True

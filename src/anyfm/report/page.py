@@ -17,6 +17,7 @@ from anyfm.core.errors import InputError, MissingDependencyError, located
 from anyfm.core.forks import check_polars
 from anyfm.explain.contributions import N_TERMS
 from anyfm.report import charts
+from anyfm.report.card import card_of
 from anyfm.report.charts import Figure
 from anyfm.report.figures import figures_of
 from anyfm.report.measurement import Measurement, measure, model_names
@@ -38,6 +39,7 @@ METRICS: dict[str, tuple[str, str, bool | None]] = {
         False,
     ),
     "calibration_ratio": ("calibration ratio", "mean predicted divided by mean observed; ideally 1", None),
+    "poisson_deviance": ("Poisson deviance", "2 (y ln(y / μ) − (y − μ)) on average; lower is better", False),
     "rmse": ("RMSE", "root mean squared error, in units of the target; lower is better", False),
     "mae": ("MAE", "mean absolute error, in units of the target; lower is better", False),
     "r2": ("R²", "fraction of the target's variance that is explained; higher is better", True),
@@ -128,7 +130,7 @@ def _environment() -> Any:
         extensions=["jinja2.ext.do"],
     )
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
-    environment.filters |= {"number": _number, "legend": charts.legend}
+    environment.filters |= {"number": _number, "legend": charts.legend, "card": card_of}
     return environment
 
 

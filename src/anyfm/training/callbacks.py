@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import sys
+import time
 from typing import TYPE_CHECKING, Any, TextIO
 
 from anyfm.core.errors import InputError, located
@@ -40,6 +41,31 @@ class Callback:
 
     def on_train_end(self, *, history: History) -> None:
         """When training ends for any reason, errors included (``history.stop_reason`` is then None)."""
+
+
+class OutOfTimeError(Exception):
+    """A time limit is over."""
+
+
+class Deadline(Callback):
+    """Ends training with OutOfTimeError when the clock `time.monotonic` passes `at`.
+
+    Parameters
+    ----------
+    at : float
+        In seconds.
+    """
+
+    def __init__(self, at: float) -> None:
+        self.at = at
+
+    @property
+    def is_over(self) -> bool:
+        return time.monotonic() >= self.at
+
+    def on_step_end(self, **_: Any) -> None:
+        if self.is_over:
+            raise OutOfTimeError
 
 
 class ProgressBar(Callback):

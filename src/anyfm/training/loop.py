@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,6 +78,7 @@ def fit(
     """
     settings = settings or TrainingSettings()
     train = _usable_rows(train, engine, "training")
+    targets = target_range(engine.model.task, train, settings)
     valid = None if valid is None else _usable_rows(valid, engine, "validation")
     monitor = _monitor(settings, engine.model.task, valid)
     progress = _begin(engine, train, settings, monitor, resume)
@@ -89,7 +91,7 @@ def fit(
                 epoch = progress.history.n_epochs + 1
                 record = run_epoch(engine, train, epoch, settings.seed, guard, callbacks)
                 if valid is not None:
-                    record |= _validate(engine, valid, epoch, guard)
+                    record |= _validate(engine, valid, epoch, guard, targets)
                 progress = progress.after(record, engine)
                 _end_epoch(engine, progress, callbacks)
         except KeyboardInterrupt:
@@ -134,14 +136,31 @@ def run_epoch(
     return {"epoch": epoch, "train_loss": loss / weight, "seconds": seconds, "rows_per_second": train.n_rows / seconds}
 
 
-def evaluate(engine: Engine, rows: Rows) -> dict[str, float]:
-    """The metrics of the engine's task on rows with targets, by name; see `metrics.evaluate`."""
+def target_range(task: Task, train: Rows, settings: TrainingSettings) -> tuple[float, float] | None:
+    """The smallest and the largest target of the rows of weight above 0; None where predictions are not clipped."""
+    if not settings.clip_predictions or train.y is None or task.logit_range(0.0, 1.0) is None:
+        return None
+    y = train.y if train.weight is None else train.y[train.weight > 0]
+    return float(y.min()), float(y.max())
+
+
+def evaluate(engine: Engine, rows: Rows, targets: tuple[float, float] | None = None) -> dict[str, float]:
+    """The metrics of the engine's task on rows with targets, by name; see `metrics.evaluate`.
+
+    Predictions are clipped to the range `targets`, if it is given.
+    """
     if rows.y is None:
         raise InputError("rows to evaluate on must have targets")
     starts = range(0, rows.n_rows, ROWS_PER_STEP)
     parts = [engine.logits(rows.slice(first, first + ROWS_PER_STEP)) for first in starts]
     logits = np.concatenate(parts) if parts else np.empty(0, np.float32)
-    return evaluate_logits(engine.model.task, rows.y, logits, rows.weight)
+    return evaluate_logits(engine.model.task, rows.y, clipped(engine.model.task, logits, targets), rows.weight)
+
+
+def clipped(task: Task, logits: NDArray[Any], targets: tuple[float, float] | None) -> NDArray[Any]:
+    """The logits within those of a range of targets, if it is given."""
+    limits = None if targets is None else task.logit_range(*targets)
+    return logits if limits is None else logits.clip(*limits)
 
 
 def epoch_order(n_rows: int, seed: int, epoch: int) -> NDArray[np.int64]:
@@ -175,10 +194,12 @@ def _begin(
     return resume.progress
 
 
-def _validate(engine: Engine, valid: Rows, epoch: int, guard: DivergenceGuard) -> Record:
+def _validate(
+    engine: Engine, valid: Rows, epoch: int, guard: DivergenceGuard, targets: tuple[float, float] | None
+) -> Record:
     began = time.perf_counter()
     try:
-        scores = evaluate(engine, valid)
+        scores = evaluate(engine, valid, targets)
     except DivergenceError as error:
         raise guard.error(f"validation after epoch {epoch}: {error}") from error
     seconds = time.perf_counter() - began

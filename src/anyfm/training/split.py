@@ -1,4 +1,4 @@
-"""Dividing rows into training and validation rows: at random, by time, or by the last row of each group."""
+"""Dividing rows into training and validation rows: at random, by time, by the last row of each group, in folds."""
 
 from __future__ import annotations
 
@@ -48,6 +48,25 @@ def split_fraction(n_rows: int, fraction: float, *, seed: int, stratify: ArrayLi
     validation = np.zeros(n_rows, bool)
     validation[np.concatenate(held)] = True
     return np.flatnonzero(~validation), np.flatnonzero(validation)
+
+
+def split_folds(n_rows: int, n_folds: int, *, seed: int, stratify: ArrayLike | None = None) -> list[Split]:
+    """The folds of a cross-validation: every row is a validation row of one of them.
+
+    Parameters
+    ----------
+    n_rows, n_folds : int
+    seed : int
+        Equal seeds give equal folds.
+    stratify : array of shape (n_rows,), optional
+        Classes; each is divided evenly among the folds.
+    """
+    order = np.random.default_rng(seed).permutation(n_rows)
+    if stratify is not None:
+        order = order[np.argsort(np.asarray(stratify)[order], kind="stable")]
+    fold = np.empty(n_rows, np.int64)
+    fold[order] = np.arange(n_rows) % n_folds
+    return [(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in range(min(n_folds, n_rows))]
 
 
 def split_by(values: ArrayLike, fraction: float) -> Split:

@@ -11,7 +11,11 @@ from anyfm.core.errors import InputError, SettingError
 from anyfm.core.task import TASKS, get_task
 
 LOGITS = np.array([-30.0, -2.0, -0.5, 0.25, 1.0, 3.0, 30.0])
-TARGETS = {"binary": np.array([0.0, 1, 0, 1, 1, 0, 1]), "regression": np.array([-20.0, 1.5, 0, 0.2, 7, -3, 31])}
+TARGETS = {
+    "binary": np.array([0.0, 1, 0, 1, 1, 0, 1]),
+    "regression": np.array([-20.0, 1.5, 0, 0.2, 7, -3, 31]),
+    "poisson": np.array([0.0, 1, 0, 2, 1, 7, 3e12]),
+}
 tasks = pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
 
 
@@ -77,5 +81,7 @@ def test_targets_are_checked_where_they_count():
         get_task("binary").check_target(np.array([0, 2.0, 1]), present)
     with pytest.raises(InputError, match=r"finite number.*row 1, value nan"):
         get_task("regression").check_target(np.array([np.nan, 2.0, 1]), present)
-    with pytest.raises(SettingError, match="task must be one of binary, regression, got task='ranking'"):
+    with pytest.raises(InputError, match=r"at least 0.*row 2, value -1\.0"):
+        get_task("poisson").check_target(np.array([0, -1.0, 1]), present)
+    with pytest.raises(SettingError, match="task must be one of binary, regression, poisson, got task='ranking'"):
         get_task("ranking")

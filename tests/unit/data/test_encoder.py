@@ -17,7 +17,7 @@ from anyfm.core.errors import ArtifactError, InputError, SettingError
 from anyfm.core.rows import Rows
 from anyfm.data import Encoder, categorical, infer_schema, read_table, read_vocabulary, write_vocabulary
 
-from .tables import overrides, tables
+from .tables import floats, integers, moments, overrides, tables, texts
 
 
 def fitted(frame: pl.DataFrame, min_count: int = 1) -> Encoder:
@@ -74,6 +74,25 @@ class TestLaws:
                 rows = encoder.encode(frame).rows
             for i, row in enumerate(as_python(frame)):
                 assert_same(encoder.encode_one(row), rows.take(np.array([i])))
+            assert_same(encoder.encode_rows(as_python(frame)).rows, rows)
+
+    @given(two_tables, st.data())
+    @settings(max_examples=30)
+    def test_rows_of_any_values_are_encoded_one_by_one(
+        self, both: tuple[pl.DataFrame, pl.DataFrame], data: st.DataObject
+    ):
+        encoder = fitted(both[0])
+        value = st.one_of(texts, integers, floats, moments, st.booleans(), st.just(10**400), st.just(np.float32(0.5)))
+        rows = data.draw(st.lists(st.fixed_dictionaries(dict.fromkeys(encoder.columns, value)), min_size=1, max_size=6))
+        assert_same(encoder.encode_rows(rows).rows, joined([encoder.encode_one(row) for row in rows]))
+
+    @pytest.mark.parametrize("value", [{"a": 1}, b"a", [["a"]], [{"a": 1}]])
+    def test_a_value_that_no_column_holds_is_refused(self, value: Any):
+        frame = pl.DataFrame({"x": ["a|b", "b", "a", "b"]})
+        encoder = Encoder.fit(frame, infer_schema(frame, overrides={"x": "tags"}))
+        for encode in (lambda: encoder.encode_one({"x": value}), lambda: encoder.encode_rows([{"x": value}])):
+            with pytest.raises(InputError, match="column 'x'"):
+                encode()
 
     @given(two_tables)
     @settings(max_examples=20)

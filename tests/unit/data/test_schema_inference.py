@@ -159,6 +159,6 @@ class TestRefusedTables:
     def test_an_unknown_task_is_refused_with_the_nearest(self):
         with pytest.raises(
             SettingError,
-            match=r"task must be one of auto, binary, regression, got task='regresion'\. Did you mean 'regression'\?",
+            match=r"task must be one of auto, binary, regression, poisson, got task='regresion'\. Did you mean 'regr",
         ):
             verdict([1, 2, 3], task="regresion")

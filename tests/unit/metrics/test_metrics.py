@@ -262,7 +262,11 @@ def test_undefined_ratios_are_errors():
 def test_the_registry_says_which_direction_is_better():
     rng = np.random.default_rng(5)
     z = rng.normal(size=2000)
-    targets = {"binary": rng.random(2000) < probability(z), "regression": z + 0.1 * rng.normal(size=2000)}
+    targets = {
+        "binary": rng.random(2000) < probability(z),
+        "regression": z + 0.1 * rng.normal(size=2000),
+        "poisson": rng.poisson(np.exp(z)),
+    }
     for task in TASKS.values():
         assert task.loss_metric in task.metrics
         for name in task.metrics:

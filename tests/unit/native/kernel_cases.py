@@ -134,5 +134,5 @@ def train(model: Any, known: list[Any], rows: dict[str, np.ndarray | None], n_ro
     for epoch in range(n_epochs):
         if epoch > 0:
             model.set_priors(FIELD_OF, known, dispersion=1.0, crowding=0.01, estimate=True, n_epochs=epoch)
-        loss = model.step(bound, order, None, learning_rate=0.1, crowding=0.01, dense_learning_rate=0.01)
+        loss = model.step(bound, order, "logistic", None, learning_rate=0.1, crowding=0.01, dense_learning_rate=0.01)
     return loss

@@ -66,14 +66,14 @@ def fm(n_features: int, *, training: bool = True, n_threads: int = 2) -> object:
 def test_row_indices_out_of_bounds(order: list[int]) -> None:
     rows = bound(IDS, 2, y=np.zeros(2, np.float32))
     with pytest.raises(IndexError):
-        fm(5).step(rows, np.array(order, np.int64), None, 0.1, 0.0, 0.0)
+        fm(5).step(rows, np.array(order, np.int64), "logistic", None, 0.1, 0.0, 0.0)
 
 
 def test_rows_without_a_target_or_bound_for_other_threads() -> None:
     with pytest.raises(ValueError, match="with a target"):
-        fm(5).step(bound(IDS, 2), np.arange(2), None, 0.1, 0.0, 0.0)
+        fm(5).step(bound(IDS, 2), np.arange(2), "logistic", None, 0.1, 0.0, 0.0)
     with pytest.raises(ValueError, match="other threads"):
-        fm(5, n_threads=3).step(bound(IDS, 2, y=np.zeros(2, np.float32)), np.arange(2), None, 0.1, 0.0, 0.0)
+        fm(5, n_threads=3).step(bound(IDS, 2, y=np.zeros(2, np.float32)), np.arange(2), "logistic", None, 0.1, 0.0, 0.0)
 
 
 def test_rows_checked_for_a_larger_model() -> None:

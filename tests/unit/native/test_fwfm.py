@@ -107,7 +107,8 @@ def test_one_step_goes_along_the_gradient(kind: str, n_factors: int) -> None:
     of_vectors = np.zeros((N_FEATURES, n_factors))
     for i in ids:
         of_vectors[i] = gradient(before["factors"][i])
-    model.step(cases.bind(rows, 40), np.array([row]), None, learning_rate=0.3, crowding=0.0, dense_learning_rate=0.01)
+    rates = {"learning_rate": 0.3, "crowding": 0.0, "dense_learning_rate": 0.01}
+    model.step(cases.bind(rows, 40), np.array([row]), "logistic", None, **rates)
     state = cases.read_all(model)
     np.testing.assert_allclose(state["dense 1"] / 0.1, expected, rtol=1e-3, atol=2e-5)
     moved = 0.3 * of_vectors / np.sqrt(0.1 + (of_vectors**2).mean(1, keepdims=True))

@@ -158,7 +158,7 @@ class TestParameters:
         for call in (
             lambda: model.reset(cases.counts(rows), [1.0, 1.0][: len(model.parameters)]),
             lambda: model.set_priors(FIELD_OF, cases.priors(model), 1.0, 0.0, False),
-            lambda: model.step(bound, np.arange(10), None, 0.1, 0.0, 0.1),
+            lambda: model.step(bound, np.arange(10), "logistic", None, 0.1, 0.0, 0.1),
         ):
             with pytest.raises(ValueError, match="scoring only"):
                 call()
@@ -428,7 +428,7 @@ class TestDense:
         before = np.empty(model.n_dense, np.float32)
         model.read_dense(0, before)
         assert model.dense_steps == 0
-        model.step(cases.bind(rows, 10), np.arange(1), None, 0.1, 0.0, 0.01)
+        model.step(cases.bind(rows, 10), np.arange(1), "logistic", None, 0.1, 0.0, 0.01)
         assert model.dense_steps == 1
         after = np.empty_like(before)
         model.read_dense(0, after)

@@ -171,3 +171,17 @@ def test_refusals() -> None:
         made.recommend_all(users(2), items, exclude=pl.DataFrame({"user": [1], "film": [3]}))
     with pytest.raises(InputError, match="film"):
         made.recommend_all(users(2), items, exclude=pl.DataFrame({"user": [1], "movie": [3]}))
+
+
+@pytest.mark.parametrize("kind", ["plain", "values", "ragged"])
+def test_choosing_among_some_items(kind: str) -> None:
+    made = model("fm", kind)
+    items = made.items(films(), key="film")
+    context = users(1).to_dicts()[0]
+    some = ["film 3", "film 700", "film 20", "no film"]
+    found = made.recommend(context, items, 5, only=some, exclude=["film 20"])
+    everything = made.rank(context, items).filter(pl.col("film").is_in(["film 3", "film 700"]))
+    assert found["film"].to_list() == everything["film"].to_list()
+    assert found["score"].to_list() == everything["score"].to_list()
+    with pytest.raises(SettingError, match="only must be a collection"):
+        made.recommend(context, items, 5, only="film 3")

@@ -34,7 +34,7 @@ def raced(candidates: list[dict[str, Any]], *, n_threads: int = 1) -> list[Trial
         model = FM(FMSettings(**{"n_factors": 4, **changed}))
         return make_engine(model, n_features=2 * N_VALUES, n_fields=2, n_threads=n_threads)
 
-    return search(make, candidates, crossed(4000, seed=1), crossed(1500, seed=2), SETTINGS)
+    return search(make, candidates, [(crossed(4000, seed=1), crossed(1500, seed=2))], SETTINGS)[0]
 
 
 def test_the_defaults_stay_unless_a_candidate_is_clearly_better() -> None:
@@ -48,7 +48,9 @@ def test_a_clearly_better_candidate_is_chosen() -> None:
         model = FM(FMSettings(**{"n_factors": 4, "l2_factors": 1e6, **changed}))
         return make_engine(model, n_features=2 * N_VALUES, n_fields=2, n_threads=1)
 
-    trials = search(make, [{"l2_factors": 5.0}], crossed(4000, seed=1), crossed(1500, seed=2), SETTINGS)
+    folds = [(crossed(4000, seed=1), crossed(1500, seed=2))]
+    trials, logits = search(make, [{"l2_factors": 5.0}], folds, SETTINGS)
+    assert logits.shape == (1500,)
     assert [trial.chosen for trial in trials] == [False, True]
     assert trials[1].loss is not None
     assert trials[0].loss is not None
@@ -77,18 +79,44 @@ def frame(n_rows: int) -> dict[str, np.ndarray]:
 
 
 def test_settings_that_are_set_are_not_searched() -> None:
-    model = anyfm.train(frame(1500), "y", learning_rate=0.2, epochs=3)
+    model = anyfm.train(frame(2500), "y", learning_rate=0.2, epochs=3)
     tried = model.artifact.training["search"]
     assert tried
     assert all("learning_rate" not in trial["settings"] for trial in tried)
     assert sum(trial["chosen"] for trial in tried) == 1
     assert model.settings.learning_rate == 0.2
-    assert anyfm.train(frame(1500), "y", search=False, epochs=3).artifact.training["search"] == []
+    assert anyfm.train(frame(2500), "y", search=False, epochs=3).artifact.training["search"] == []
 
 
 def test_with_many_validation_rows_metrics_are_of_rows_that_chose_no_setting() -> None:
-    model = anyfm.train(frame(6000), "y", valid_fraction=0.7, epochs=2)
-    assert model.artifact.training["valid_rows"] == 2100
+    model = anyfm.train(frame(30_000), "y", valid_fraction=0.7, epochs=2)
+    assert model.artifact.training["valid_rows"] == 10_500
+
+
+def test_few_rows_are_cross_validated() -> None:
+    """Settings and epochs are chosen in five folds; the model is trained on all rows, for so many epochs."""
+    model = anyfm.train(frame(900), "y", epochs=30, n_threads=1)
+    trials = [Trial.from_dict(trial) for trial in model.artifact.training["search"]]
+    chosen = next(trial for trial in trials if trial.chosen)
+    assert model.artifact.training["rows"] == 900
+    assert model.artifact.training["valid_rows"] == 0
+    assert model.history.n_epochs == chosen.best_epoch
+    assert model.metrics["logloss"] == pytest.approx(chosen.loss)
+    assert anyfm.train(frame(900), "y", valid_fraction=0.2, epochs=2).artifact.training["valid_rows"] == 180
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_few_rows_of_noise_are_hardly_worse_than_their_mean(model: str) -> None:
+    rng = np.random.default_rng(5)
+
+    def noise(n_rows: int) -> dict[str, np.ndarray]:
+        columns = {f"x{i}": rng.integers(0, 8, n_rows).astype(str) for i in range(6)}
+        return {**columns, "y": (rng.random(n_rows) < 0.3).astype(int)}
+
+    test = noise(4000)
+    found = anyfm.train(noise(300), "y", model=model, n_threads=1).evaluate(test)["logloss"]
+    constant = -np.mean(np.log(np.where(test["y"] == 1, 0.3, 0.7)))
+    assert found < 1.04 * constant
 
 
 @pytest.mark.parametrize("name", [name for name in MODELS if MODELS[name]().pair_terms() is not None])

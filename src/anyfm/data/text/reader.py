@@ -157,7 +157,8 @@ def read_text(
         What happens to entries beyond n_features and n_fields: "refuse" makes them an error, which is right for
         training; "drop" leaves them out of their rows and counts them, which is right for scoring with a model.
     task : str
-        "binary" allows two different whole numbers; "regression" any number. "auto" is binary if there are two.
+        "binary" allows two different whole numbers; "regression" and "poisson" any number. "auto" is binary if there
+        are two, otherwise regression.
     labels : tuple of two numbers, optional
         The labels of the negative and the positive class, where they are known already.
     feature_ids : uint64 array of shape (n_features,), optional
@@ -213,10 +214,10 @@ def read_text(
             else:
                 raise fault.error from None
     task, negative, positive, reason = _labels(task, found, labels, paths)
-    if refused is not None and task == "regression":
+    if refused is not None and not get_task(task).is_classification:
         raise refused
     y = found["y"]
-    if task != "regression":
+    if get_task(task).is_classification:
         y = (y == np.float32(positive)).astype(np.float32)
     if found["n_dropped"]:
         _log.info("%d entries with unseen ids or fields were dropped", found["n_dropped"])
@@ -411,8 +412,8 @@ def _labels(
         occur.
     """
     zero, minus_one, other = found["labels"]
-    if task == "regression":
-        return "regression", 0, 1, "as asked"
+    if task != "auto" and not get_task(task).is_classification:
+        return task, 0, 1, "as asked"
     if known is not None and known not in ((0, 1), (-1, 1)):
         strange = ~np.isin(found["y"], np.array(known, np.float32))
         if strange.any():

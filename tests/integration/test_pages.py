@@ -1,4 +1,4 @@
-"""docs/ranking.md tells the truth: its Python runs, in the order of the page."""
+"""docs/ranking.md and docs/export.md tell the truth: their Python runs, in the order of the page."""
 
 from __future__ import annotations
 
@@ -10,8 +10,15 @@ from pathlib import Path
 
 import pytest
 
-PAGE = (Path(__file__).parents[2] / "docs" / "ranking.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```python\n(.*?)^```", PAGE, flags=re.MULTILINE | re.DOTALL)
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def blocks_of(page: str) -> list[str]:
+    text = (DOCS / page).read_text(encoding="utf-8")
+    return re.findall(r"^```python\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+
+
+BLOCKS = blocks_of("ranking.md")
 CHECK = "assert positions.ravel().tolist()[:3] == order.tolist()[:3]\n"
 ENGINES = {"faiss": CHECK, "usearch": CHECK}
 
@@ -43,3 +50,9 @@ def test_the_recipes_run_where_the_engine_is_installed(engine: str) -> None:
     recipe = [block for block in BLOCKS if f"import {engine}" in block or f"from {engine}" in block]
     assert len(recipe) == 1
     run("\n".join([*plain, *recipe]) + ENGINES[engine])
+
+
+def test_the_python_of_export_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    run("\n".join(blocks_of("export.md")))
+    assert (tmp_path / "model.onnx").exists()
