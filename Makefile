@@ -2,6 +2,7 @@
 # make test   builds, then runs all tests
 # make lint   ruff, mypy, import-linter, clang-format
 # make bench  speed beside the peers that are installed
+# make minimum  a smoke test with the lowest declared versions of all packages
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -9,7 +10,7 @@ NATIVE := $(wildcard native/*/*.hpp native/*/*.cpp)
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 CLANG_FORMAT := $(BIN)/clang-format
 
-.PHONY: build demo test test-sanitize lint format bench clean
+.PHONY: build demo test test-sanitize minimum lint format bench clean
 .DELETE_ON_ERROR:
 
 build: $(VENV)/.built
@@ -48,6 +49,17 @@ test-sanitize: $(SANITIZED)/.built
 	  LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libubsan.so)" \
 	  $(BIN)/python -S -m pytest tests/contracts tests/unit/native -p no:cacheprovider --timeout 1200 || exit 1; \
 	done
+
+# The lowest versions that pyproject.toml allows, of all packages that a user of the report has.
+MINIMUM := build/minimum
+minimum: $(VENV)/.built
+	rm -rf $(MINIMUM) && $(PYTHON) -m venv $(MINIMUM)
+	$(PIP) wheel --no-build-isolation --no-deps -w $(MINIMUM) .
+	$(BIN)/python -c 'from importlib.metadata import requires; \
+	  print(*(r.partition(";")[0].replace(">=", "==") for r in requires("anyfm") if "python_version" not in r and \
+	    ("extra ==" not in r or "report" in r)), sep="\n")' > $(MINIMUM)/versions.txt
+	$(MINIMUM)/bin/python -m pip --disable-pip-version-check -q install -r $(MINIMUM)/versions.txt $(MINIMUM)/*.whl
+	$(MINIMUM)/bin/python tests/smoke.py
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
