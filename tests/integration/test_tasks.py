@@ -129,8 +129,7 @@ def test_a_linear_model_of_counts_is_that_of_scikit_learn(visits):
     assert model.evaluate(table)["poisson_deviance"] == pytest.approx(deviance(y, model.predict(table)), rel=1e-4)
 
 
-@pytest.mark.parametrize("engine", ["native", "torch"])
-@pytest.mark.parametrize("name", sorted(MODELS))
+@pytest.mark.parametrize(("name", "engine"), [*((name, "native") for name in sorted(MODELS)), ("deepfm", "torch")])
 def test_every_model_learns_counts(name, engine, visits):
     if engine == "torch":
         pytest.importorskip("torch")

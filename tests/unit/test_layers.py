@@ -31,6 +31,8 @@ def run_python(code: str, *, path: Path = REPOSITORY / "src") -> str:
 def lint_imports(*, path: Path = REPOSITORY / "src") -> str:
     return run_python(
         "import sys; sys.argv = ['lint-imports', '--no-cache', '--no-logo']; "
+        # the finder of an editable installation comes before every path
+        "sys.meta_path[:] = [each for each in sys.meta_path if 'Redirecting' not in type(each).__name__]; "
         "from importlinter.cli import lint_imports_command; lint_imports_command()",
         path=path,
     )
