@@ -631,6 +631,7 @@ def _fit(
             device=training.device,
         )
 
+    _warn_of_pairs(model, settings, data)
     data, class_weight = _class_weighted(data, training.class_weight)
     data, scales = _scaled(data, settings)
     searching = time.perf_counter()
@@ -699,6 +700,15 @@ def _known(given: Mapping[str, Any], name: str, model: str) -> Mapping[str, Any]
     others = {setting for kind in MODELS.values() for setting in kind.settings_type.names()}
     others -= {*MODELS[name].settings_type.names(), *DataSettings.names()}
     return {setting: value for setting, value in given.items() if setting not in others}
+
+
+def _warn_of_pairs(model: str, settings: ModelSettings, data: PreparedData) -> None:
+    """Say so before training begins where a model goes through a million pairs of every row, or more."""
+    n_entries = data.train.n_entries // max(data.train.n_rows, 1)
+    if MODELS[model](settings).resolve(data.n_fields).floats_per_row(n_entries, data.n_fields) and n_entries > 1000:
+        n_pairs = n_entries * (n_entries - 1) // 2
+        rule = "%s computes each pair of a row, of which rows of %s entries have %s: training may take hours. "
+        _log.warning(rule + "fm and linear take time in proportion to the entries", model, n_entries, n_pairs)
 
 
 def _fit_best(

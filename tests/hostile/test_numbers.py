@@ -125,3 +125,13 @@ class TestIds:
 def test_divergence_is_about_the_learning_rate_only_where_it_is():
     with pytest.raises(DivergenceError, match="Lower learning_rate"):
         anyfm.train(numbers(), "y", learning_rate=1e6, search=False, epochs=3)
+
+
+@pytest.mark.parametrize(("name", "warns"), [("fm", False), ("afm", True)])
+def test_many_pairs_are_told_of_before_training(name, warns, caplog):
+    random = np.random.default_rng(0)
+    fields = {f"c{i}": random.choice(["a", "b"], 40) for i in range(1100)}
+    frame = pl.DataFrame({**fields, "y": [0, 1] * 20})
+    small = {"n_factors": 2, "attention_factors": 2} if name == "afm" else {}
+    anyfm.train(frame, "y", model=name, search=False, epochs=1, learning_rate=0.01, **small)
+    assert ("may take hours" in caplog.text) == warns
