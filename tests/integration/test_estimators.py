@@ -48,7 +48,7 @@ def expected_to_fail(_: Any) -> dict[str, str]:
     }
 
 
-@parametrize_with_checks([kind(n_threads=1, epochs=30) for kind in ALL], expected_failed_checks=expected_to_fail)
+@parametrize_with_checks([kind(n_threads=1, epochs=10) for kind in ALL], expected_failed_checks=expected_to_fail)
 def test_the_checks_of_scikit_learn(estimator: Any, check: Any) -> None:
     check(estimator)
 
