@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import struct
+import time
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
 
 from anyfm import __version__
+
+_ATTEMPTS = 10
 
 _BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -50,8 +54,13 @@ class Metrics:
 
     def text(self) -> bytes:
         """All numbers, of all workers."""
-        registry = self._registry
-        if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
-            registry = CollectorRegistry()
-            multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+            return generate_latest(self._registry)
+        registry = CollectorRegistry()
+        multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        for _ in range(_ATTEMPTS - 1):
+            try:
+                return generate_latest(registry)
+            except (ValueError, RuntimeError, struct.error):  # a worker is writing what is read
+                time.sleep(0.005)
         return generate_latest(registry)
