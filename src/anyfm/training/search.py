@@ -108,6 +108,11 @@ def search(
     trials : list of Trial
     logits : float32 array
         Of the validation rows, fold by fold, in the best epoch of the chosen candidate.
+
+    Raises
+    ------
+    DivergenceError
+        Every candidate diverged; it is that of the defaults.
     """
     n_rows = folds[0][0].n_rows
     if n_rows > MAX_ROWS_APART:
@@ -132,6 +137,8 @@ def search(
         chosen = best if _is_better(best, default) else default
     if len(folds) > 1:
         chosen.train(settings.epochs)
+    if chosen.error is not None:
+        raise chosen.error
     trials = [runner.trial(chosen=runner is chosen) for runner in runners]
     logger.info("search: %s", trials)
     return trials, chosen.logits
@@ -151,6 +158,7 @@ class _Runner:
         self._callbacks = callbacks
         self.settings = candidate
         self.loss = np.inf
+        self.error: DivergenceError | None = None
         self.losses: NDArray[np.float64] | None = None  # of each validation row, in the best epoch
         self.logits = np.empty(0, np.float32)  # of the same
         weights = (np.ones(valid.n_rows) if valid.weight is None else valid.weight for _, valid in folds)
@@ -173,8 +181,8 @@ class _Runner:
                     run_epoch(engine, train, self._n_epochs, self._training.seed, guard, self._callbacks)
                 self._validate()
                 self._stopped = self._n_epochs - self._best_epoch >= self._training.patience
-        except DivergenceError:
-            self.loss, self.losses, self._stopped = np.inf, None, True
+        except DivergenceError as error:
+            self.loss, self.losses, self.error, self._stopped = np.inf, None, error, True
 
     def _validate(self) -> None:
         task = self._folds[0][0].model.task

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import anyfm
+from anyfm.core.errors import DivergenceError
 from anyfm.core.rows import Rows
 from anyfm.core.settings import TrainingSettings
 from anyfm.engines.registry import make_engine
@@ -103,6 +104,14 @@ def test_few_rows_are_cross_validated() -> None:
     assert model.history.n_epochs == chosen.best_epoch
     assert model.metrics["logloss"] == pytest.approx(chosen.loss)
     assert anyfm.train(frame(900), "y", valid_fraction=0.2, epochs=2).artifact.training["valid_rows"] == 180
+
+
+@pytest.mark.parametrize("search", [True, False])
+def test_divergence_in_every_fold_is_the_error_of_training(search: bool) -> None:
+    data = frame(900)
+    data["y"] = np.where(data["y"] == 1, 7.5, -3.25)
+    with pytest.raises(DivergenceError, match=r"epoch 1.*Lower learning_rate \(now 1e\+30\)"):
+        anyfm.train(data, "y", task="regression", learning_rate=1e30, search=search, n_threads=1)
 
 
 @pytest.mark.parametrize("model", MODELS)
