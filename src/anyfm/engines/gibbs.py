@@ -34,7 +34,7 @@ class GibbsEngine(Engine):
     r"""Bayesian factorization machine by Gibbs sampling (Rendle, "Factorization Machines with libFM", 2012).
 
     An epoch is `SWEEPS` sweeps over all parameters. The model is the mean of the samples of all sweeps, where sweep s
-    has the weight s², so that the first sweeps, which depend on where they began, soon do not count (polynomial-decay
+    has the weight s, so that the first sweeps, which depend on where they began, count little (polynomial-decay
     averaging, Shamir and Zhang, ICML 2013). A mean of factorization machines is one too, with the factors of all
     samples,
 
@@ -53,12 +53,11 @@ class GibbsEngine(Engine):
         self.n_features = n_features
         self.n_fields = n_fields
         self._n_threads = thread_count(n_threads)
-        self._rank: int = model.settings.n_factors
+        self._n_sampled = min(n_factors, MAX_SAMPLED_FACTORS)
         self._statistics: TrainingStatistics | None = None
         self._sampler: Any = None
         self._scorer: Scorer | None = None
-        self._average = _Average(n_features, self._rank)
-        self._losses: NDArray[np.float64] | None = None
+        self._average = _Average(n_features, n_factors)
         self._seed = self._n_sweeps = self._n_done = 0
 
     @property
@@ -84,13 +83,13 @@ class GibbsEngine(Engine):
             bound,
             field_of=self._statistics.field_of,
             n_fields=self.n_fields,
-            n_factors=min(self._rank, MAX_SAMPLED_FACTORS),
+            n_factors=self._n_sampled,
             normalize=self.model.normalize,
             n_threads=self._n_threads,
         )
         self._sampler.start(seed, _INITIAL_DEVIATION)
         self._seed, self._n_sweeps, self._n_done = seed, 0, 0
-        self._average = _Average(self.n_features, self._rank)
+        self._average = _Average(self.n_features, self.model.settings.n_factors)
         self._scorer = None
 
     def begin_epoch(self, epoch: int) -> None:
@@ -115,7 +114,7 @@ class GibbsEngine(Engine):
 
     def _sample(self) -> tuple[Floats, Floats]:
         linear = np.empty(self.n_features, np.float32)
-        factors = np.empty((min(self._rank, MAX_SAMPLED_FACTORS), self.n_features), np.float32)
+        factors = np.empty((self._n_sampled, self.n_features), np.float32)
         self._sampler.read(linear, factors)
         return linear, factors
 
@@ -141,8 +140,8 @@ class GibbsEngine(Engine):
         return state | {f"average_{name}": array for name, array in self._average.state().items()}
 
     def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
-        if state["factors"].shape != (min(self._rank, MAX_SAMPLED_FACTORS), self.n_features):
-            rule = f"the state's factors must be of {self.n_features} features and {self._rank} factors"
+        if state["factors"].shape != (self._n_sampled, self.n_features):
+            rule = f"the state's factors must be of {self._n_sampled} factors and {self.n_features} features"
             raise SettingError(got(rule, shape=state["factors"].shape))
         self._sampler.bias = float(state["bias"])
         self._sampler.write(state["linear"], state["factors"])
