@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +23,11 @@ _TEXT_REPORT = {
     "shared_ids": "ids occur in several fields",
 }
 _RARE_FRACTION = 0.05
+
+
+def leave_warnings_to_summary() -> None:
+    """Let `show_data` alone show the warnings of columns that may not be what they seem."""
+    logging.getLogger("anyfm.data.suspects").addHandler(logging.NullHandler())
 
 
 def show_data(output: Output, data: PreparedData, *, memory: str | None) -> None:

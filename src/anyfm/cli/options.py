@@ -45,6 +45,14 @@ def option(panel: str, metavar: str | None, help: str, *flags: str) -> Any:
     return typer.Option(*flags, metavar=metavar, help=help, rich_help_panel=panel)
 
 
+Assignments = Annotated[
+    list[str] | None, option("Model", "NAME=VALUE", "Any setting by name, for scripts; may be repeated.", "--set")
+]
+ConfigFile = Annotated[
+    Path | None,
+    option("Model", "FILE.toml", "Read settings from a file, such as n_factors = 8; options override them."),
+]
+Quiet = Annotated[bool, option("Output", None, "Write errors only, and with --json the result.", "--quiet")]
 AsJson = Annotated[bool, option("Output", None, "Print the result as one line of JSON.", "--json")]
 ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="The directory of a saved model.")]
 DataPath = Annotated[

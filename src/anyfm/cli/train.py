@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import secrets
 import sys
 import tempfile
@@ -11,10 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from anyfm.cli.data_summary import show_data
+from anyfm.cli.data_summary import leave_warnings_to_summary, show_data
 from anyfm.cli.errors import interrupted
 from anyfm.cli.options import (
     AsJson,
+    Assignments,
+    ConfigFile,
+    Quiet,
     general_options,
     merged_settings,
     model_options,
@@ -54,19 +56,14 @@ def train(
         str | None,
         option("Model", "NAME", "Named settings. libffm: FFM as the program libffm trains it, with its defaults."),
     ] = None,
-    assignments: Annotated[
-        list[str] | None, option("Model", "NAME=VALUE", "Any setting by name, for scripts; may be repeated.", "--set")
-    ] = None,
-    config: Annotated[
-        Path | None,
-        option("Model", "FILE.toml", "Read settings from a file, such as n_factors = 8; options override them."),
-    ] = None,
+    assignments: Assignments = None,
+    config: ConfigFile = None,
     checkpoint: Annotated[
         Path | None, option("Output", "DIR", "Save the state of training there after every epoch.")
     ] = None,
     resume: Annotated[bool, option("Output", None, "Continue from the checkpoint.", "--resume")] = False,
     log_json: Annotated[Path | None, option("Output", "FILE", "Write one line of JSON per epoch there.")] = None,
-    quiet: Annotated[bool, option("Output", None, "Write errors only, and with --json the result.", "--quiet")] = False,
+    quiet: Quiet = False,
     as_json: AsJson = False,
     *,
     settings: dict[str, Any],
@@ -90,7 +87,7 @@ def train(
     from anyfm.model import text_format_of
     from anyfm.training.callbacks import Callback, EpochLog, ProgressBar
 
-    logging.getLogger("anyfm.data.suspects").addHandler(logging.NullHandler())  # `show_data` shows these warnings
+    leave_warnings_to_summary()
     settings = merged_settings(settings, assignments, config)
     in_file = {name: settings.pop(name, None) for name in ("model", "preset")}
     preset = preset or in_file["preset"]

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from anyfm.cli.data_summary import show_data
+from anyfm.cli.data_summary import leave_warnings_to_summary, show_data
 from anyfm.cli.options import (
     AsJson,
+    Assignments,
+    ConfigFile,
+    Quiet,
     general_options,
     merged_settings,
     model_options,
@@ -42,11 +44,9 @@ def tune(
         Path | None,
         option("Output", "FILE", "The SQLite file that trials are recorded in. Default: DIR with .tune.db appended."),
     ] = None,
-    assignments: Annotated[
-        list[str] | None, option("Model", "NAME=VALUE", "Any setting by name, for scripts; may be repeated.", "--set")
-    ] = None,
-    config: Annotated[Path | None, option("Model", "FILE.toml", "Read settings from a file; options override.")] = None,
-    quiet: Annotated[bool, option("Output", None, "Write errors only, and with --json the result.", "--quiet")] = False,
+    assignments: Assignments = None,
+    config: ConfigFile = None,
+    quiet: Quiet = False,
     as_json: AsJson = False,
     *,
     settings: dict[str, Any],
@@ -62,7 +62,7 @@ def tune(
     """
     from anyfm import tuning
 
-    logging.getLogger("anyfm.data.suspects").addHandler(logging.NullHandler())  # `show_data` shows these warnings
+    leave_warnings_to_summary()
     settings = merged_settings(settings, assignments, config)
     model = model or settings.pop("model", None) or "fm"
     refuse_settings_of_other_models(model, settings)
